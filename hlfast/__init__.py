@@ -1,0 +1,1 @@
+"""A social network's backend built to be fast."""

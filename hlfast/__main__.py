@@ -1,0 +1,99 @@
+"""The `hlfast` command: which verb does what. The work is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from hlfast import settings as settings_module
+from hlfast.errors import HlfastError
+from hlfast.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; the exit code."""
+    parser = argparse.ArgumentParser(prog="hlfast", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("up", help="run everything, with embedded servers for what is not set")
+    verbs.add_parser("api", help="the HTTP API")
+    verbs.add_parser("tables", help="create the tables, or bring them to the newest schema")
+    verbs.add_parser("superuser", help="make the superuser of FIRST_SUPERUSER")
+    verbs.add_parser("seed", help="fill with realistic users", add_help=False)
+    clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.verb != "seed":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return _run(arguments, rest)
+    except HlfastError as error:
+        print(f"hlfast: {error.detail}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    settings = settings_module.load()
+    match arguments.verb:
+        case "api":
+            return _serve_api(settings)
+        case "up":
+            from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
+
+            return embedded.up(settings)
+        case "clean":
+            from hl_utils import embedded  # noqa: PLC0415
+
+            return embedded.clean(settings, yes=arguments.yes)
+        case "seed":
+            from hl_utils import user_faker  # noqa: PLC0415
+
+            return user_faker.main(rest)
+        case "tables":
+            from hl_utils import tables  # noqa: PLC0415
+
+            return tables.tables(settings)
+        case _:
+            from hl_utils import tables  # noqa: PLC0415
+
+            return tables.superuser(settings)
+
+
+def _serve_api(settings: Settings) -> int:
+    from granian.constants import Interfaces, Loops  # noqa: PLC0415
+    from granian.http import HTTP1Settings  # noqa: PLC0415
+    from granian.server import Server  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="hlfast-metrics-") as metrics:
+        # Read by prometheus_client in the workers, which share their series there.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        Server(
+            "hlfast.api:create",
+            factory=True,
+            interface=Interfaces.ASGI,
+            loop=Loops.uvloop,
+            address=settings.http_host,
+            port=settings.http_port,
+            workers=settings.workers,
+            websockets=False,
+            # It counts connections, idle ones that are kept alive too.
+            backpressure=settings.connections_max,
+            backlog=max(1024, settings.connections_max),
+            http1_settings=HTTP1Settings(header_read_timeout=10_000),
+            # One killed worker would otherwise stop them all.
+            respawn_failed_workers=True,
+            respawn_interval=0.5,
+            workers_kill_timeout=settings.drain_timeout_s,
+            log_access=settings.access_log,
+            # No query string: it may hold what is nobody's business.
+            log_access_format='%(addr)s "%(method)s %(path)s" %(status)d %(dt_ms).3f ms',
+        ).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

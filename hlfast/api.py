@@ -1,0 +1,187 @@
+"""The HTTP process: opens what it needs, puts the parts together, serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hlfast import codec, errors, profiles
+from hlfast import settings as settings_module
+from hlfast.cache import Cache, FailureThrottle
+from hlfast.context import Context
+from hlfast.db import queries
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.db.postgres import open_database
+from hlfast.endpoints import ENDPOINTS
+from hlfast.passwords import Passwords
+from hlfast.settings import Settings
+from hlfast.users import service as users_service
+from hlfast.web import docs, endpoint, metrics
+from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.web.edge import Edge, not_found
+from hlfast.web.head import SCOPE_KEY
+from hlfast.web.problems import MethodNotAllowed
+
+VERSION = "0.1.0"
+# How long a start waits for a database that is still starting itself.
+_DATABASE_START_S = 30.0
+logger = logging.getLogger(__name__)
+
+
+def create() -> ASGIApp:
+    """The application, from the environment: what Granian loads in each worker."""
+    settings = settings_module.load()
+
+    @asynccontextmanager
+    async def lifespan(_: Router) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        if type(loop).__module__.partition(".")[0] != "uvloop":
+            raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
+        async with open_context(settings) as context:
+            router.routes.extend(routes(context))
+            if settings.tuning.freeze_gc:
+                gc.collect()
+                gc.freeze()
+            yield
+
+    router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
+    return Edge(router)
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """Everything that a request may need; closed in reverse order."""
+    async with AsyncExitStack() as stack:
+        main, dialogs = await _open_databases(settings, stack)
+        cache = Cache(settings)
+        stack.push_async_callback(cache.close)
+        passwords = Passwords(settings)
+        stack.callback(passwords.close)
+        tokens = Tokens(settings)
+        tuning = settings.tuning
+        users: BatchReader[int, Row] = BatchReader(
+            partial(profiles.by_ids, main),
+            batch_max=settings.batch_max,
+            enabled=tuning.batch_reads,
+        )
+        standings: BatchReader[int, Standing] = BatchReader(
+            partial(users_service.standing, main),
+            batch_max=settings.batch_max,
+            enabled=tuning.batch_reads,
+        )
+        yield Context(
+            settings=settings,
+            main=main,
+            dialogs=dialogs,
+            users=users,
+            cache=cache,
+            login_failures=FailureThrottle(
+                cache,
+                failures_max=settings.login_failures_max,
+                window_s=settings.login_window_s,
+            ),
+            passwords=passwords,
+            tokens=tokens,
+            authenticator=Authenticator(tokens, standings.get, settings),
+        )
+
+
+async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
+    if not settings.database_url:
+        raise errors.Unavailable("No DATABASE_URL is set and no embedded stack is running.")
+    shared = settings.dialogs_url == settings.database_url
+    rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
+    main = await open_database(settings.database_url, rooms, settings, wait_s=_DATABASE_START_S)
+    stack.push_async_callback(main.close)
+    if shared:
+        return main, main
+    dialogs = await open_database(
+        settings.dialogs_url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S
+    )
+    stack.push_async_callback(dialogs.close)
+    return main, dialogs
+
+
+def routes(context: Context) -> Sequence[BaseRoute]:
+    """Every route: the API first, then what operators and readers of the docs ask for."""
+    return [
+        *endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings),
+        *_health_routes(context),
+        Route("/metrics", _Answer(_metrics)),
+        *docs.routes(ENDPOINTS, VERSION),
+    ]
+
+
+Answer = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
+
+
+class _Answer:
+    """A GET without input, answered with status, content type and body."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowed("GET, HEAD")
+        status, content_type, body = await self._answer()
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", scope[SCOPE_KEY].request_id),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _metrics() -> tuple[int, bytes, bytes]:
+    return 200, metrics.CONTENT_TYPE, metrics.exposition()
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        return await database.fetch_row("ping") is not None
+    except errors.Unavailable:
+        return False
+
+
+def _health_routes(context: Context) -> list[Route]:
+    checks: Mapping[str, Callable[[], Awaitable[bool]]] = {
+        "database": partial(_answers, context.main),
+        "dialogs": partial(_answers, context.dialogs),
+        "redis": context.cache.ping,
+    }
+
+    async def look() -> dict[str, bool]:
+        answers = await asyncio.gather(*(check() for check in checks.values()))
+        return dict(zip(checks, answers, strict=True))
+
+    async def live() -> tuple[int, bytes, bytes]:
+        return 200, endpoint.JSON, codec.encode({"status": "ok"})
+
+    async def ready() -> tuple[int, bytes, bytes]:
+        found = await look()
+        if not found["database"]:
+            return 503, endpoint.JSON, codec.encode({"status": "unavailable"})
+        status = "ok" if all(found.values()) else "degraded"
+        return 200, endpoint.JSON, codec.encode({"status": status})
+
+    async def dependencies() -> tuple[int, bytes, bytes]:
+        found = await look()
+        words = {name: "ok" if fine else "unavailable" for name, fine in found.items()}
+        return 200 if all(found.values()) else 503, endpoint.JSON, codec.encode(words)
+
+    return [
+        Route("/health/live", _Answer(live)),
+        Route("/health/ready", _Answer(ready)),
+        Route("/health/dependencies", _Answer(dependencies)),
+    ]

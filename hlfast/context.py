@@ -1,0 +1,31 @@
+"""What handlers are given: opened in the composition root, handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hlfast.cache import Cache, FailureThrottle
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.passwords import Passwords
+from hlfast.settings import Settings
+from hlfast.web import endpoint
+from hlfast.web.auth import Authenticator, Tokens
+
+
+@dataclass(slots=True)
+class Context:
+    """The service's parts. `main` and `dialogs` may be one database."""
+
+    settings: Settings
+    main: Database
+    dialogs: Database
+    users: BatchReader[int, Row]
+    cache: Cache
+    login_failures: FailureThrottle
+    passwords: Passwords
+    tokens: Tokens
+    authenticator: Authenticator
+
+
+Call = endpoint.Call[Context]

@@ -1,0 +1,69 @@
+"""Reads of one loop turn as one statement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BatchReader(Generic[K, V]):
+    """Joins single reads that are waiting in the same turn of the event loop.
+
+    `read_many` takes distinct keys and returns what was found by key. A read joins only a batch
+    that was not sent yet, so it sees every write that was acknowledged before it was asked. A
+    caller that gives up disturbs no other one's; a failure reaches all of its batch.
+    """
+
+    def __init__(
+        self,
+        read_many: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]],
+        *,
+        batch_max: int,
+        enabled: bool = True,
+    ) -> None:
+        self._read_many = read_many
+        self._batch_max = batch_max if enabled else 1
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
+        # The loop holds tasks weakly; without this one could vanish under way.
+        self._sent: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: K) -> V | None:
+        """The value, or None where there is none. Raises what `read_many` raised."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._send)
+        future: asyncio.Future[V | None] = loop.create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if len(self._waiting) >= self._batch_max:
+            self._send()
+        return await future
+
+    async def get_many(self, keys: Sequence[K]) -> list[V | None]:
+        """One value for each key, in their order."""
+        return list(await asyncio.gather(*map(self.get, keys)))
+
+    def _send(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            task = asyncio.get_running_loop().create_task(self._read(waiting))
+            self._sent.add(task)
+            task.add_done_callback(self._sent.discard)
+
+    async def _read(self, waiting: dict[K, list[asyncio.Future[V | None]]]) -> None:
+        try:
+            found = await self._read_many(list(waiting))
+        except Exception as error:  # handed to everyone who waits
+            for futures in waiting.values():
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(error)
+            return
+        for key, futures in waiting.items():
+            value = found.get(key)
+            for future in futures:
+                if not future.done():
+                    future.set_result(value)

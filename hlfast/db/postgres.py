@@ -1,0 +1,137 @@
+"""PostgreSQL through asyncpg: the only door to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from hlfast.db import queries
+from hlfast.db.database import Database, Row
+from hlfast.errors import Unavailable
+from hlfast.settings import Settings
+
+# Above any number of statements that the project will have: none is ever evicted.
+_STATEMENT_CACHE_SIZE = 1024
+
+# The database went away, is starting or stopping, or took too long. An
+# InterfaceError is asyncpg's word for a connection that closed under our hands.
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InternalClientError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+# Seconds between attempts while the database is not there yet at start.
+_START_RETRY_S = 0.2
+
+SERVER_SETTINGS = {
+    "application_name": "hlfast",
+    "timezone": "UTC",
+    # Short statements: compiling their plans costs more than running them.
+    "jit": "off",
+}
+
+
+async def _keep_as_is(_: asyncpg.Connection) -> None:
+    """Nothing in a session is ever changed, so nothing is reset: one round trip saved."""
+
+
+class PostgresDatabase(Database):
+    """A pool in which every connection has prepared every statement."""
+
+    def __init__(self, pool: asyncpg.Pool, statements: Mapping[str, str], bounds: Settings) -> None:
+        self._pool = pool
+        self._statements = statements
+        self._timeout_s = bounds.database_timeout_s
+        self._places_free = bounds.database_queue_max + bounds.database_pool_size
+
+    async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
+        """All rows of a named statement."""
+        if self._places_free <= 0:
+            raise Unavailable("Too many requests are waiting for the database.")
+        self._places_free -= 1
+        try:
+            async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
+                found: Sequence[Row] = await connection.fetch(self._statements[statement], *args)
+                return found
+        except ValueError:
+            # An argument that does not fit its type is our mistake, though asyncpg
+            # counts it among the errors of its interface.
+            raise
+        except _UNAVAILABLE as error:
+            raise Unavailable("The database does not answer.") from error
+        finally:
+            self._places_free += 1
+
+    async def fetch_row(self, statement: str, *args: Any) -> Row | None:
+        """The first row, or None."""
+        found = await self.fetch(statement, *args)
+        return found[0] if found else None
+
+    async def close(self) -> None:
+        """Close every connection, after the statements under way or their timeout."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+
+async def open_database(
+    url: str, databases: Sequence[str], settings: Settings, *, wait_s: float = 0
+) -> PostgresDatabase:
+    """A pool whose every connection has every statement prepared: a typo fails the start.
+
+    `databases` names whose statements it runs: `main`, `dialogs` or both. For `wait_s` seconds
+    a database that does not answer yet is asked again. Raises errors.Unavailable after that, and
+    asyncpg.PostgresError for a statement that the schema does not fit.
+    """
+    statements: dict[str, str] = {}
+    for database in databases:
+        statements |= queries.load("postgres", database)
+
+    async def prepare_all(connection: asyncpg.Connection) -> None:
+        for text in statements.values():
+            # Prepares into the statement cache, which `prepare` bypasses, and runs nothing.
+            await connection.executemany(text, [])
+
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while True:
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=settings.database_pool_size,
+                max_size=settings.database_pool_size,
+                max_inactive_connection_lifetime=0,
+                max_queries=2**31,
+                statement_cache_size=_STATEMENT_CACHE_SIZE,
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
+                server_settings=SERVER_SETTINGS,
+                timeout=settings.database_timeout_s,
+                init=prepare_all,
+                reset=_keep_as_is,
+            )
+            return PostgresDatabase(pool, statements, settings)
+        except _UNAVAILABLE as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise Unavailable(f"The database does not answer: {error}") from error
+            await asyncio.sleep(_START_RETRY_S)
+
+
+async def connect(url: str) -> asyncpg.Connection:
+    """One connection for the operator's tools: migrations, COPY."""
+    try:
+        return await asyncpg.connect(url, server_settings=SERVER_SETTINGS)
+    except _UNAVAILABLE as error:
+        raise Unavailable(f"The database does not answer: {error}") from error

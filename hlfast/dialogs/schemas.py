@@ -1,0 +1,66 @@
+"""What goes into and comes out of the dialogs' endpoints."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hlfast.profiles import User
+from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Query
+
+
+class MessageNew(Body):
+    """A message. The same `client_id` again in the same dialog is the same message."""
+
+    content: Content
+    client_id: ClientId | None = None
+
+
+class ReadMark(Body):
+    """Everything up to this message is read."""
+
+    up_to: int
+
+
+class Message(BaseModel):
+    """A message; `id` counts 1, 2, 3 … within the dialog."""
+
+    id: int
+    from_user_id: int
+    to_user_id: int
+    content: str
+    client_id: str | None
+    created_at: datetime
+    read: bool
+
+
+class MessagePage(Query):
+    """Newest first below `before`, or oldest first above `after`."""
+
+    before: Before | None = None
+    after: After | None = None
+    limit: Limit = 20
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> MessagePage:
+        if self.before is not None and self.after is not None:
+            raise PydanticCustomError("value_error", "before and after exclude each other")
+        return self
+
+
+class Dialog(BaseModel):
+    """A dialog as one of the two sees it; `unread` counts the other's messages."""
+
+    user: User
+    last_message: Message
+    unread: int
+
+
+class DialogPage(Query):
+    """`before` is the `next` of the page before."""
+
+    before: Annotated[str, Field(pattern=r"^[0-9]{1,15}[0-9]?-[1-9][0-9]{0,9}$")] | None = None
+    limit: Limit = 20

@@ -1,0 +1,113 @@
+"""Dialogs: sending, reading, and the list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from hlfast import errors
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.dialogs.schemas import MessageNew
+from hlfast.web.fields import ID_MAX, USER_ID_MAX
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def dialog_id(one: int, other: int) -> int:
+    """The pair of users as one number: low << 32 | high."""
+    return min(one, other) << 32 | max(one, other)
+
+
+def peer(dialog: int, me: int) -> int:
+    """The other one of the pair."""
+    low, high = dialog >> 32, dialog & 0xFFFFFFFF
+    return high if me == low else low
+
+
+def _pair(me: int, other: int) -> int:
+    if me == other:
+        raise errors.Invalid.field("path", "user_id", msg="Nobody has a dialog with themselves.")
+    return dialog_id(me, other)
+
+
+async def _must_exist(users: BatchReader[int, Row], user_id: int) -> None:
+    if await users.get(user_id) is None:
+        raise errors.NotFound("There is no such user.")
+
+
+async def send(
+    dialogs: Database, users: BatchReader[int, Row], me: int, to: int, new: MessageNew
+) -> tuple[Row, bool]:
+    """The message, and whether it is new: the same `client_id` again returns the first one.
+
+    One round trip in a dialog that exists; the first message of one asks whether the recipient
+    does. Raises errors.NotFound, Invalid for myself.
+    """
+    arguments = (_pair(me, to), me, new.content, new.client_id)
+    message = await dialogs.fetch_row("dialog_send", *arguments, False)
+    if message is None or message["outcome"] == "absent":
+        await _must_exist(users, to)
+        message = await dialogs.fetch_row("dialog_send", *arguments, True)
+    assert message is not None  # the function returns one row  # noqa: S101
+    return message, message["outcome"] == "sent"
+
+
+async def page(
+    dialogs: Database,
+    users: BatchReader[int, Row],
+    me: int,
+    other: int,
+    *,
+    before: int | None,
+    after: int | None,
+    limit: int,
+) -> Sequence[Row]:
+    """Messages newest first, or oldest first with `after`. Raises errors.NotFound, Invalid."""
+    dialog = _pair(me, other)
+    if after is not None:
+        found = await dialogs.fetch("dialog_page_after", dialog, after, limit)
+    else:
+        found = await dialogs.fetch("dialog_page_before", dialog, before or ID_MAX, limit)
+    if not found:
+        await _must_exist(users, other)
+    return found
+
+
+async def mark_read(
+    dialogs: Database, users: BatchReader[int, Row], me: int, other: int, up_to: int
+) -> None:
+    """Everything up to a message is read; past the newest one means all. Raises NotFound."""
+    dialog = _pair(me, other)
+    if not 1 <= up_to <= ID_MAX:
+        raise errors.NotFound("There is no such message.")
+    marked = await dialogs.fetch_row("dialog_read", dialog, me, up_to)
+    if marked is None or marked["up_to"] == 0:
+        await _must_exist(users, other)
+
+
+async def listing(
+    dialogs: Database,
+    users: BatchReader[int, Row],
+    me: int,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[tuple[Row, Row]], str | None]:
+    """My dialogs by latest activity, each with the other user's row, and the next cursor.
+
+    The cursor is `<last activity in microseconds since 1970>-<the other user's id>`.
+    """
+    active_at, last = ID_MAX, ID_MAX
+    if cursor is not None:
+        time, _, user = cursor.partition("-")
+        active_at, last = min(int(time), ID_MAX), dialog_id(me, min(int(user), USER_ID_MAX))
+    found = await dialogs.fetch("dialog_list", me, active_at, last, limit)
+    others = await users.get_many([peer(row["dialog_id"], me) for row in found])
+    shown = [(row, user) for row, user in zip(found, others, strict=True) if user is not None]
+    if len(found) < limit:
+        return shown, None
+    tail = found[-1]
+    return shown, (
+        f"{(tail['last_message_at'] - _EPOCH) // _MICROSECOND}-{peer(tail['dialog_id'], me)}"
+    )

@@ -1,0 +1,67 @@
+"""What can go wrong, in the domain's words. `web/problems.py` maps it to statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class HlfastError(Exception):
+    """The common ancestor. `detail` is shown to the client: never a secret."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Malformed(HlfastError):
+    """Not even readable: broken JSON, bad UTF-8."""
+
+
+class Unauthenticated(HlfastError):
+    """No token, or one that is not (or no longer) good."""
+
+
+class Forbidden(HlfastError):
+    """Seen, but not yours to change."""
+
+
+class NotFound(HlfastError):
+    """Not there, or not visible to you: nobody can tell which."""
+
+
+class Conflict(HlfastError):
+    """Contradicts what is there: a name taken, a limit reached."""
+
+
+class TooLarge(HlfastError):
+    """A body above its bound."""
+
+
+class Invalid(HlfastError):
+    """Readable but not acceptable. `errors`: items of `loc`, `msg`, `type`."""
+
+    def __init__(self, detail: str, errors: Sequence[dict[str, Any]]) -> None:
+        super().__init__(detail)
+        self.errors = list(errors)
+
+    @classmethod
+    def field(cls, *loc: str | int, msg: str, kind: str = "value_error") -> Invalid:
+        """One field's error, `loc` from the outside in: `("body", "up_to")`."""
+        return cls(msg, [{"loc": list(loc), "msg": msg, "type": kind}])
+
+
+class TooMany(HlfastError):
+    """Asked too often; `retry_after_s` is when to ask again."""
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(HlfastError):
+    """Not now: a server that is needed does not answer, or a queue is full."""
+
+    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,70 @@
+"""Posts: HTTP to service and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hlfast import codec
+from hlfast.context import Call
+from hlfast.db.database import Row
+from hlfast.posts import service
+from hlfast.posts.schemas import Post
+from hlfast.web.endpoint import PREFIX, Reply
+from hlfast.web.fields import page
+
+FIELDS = tuple(Post.model_fields)
+
+
+def _show(posts: Iterable[Row]) -> list[dict[str, Any]]:
+    return codec.rows(FIELDS, posts)
+
+
+def _one(post: Row) -> Reply:
+    return Reply(codec.encode(_show([post])[0]), version=post["version"])
+
+
+async def create(call: Call) -> Reply:
+    """POST /posts"""
+    post, is_new = await service.create(call.context.main, call.me, call.body)
+    location = f"{PREFIX}/posts/{post['id']}"
+    return Reply(codec.encode(_show([post])[0]), 201 if is_new else 200, location)
+
+
+async def get(call: Call) -> Reply:
+    """GET /posts/{id}"""
+    return _one(await service.get(call.context.main, call.me, call.id))
+
+
+async def change(call: Call) -> Reply:
+    """PATCH /posts/{id}"""
+    return _one(await service.change(call.context.main, call.me, call.id, call.body))
+
+
+async def delete(call: Call) -> Reply:
+    """DELETE /posts/{id}"""
+    await service.delete(call.context.main, call.me, call.id)
+    return Reply()
+
+
+async def wall(call: Call) -> Reply:
+    """GET /users/{user_id}/posts"""
+    context, query = call.context, call.query
+    posts = await service.wall(
+        context.main, context.users, call.me, call.id, query.before, query.limit
+    )
+    cursor = posts[-1]["id"] if posts else None
+    return Reply(codec.encode(page(_show(posts), query.limit, cursor)))
+
+
+async def feed(call: Call) -> Reply:
+    """GET /feed"""
+    context, query = call.context, call.query
+    posts, cursor = await service.feed(
+        context.main,
+        call.me,
+        query.before,
+        query.limit,
+        posts_max=context.settings.feed_posts_max,
+    )
+    return Reply(codec.encode({"items": _show(posts), "next": cursor}))

@@ -1,0 +1,90 @@
+"""Posts, walls and the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hlfast import errors
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.posts.schemas import PostNew, PostPatch
+from hlfast.web.fields import ID_MAX
+
+_NOT_YOURS = "Only its author may do this."
+
+
+async def create(database: Database, me: int, new: PostNew) -> tuple[Row, bool]:
+    """The post, and whether it is new: the same `client_id` again returns the first one."""
+    post = await database.fetch_row("post_create", me, new.content, new.privacy, new.client_id)
+    if post is None:
+        # The first one was deleted between the conflict and the look.
+        raise errors.Conflict("The first post of this client_id has just been deleted.")
+    return post, post["created"]
+
+
+async def get(database: Database, me: int, post_id: int) -> Row:
+    """A post that I may see. Raises errors.NotFound."""
+    post = await database.fetch_row("post_get", post_id, me)
+    if post is None:
+        raise errors.NotFound("There is no such post.")
+    return post
+
+
+async def change(database: Database, me: int, post_id: int, patch: PostPatch) -> Row:
+    """My post after the change. Raises errors.NotFound, Forbidden for another's."""
+    given = patch.model_fields_set
+    if given:
+        post = await database.fetch_row(
+            "post_update",
+            post_id,
+            me,
+            patch.content if "content" in given else None,
+            patch.privacy if "privacy" in given else None,
+        )
+        if post is not None:
+            return post
+    post = await get(database, me, post_id)
+    if given or post["author_id"] != me:
+        raise errors.Forbidden(_NOT_YOURS)
+    return post
+
+
+async def delete(database: Database, me: int, post_id: int) -> None:
+    """Delete mine, or any as a superuser. Raises errors.NotFound, Forbidden for another's."""
+    if await database.fetch_row("post_delete", post_id, me) is None:
+        await get(database, me, post_id)
+        raise errors.Forbidden(_NOT_YOURS)
+
+
+async def wall(
+    database: Database,
+    users: BatchReader[int, Row],
+    me: int,
+    author_id: int,
+    before: int,
+    limit: int,
+) -> Sequence[Row]:
+    """An author's posts that I may see, newest first. Raises errors.NotFound."""
+    posts = await database.fetch("post_wall", author_id, me, before, limit)
+    if not posts and await users.get(author_id) is None:
+        raise errors.NotFound("There is no such user.")
+    return posts
+
+
+async def feed(
+    database: Database, me: int, cursor: str | None, limit: int, *, posts_max: int
+) -> tuple[Sequence[Row], str | None]:
+    """My friends' posts, newest first, and the cursor of the next page.
+
+    The cursor is `<id of the last post>-<posts so far>`: it bounds how far back a feed reaches
+    without counting through what was read before.
+    """
+    before, _, so_far = (cursor or str(ID_MAX)).partition("-")
+    seen = int(so_far or 0)
+    wanted = min(limit, posts_max - seen)
+    if wanted <= 0:
+        return [], None
+    posts = await database.fetch("post_feed", me, int(before), wanted)
+    seen += len(posts)
+    more = len(posts) == limit and seen < posts_max
+    return posts, f"{posts[-1]['id']}-{seen}" if more else None

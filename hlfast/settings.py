@@ -1,0 +1,185 @@
+"""Everything that can be set, read from the environment here and nowhere else.
+
+Each field is one environment variable: its own alias (`DATABASE_URL`) or its
+name in capitals behind `HLFAST_` (`HLFAST_HTTP_PORT`). The README's table of
+settings is tested against this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_BYTES_MIN = 32
+
+
+class Tuning(BaseModel):
+    """A switch for every optimisation, so that its effect can be measured."""
+
+    batch_reads: bool = Field(
+        True, description="Join single-row reads of one loop turn into one statement."
+    )
+    remember_tokens: bool = Field(
+        True, description="Keep verified access tokens in memory until they expire."
+    )
+    freeze_gc: bool = Field(
+        True, description="Take what exists after start out of the garbage collector's sight."
+    )
+
+
+def default_home() -> Path:
+    """The embedded servers' directory: root's is one that an unprivileged user can enter."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/hlfast")
+    data = os.environ.get("XDG_DATA_HOME")
+    return Path(data or Path.home() / ".local" / "share") / "hlfast"
+
+
+def _env(name: str) -> AliasChoices:
+    return AliasChoices(name, name.lower())
+
+
+class Settings(BaseSettings):
+    """The service's settings, bounds included. Times end in `_s` and are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HLFAST_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+    )
+
+    # What runs where
+    database_url: str = Field(
+        "",
+        validation_alias=_env("DATABASE_URL"),
+        description="Main database, `postgresql://…`. Empty: the embedded one.",
+    )
+    dialogs_database_url: str = Field(
+        "",
+        validation_alias=_env("DIALOGS_DATABASE_URL"),
+        description="Database of the dialogs, `postgresql://…`. Empty: the main one.",
+    )
+    redis_url: str = Field(
+        "",
+        validation_alias=_env("REDIS_URL"),
+        description="Redis, `redis://…` or `unix://…`. Empty: the embedded one.",
+    )
+    events_url: str = Field(
+        "",
+        validation_alias=_env("EVENTS_URL"),
+        description="Event log, `amqp://…` or `redis://…`. Empty: the same Redis.",
+    )
+    home: Path = Field(
+        default_factory=default_home, description="Directory of the embedded servers' data."
+    )
+    secret: str = Field(
+        "",
+        repr=False,
+        description="Signs tokens in every process, 32 bytes or more. "
+        "Empty: one is made at the first start and kept in HLFAST_HOME.",
+    )
+    http_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    http_port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    ws_port: int = Field(8001, ge=1, le=65535, description="Port of the websocket server.")
+    workers: int = Field(1, ge=1, le=256, description="API processes.")
+    trusted_proxies: Annotated[
+        str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
+    ] = ""
+    access_log: bool = Field(False, description="Write a line for every request.")
+    first_superuser: str = Field(
+        "",
+        validation_alias=_env("FIRST_SUPERUSER"),
+        description="Name of the superuser that `hlfast superuser` makes.",
+    )
+    first_superuser_password: str = Field(
+        "",
+        repr=False,
+        validation_alias=_env("FIRST_SUPERUSER_PASSWORD"),
+        description="Password of that superuser.",
+    )
+
+    # Bounds
+    body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
+    friends_max: int = Field(10_000, ge=1, description="Friends of one user.")
+    feed_posts_max: int = Field(1000, ge=1, description="Posts reachable in one feed.")
+    connections_max: int = Field(
+        4096, ge=1, description="Open client connections of one API process."
+    )
+    database_pool_size: int = Field(
+        8, ge=1, le=1000, description="Connections of one process to each database."
+    )
+    database_queue_max: int = Field(
+        2048, ge=1, description="Statements of one process waiting for a connection; beyond: 503."
+    )
+    database_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="Longest wait for one statement, the wait for a connection included.",
+    )
+    batch_max: int = Field(512, ge=1, description="Keys joined into one batched read.")
+    redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
+    redis_retry_s: float = Field(
+        1.0, gt=0, description="Pause before Redis is asked again after a failure."
+    )
+    drain_timeout_s: int = Field(
+        6, ge=1, description="Requests under way may take this long when the API stops."
+    )
+
+    # Security
+    access_token_s: int = Field(900, ge=60, description="Life of an access token.")
+    refresh_token_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token.")
+    revocation_check_s: float = Field(
+        20.0, ge=0, le=60, description="Age at which a remembered user is looked up again."
+    )
+    remembered_tokens_max: int = Field(65536, ge=1, description="Verified tokens kept in memory.")
+    login_failures_max: int = Field(
+        10, ge=1, description="Failures of one name from one address before 429."
+    )
+    login_window_s: int = Field(300, ge=1, description="Seconds in which they count.")
+    password_hash_threads: int = Field(2, ge=1, description="Passwords hashed at once.")
+    password_hash_queue_max: int = Field(64, ge=1, description="Passwords waiting; beyond: 503.")
+    password_hash_memory_kib: int = Field(
+        19456, ge=8, description="argon2id memory (OWASP's first choice, 19 MiB)."
+    )
+    password_hash_time: int = Field(2, ge=1, description="argon2id passes.")
+
+    tuning: Tuning = Field(default_factory=Tuning)
+
+    @property
+    def dialogs_url(self) -> str:
+        """The dialogs' database, which is the main one unless set apart."""
+        return self.dialogs_database_url or self.database_url
+
+    @property
+    def stack_file(self) -> Path:
+        """Where a running embedded stack says how it is reached; 0600."""
+        return self.home / "stack.json"
+
+    @property
+    def secret_file(self) -> Path:
+        """The generated secret, kept over restarts; 0600."""
+        return self.home / "secret"
+
+
+def load() -> Settings:
+    """Settings from the environment; what is not set comes from the running embedded stack.
+
+    The stack file holds `database_url`, `redis_url` and `events_url`; it is there while
+    `hlfast up` runs.
+    """
+    settings = Settings()
+    found: dict[str, str] = {}
+    with suppress(OSError, ValueError):
+        found |= json.loads(settings.stack_file.read_text())
+    with suppress(OSError):
+        found["secret"] = settings.secret_file.read_text().strip()
+    missing = {
+        name: found[name]
+        for name in ("database_url", "redis_url", "events_url", "secret")
+        if found.get(name) and not getattr(settings, name)
+    }
+    return settings.model_copy(update=missing)

@@ -1,0 +1,95 @@
+"""What goes into and comes out of the users' endpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hlfast.web.fields import Body, CalendarDate, PageAfter, Query, text
+
+Username = Annotated[str, Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
+Password = Annotated[str, text(8, 128)]
+Name = Annotated[str, text(1, 64)]
+Bio = Annotated[str, text(0, 1000)]
+Place = Annotated[str, text(0, 64)]
+# Shorter than a password may be: it only has to be compared.
+AnyText = Annotated[str, text(0, 1024)]
+
+
+class UserNew(Body):
+    """A registration."""
+
+    username: Username
+    password: Password
+    first_name: Name
+    last_name: Name
+    birthdate: CalendarDate | None = None
+    bio: Bio | None = None
+    city: Place | None = None
+    country: Place | None = None
+
+
+class UserPatch(Body):
+    """A change of the profile: an absent field stays, null clears an optional one."""
+
+    first_name: Name = ""
+    last_name: Name = ""
+    birthdate: CalendarDate | None = None
+    bio: Bio | None = None
+    city: Place | None = None
+    country: Place | None = None
+
+
+class PasswordChange(Body):
+    """The old password proves who asks."""
+
+    old_password: AnyText
+    new_password: Password
+
+
+class UserAdministration(Body):
+    """What a superuser changes. Absent: stays."""
+
+    disabled: bool = False
+
+
+class Search(PageAfter):
+    """Prefixes of both names; one of them is not empty."""
+
+    first_name: Annotated[str, text(0, 64)] = ""
+    last_name: Annotated[str, text(0, 64)] = ""
+
+    @model_validator(mode="after")
+    def _one_is_given(self) -> Search:
+        if not self.first_name and not self.last_name:
+            raise PydanticCustomError("missing", "first_name or last_name is needed")
+        return self
+
+
+class LoginForm(Query):
+    """OAuth2: a password, or a refresh token."""
+
+    grant_type: Literal["password", "refresh_token"] = "password"
+    username: AnyText = ""
+    password: AnyText = ""
+    refresh_token: Annotated[str, text(0, 4096)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_the_grant_needs(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        refresh = fields.get("grant_type") == "refresh_token"
+        for name in ("refresh_token",) if refresh else ("username", "password"):
+            if name not in fields:
+                raise PydanticCustomError("missing", "{name} is needed", {"name": name})
+        return fields
+
+
+class Token(BaseModel):
+    """`expires_in` in seconds."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"]
+    expires_in: int

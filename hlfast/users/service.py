@@ -1,0 +1,182 @@
+"""Registration, login, profiles and search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hlfast import errors
+from hlfast.cache import FailureThrottle
+from hlfast.codec import prefix_end, search_key
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.passwords import Passwords
+from hlfast.users.schemas import Search, UserNew, UserPatch
+from hlfast.web.auth import Authenticator, Standing, Tokens
+
+_WRONG_PAIR = "The name or the password is wrong."
+
+
+def username_key(username: str) -> str:
+    """What makes a username unique: its case does not count."""
+    return username.lower()
+
+
+async def register(database: Database, passwords: Passwords, new: UserNew) -> Row:
+    """The new user's row. Raises errors.Conflict when the name is taken."""
+    key = username_key(new.username)
+    # Asked first only to spare the hash; who wins is decided by the INSERT.
+    if await database.fetch("user_credentials", key):
+        raise errors.Conflict("This username is taken.")
+    user = await database.fetch_row(
+        "user_create",
+        new.username,
+        key,
+        await passwords.hash(new.password),
+        new.first_name,
+        new.last_name,
+        search_key(new.first_name),
+        search_key(new.last_name),
+        new.birthdate,
+        new.bio,
+        new.city,
+        new.country,
+    )
+    if user is None:
+        raise errors.Conflict("This username is taken.")
+    return user
+
+
+async def login(
+    database: Database,
+    passwords: Passwords,
+    tokens: Tokens,
+    failures: FailureThrottle,
+    *,
+    username: str,
+    password: str,
+    address: str,
+) -> dict[str, Any]:
+    """A pair of tokens.
+
+    Raises errors.Unauthenticated for a wrong pair, errors.TooMany after repeated failures of the
+    name from the address: of both, so that nobody locks out somebody else.
+    """
+    key = f"{username_key(username)[:64]}@{address}"
+    if wait_s := await failures.blocked_s(key):
+        raise errors.TooMany("Too many failed logins.", wait_s)
+    user = await database.fetch_row("user_credentials", username_key(username))
+    fits = await passwords.verify(user["password_hash"] if user else None, password)
+    if user is None or not fits or user["disabled"]:
+        await failures.failed(key)
+        raise errors.Unauthenticated(_WRONG_PAIR)
+    await failures.succeeded(key)
+    return tokens.issue(user["id"], user["token_version"])
+
+
+async def refresh(database: Database, tokens: Tokens, refresh_token: str) -> dict[str, Any]:
+    """A fresh pair for a refresh token. Raises errors.Unauthenticated."""
+    claims = tokens.verify("refresh", refresh_token)
+    user = await database.fetch_row("user_credentials_by_id", claims.user_id)
+    if user is None or user["disabled"] or user["token_version"] != claims.token_version:
+        raise errors.Unauthenticated("The token has been revoked.")
+    return tokens.issue(user["id"], user["token_version"])
+
+
+async def standing(database: Database, ids: Sequence[int]) -> dict[int, Standing]:
+    """What tokens of these users are held against."""
+    return {
+        row["id"]: Standing(row["token_version"], row["disabled"], row["is_superuser"])
+        for row in await database.fetch("user_standing", ids)
+    }
+
+
+async def get(users: BatchReader[int, Row], user_id: int) -> Row:
+    """One user. Raises errors.NotFound."""
+    user = await users.get(user_id)
+    if user is None:
+        raise errors.NotFound("There is no such user.")
+    return user
+
+
+async def change(
+    database: Database, users: BatchReader[int, Row], user_id: int, patch: UserPatch
+) -> Row:
+    """The user after the change of their own profile."""
+    given = patch.model_fields_set
+    if not given:
+        return await get(users, user_id)
+    first_name = patch.first_name if "first_name" in given else None
+    last_name = patch.last_name if "last_name" in given else None
+    user = await database.fetch_row(
+        "user_update",
+        user_id,
+        first_name,
+        last_name,
+        None if first_name is None else search_key(first_name),
+        None if last_name is None else search_key(last_name),
+        list(given),
+        patch.birthdate,
+        patch.bio,
+        patch.city,
+        patch.country,
+    )
+    if user is None:
+        raise errors.NotFound("There is no such user.")
+    return user
+
+
+async def change_password(
+    database: Database,
+    passwords: Passwords,
+    authenticator: Authenticator,
+    user_id: int,
+    *,
+    old: str,
+    new: str,
+) -> None:
+    """Revokes every token issued before. Raises errors.Forbidden for a wrong old password."""
+    user = await database.fetch_row("user_credentials_by_id", user_id)
+    if user is None or not await passwords.verify(user["password_hash"], old):
+        raise errors.Forbidden("The old password is wrong.")
+    changed = await database.fetch_row(
+        "user_set_password", user_id, user["password_hash"], await passwords.hash(new)
+    )
+    if changed is None:
+        raise errors.Forbidden("The old password is wrong: it has just been changed.")
+    authenticator.forget(user_id)
+
+
+async def administer(
+    database: Database,
+    authenticator: Authenticator,
+    me: int,
+    user_id: int,
+    *,
+    disabled: bool | None,
+) -> Row:
+    """A superuser's change; None stays. Raises errors.Forbidden for anybody else, NotFound."""
+    user = await database.fetch_row("user_set_disabled", user_id, disabled, me)
+    if user is None:
+        mine = (await standing(database, [me])).get(me)
+        if mine is None or not mine.is_superuser:
+            raise errors.Forbidden("Only a superuser may do this.")
+        raise errors.NotFound("There is no such user.")
+    authenticator.forget(user_id)
+    return user
+
+
+async def search(database: Database, wanted: Search) -> Sequence[Row]:
+    """Users whose names start so, by ascending id."""
+    first, last = search_key(wanted.first_name), search_key(wanted.last_name)
+    page = (wanted.after, wanted.limit)
+    if not last:
+        return await database.fetch("user_search_first", first, prefix_end(first), *page)
+    if not first:
+        return await database.fetch("user_search_last", last, prefix_end(last), *page)
+    # The longer prefix is likely the rarer one: its range is the one to read.
+    if len(first) > len(last):
+        statement, lead, other = "user_search_first_then_last", first, last
+    else:
+        statement, lead, other = "user_search_last_then_first", last, first
+    return await database.fetch(statement, lead, prefix_end(lead), *page, other, prefix_end(other))

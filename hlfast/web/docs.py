@@ -1,0 +1,125 @@
+"""The FastAPI shim: it documents the endpoints and never serves one.
+
+Its assets come from a package on this machine, so that /docs renders without internet.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, FastAPI, Form, Path, Query
+from fastapi.security import OAuth2PasswordBearer
+from fastapi_offline import FastAPIOffline
+from starlette.routing import BaseRoute, Mount, Route
+
+from hlfast.web.edge import WithRequestId
+from hlfast.web.endpoint import PATH_ID_MAX, PREFIX, Endpoint
+
+TITLE = "hlfast"
+DESCRIPTION = "A social network's backend built to be fast."
+# How OpenAPI names what send_problem writes.
+PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg", "type"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                    "type": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def routes(endpoints: Iterable[Endpoint], version: str) -> list[BaseRoute]:
+    """Routes of /docs, /redoc and /openapi.json, and of their assets."""
+    shim = documentation(endpoints, version)
+    app = WithRequestId(shim)
+    assets = next(route for route in shim.routes if isinstance(route, Mount))
+    return [
+        Route("/docs", app),
+        Route("/docs/oauth2-redirect", app),
+        Route("/redoc", app),
+        Route("/openapi.json", app),
+        Mount(assets.path, WithRequestId(assets.app)),
+    ]
+
+
+def documentation(endpoints: Iterable[Endpoint], version: str) -> FastAPI:
+    """The application whose OpenAPI is made from the endpoints' table."""
+    shim: FastAPI = FastAPIOffline(
+        title=TITLE, description=DESCRIPTION, version=version, docs_url="/docs", redoc_url="/redoc"
+    )
+    bearer = OAuth2PasswordBearer(tokenUrl=f"{PREFIX}/login")
+    for endpoint in endpoints:
+        shim.add_api_route(
+            PREFIX + endpoint.path,
+            _never_called(endpoint, bearer),
+            methods=[endpoint.method],
+            operation_id=endpoint.name,
+            name=endpoint.name,
+            summary=endpoint.summary,
+            tags=[endpoint.tag],
+            status_code=endpoint.statuses[0],
+            response_model=endpoint.reply,
+            responses=_responses(endpoint),
+        )
+    schema = shim.openapi()
+    schema["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+    return shim
+
+
+def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in endpoint.every_status()[1:]:
+        responses[status] = {"description": HTTPStatus(status).phrase}
+        if status in endpoint.statuses and status != 204:
+            responses[status]["model"] = endpoint.reply
+        elif status >= 400:
+            responses[status]["content"] = {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+    return responses
+
+
+def _never_called(endpoint: Endpoint, bearer: OAuth2PasswordBearer) -> Any:
+    """A function whose signature says what goes in, which is all that FastAPI reads of it."""
+
+    async def handler(**_: Any) -> None:
+        raise AssertionError("no API call enters FastAPI")
+
+    parameters: dict[str, Any] = {}
+    if endpoint.parameter:
+        maximum = PATH_ID_MAX[endpoint.parameter]
+        parameters[endpoint.parameter] = Annotated[int, Path(ge=1, le=maximum)]
+    if endpoint.query is not None:
+        parameters["query"] = Annotated[endpoint.query, Query()]
+    if endpoint.form is not None:
+        parameters["form"] = Annotated[endpoint.form, Form()]
+    if endpoint.body is not None:
+        parameters["body"] = Annotated[endpoint.body, Body()]
+    if not endpoint.anyone:
+        parameters["token"] = Annotated[str, Depends(bearer)]
+    handler.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+            for name, annotation in parameters.items()
+        ]
+    )
+    return handler

@@ -1,0 +1,67 @@
+"""The outermost ASGI layer: reads the head, turns whatever goes wrong into a problem."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hlfast import errors
+from hlfast.web.head import SCOPE_KEY, read_head
+from hlfast.web.problems import MethodNotAllowed, send_problem
+
+logger = logging.getLogger(__name__)
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
+class Edge:
+    """Wraps the router. Every response bears X-Request-ID: endpoints write it themselves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: lifespan and http; websockets live in another process."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        head = scope[SCOPE_KEY] = read_head(scope)
+        try:
+            await self._app(scope, receive, send)
+        except ClientGone:
+            pass
+        except (errors.HlfastError, MethodNotAllowed) as error:
+            await send_problem(scope, send, head, error)
+        except Exception as error:  # the last line of defence: it logs and answers
+            logger.exception("Request %s failed", head.request_id.decode())
+            await send_problem(scope, send, head, error)
+
+
+class WithRequestId:
+    """Adds X-Request-ID to an application that does not know of it (the docs)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, http only."""
+        request_id = scope[SCOPE_KEY].request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The router's answer to a path that nobody serves."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    raise errors.NotFound("There is nothing here.")

@@ -1,0 +1,136 @@
+"""Field types and models that several features share, and how their input is decoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from hlfast import errors
+
+ID_MAX = 2**53 - 1
+USER_ID_MAX = 2**31 - 1
+_ID = re.compile(r"[1-9][0-9]{0,15}")
+_DECIMAL = re.compile(r"[0-9]{1,16}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# PostgreSQL's text has no NUL.
+NO_NUL = r"^[^\x00]*$"
+_QUERY_FIELDS_MAX = 32
+
+T = TypeVar("T")
+
+
+class Body(BaseModel):
+    """What a JSON body holds: exact types, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Query(BaseModel):
+    """What a query string or a form holds: text, and numbers written in plain decimal."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Listing(BaseModel, Generic[T]):
+    """One page. `next` is the cursor of the following one, null at the end."""
+
+    items: list[T]
+    next: int | str | None
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value):
+            raise PydanticCustomError("int_parsing", "Input should be a whole number")
+        return int(value)
+    return value
+
+
+def _calendar_date(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _DATE.fullmatch(value):
+            raise PydanticCustomError("date_parsing", "Input should be a date as YYYY-MM-DD")
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError("date_parsing", "There is no such day") from None
+    return value
+
+
+def text(minimum: int, maximum: int) -> Any:
+    """A string's constraints: its length in code points, and no NUL."""
+    return Field(min_length=minimum, max_length=maximum, pattern=NO_NUL)
+
+
+Decimal = BeforeValidator(_decimal)
+CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
+Limit = Annotated[int, Decimal, Field(ge=1, le=100)]
+Before = Annotated[int, Decimal, Field(ge=1, le=ID_MAX)]
+After = Annotated[int, Decimal, Field(ge=0, le=ID_MAX)]
+Content = Annotated[str, text(1, 4096)]
+ClientId = Annotated[str, text(1, 64)]
+
+
+class PageAfter(Query):
+    """Paging upwards: ids above `after`."""
+
+    after: After = 0
+    limit: Limit = 20
+
+
+class PageBefore(Query):
+    """Paging downwards: ids below `before`."""
+
+    before: Before = ID_MAX
+    limit: Limit = 20
+
+
+def page(items: Sequence[Any], limit: int, cursor: int | str | None) -> dict[str, Any]:
+    """A Listing: `cursor` leads on, unless the page was not filled."""
+    return {"items": items, "next": cursor if len(items) >= limit else None}
+
+
+def parse_id(text: str, maximum: int) -> int:
+    """An id from a path. Raises errors.NotFound for what can be no id."""
+    if _ID.fullmatch(text) and (number := int(text)) <= maximum:
+        return number
+    raise errors.NotFound("There is nothing under this id.")
+
+
+def pairs(data: bytes) -> dict[str, str]:
+    """The fields of a query string or form.
+
+    Raises errors.Malformed for bad UTF-8 or too many fields, errors.Invalid for a repeated one.
+    """
+    try:
+        found = parse_qsl(
+            data.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_QUERY_FIELDS_MAX,
+        )
+    except ValueError:
+        raise errors.Malformed("The fields are not percent-encoded UTF-8.") from None
+    fields = dict(found)
+    if len(fields) < len(found):
+        raise errors.Invalid("A field was given twice.", [])
+    return fields
+
+
+def validate(model: type[BaseModel], value: Any, where: str) -> Any:
+    """The model's instance. Raises errors.Invalid, which never repeats the input."""
+    try:
+        return model.__pydantic_validator__.validate_python(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        for item in found:
+            item["loc"] = (where, *item["loc"])
+        raise errors.Invalid(
+            "The input is not acceptable.", [dict(item) for item in found]
+        ) from None

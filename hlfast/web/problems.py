@@ -1,0 +1,73 @@
+"""Errors as `application/problem+json` (RFC 9457): the one table of statuses."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.types import Scope, Send
+
+from hlfast import codec, errors
+from hlfast.web.head import Head
+
+STATUS: dict[type[errors.HlfastError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.Invalid: 422,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+
+
+class MethodNotAllowed(Exception):
+    """A path that exists, asked with another method than these."""
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(allow)
+        self.allow = allow
+
+
+async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -> int:
+    """Answer with the problem that an exception stands for; returns the status."""
+    extra: dict[str, Any] = {}
+    headers: list[tuple[bytes, bytes]] = []
+    match error:
+        case MethodNotAllowed():
+            status = 405
+            detail = f"{scope['method']} is not among {error.allow}."
+            headers.append((b"allow", error.allow.encode()))
+        case errors.HlfastError():
+            status, detail = STATUS[type(error)], error.detail
+            if isinstance(error, errors.Invalid):
+                extra["errors"] = error.errors
+            if isinstance(error, errors.TooMany | errors.Unavailable):
+                headers.append((b"retry-after", str(error.retry_after_s).encode()))
+            if isinstance(error, errors.Unauthenticated):
+                headers.append((b"www-authenticate", b"Bearer"))
+        case _:
+            status, detail = 500, "The server made a mistake; it has been logged."
+    body = codec.encode(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            # Bytes that were no UTF-8 arrive as lone surrogates or replacements.
+            "instance": scope["path"].encode("utf-8", "replace").decode(),
+            "request_id": head.request_id.decode(),
+            **extra,
+        }
+    )
+    headers += [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", head.request_id),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return status

@@ -1,0 +1,127 @@
+-- name: user_by_ids
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM "user"
+WHERE id = ANY($1::integer[]);
+
+-- name: user_credentials
+SELECT id, password_hash, token_version, disabled
+FROM "user"
+WHERE username_key = $1;
+
+-- name: user_credentials_by_id
+SELECT id, password_hash, token_version, disabled
+FROM "user"
+WHERE id = $1;
+
+-- name: user_standing
+-- What a token is held against.
+SELECT id, token_version, disabled, is_superuser
+FROM "user"
+WHERE id = ANY($1::integer[]);
+
+-- name: user_create
+-- No row when the name is taken: of simultaneous registrations one wins.
+INSERT INTO "user" (
+    username, username_key, password_hash, first_name, last_name, first_key, last_key,
+    birthdate, bio, city, country
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (username_key) DO NOTHING
+RETURNING id, username, first_name, last_name, birthdate, bio, city, country, version;
+
+-- name: user_update
+-- Required fields stay when null is passed, optional ones unless named in $6.
+UPDATE "user"
+SET first_name = coalesce($2, first_name),
+    last_name = coalesce($3, last_name),
+    first_key = coalesce($4, first_key),
+    last_key = coalesce($5, last_key),
+    birthdate = CASE WHEN 'birthdate' = ANY($6::text[]) THEN $7 ELSE birthdate END,
+    bio = CASE WHEN 'bio' = ANY($6::text[]) THEN $8 ELSE bio END,
+    city = CASE WHEN 'city' = ANY($6::text[]) THEN $9 ELSE city END,
+    country = CASE WHEN 'country' = ANY($6::text[]) THEN $10 ELSE country END,
+    version = version + 1
+WHERE id = $1
+RETURNING id, username, first_name, last_name, birthdate, bio, city, country, version;
+
+-- name: user_set_password
+-- Only where the hash that was verified still stands: two changes at once must not both win.
+UPDATE "user"
+SET password_hash = $3, token_version = token_version + 1
+WHERE id = $1 AND password_hash = $2
+RETURNING id;
+
+-- name: user_set_disabled
+UPDATE "user"
+SET disabled = coalesce($2, disabled)
+WHERE id = $1
+  AND EXISTS (SELECT FROM "user" AS me WHERE me.id = $3 AND me.is_superuser AND NOT me.disabled)
+RETURNING id, username, first_name, last_name, birthdate, bio, city, country, version;
+
+-- name: user_make_superuser
+INSERT INTO "user" (
+    username, username_key, password_hash, first_name, last_name, first_key, last_key, is_superuser
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, true)
+ON CONFLICT (username_key) DO UPDATE
+SET password_hash = excluded.password_hash,
+    is_superuser = true,
+    disabled = false,
+    token_version = "user".token_version + 1
+RETURNING id;
+
+-- Search. Each reads a range of the index on the names and keeps the lowest ids
+-- of it: `id + 0` keeps the planner from walking the primary key instead, which
+-- reads the whole table for a rare name. Only the page's rows are then fetched.
+
+-- name: user_search_first
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM "user"
+WHERE id = ANY(ARRAY(
+    SELECT id
+    FROM "user"
+    WHERE first_key >= $1 AND first_key < $2 AND id > $3
+    ORDER BY id + 0
+    LIMIT $4
+))
+ORDER BY id;
+
+-- name: user_search_last
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM "user"
+WHERE id = ANY(ARRAY(
+    SELECT id
+    FROM "user"
+    WHERE last_key >= $1 AND last_key < $2 AND id > $3
+    ORDER BY id + 0
+    LIMIT $4
+))
+ORDER BY id;
+
+-- name: user_search_first_then_last
+-- For a first name that is the longer prefix: `|| ''` leaves the choice of the
+-- index to it, because the plan is made before the prefixes are known.
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM "user"
+WHERE id = ANY(ARRAY(
+    SELECT id
+    FROM "user"
+    WHERE first_key >= $1 AND first_key < $2 AND id > $3
+      AND last_key || '' >= $5 AND last_key || '' < $6
+    ORDER BY id + 0
+    LIMIT $4
+))
+ORDER BY id;
+
+-- name: user_search_last_then_first
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM "user"
+WHERE id = ANY(ARRAY(
+    SELECT id
+    FROM "user"
+    WHERE last_key >= $1 AND last_key < $2 AND id > $3
+      AND first_key || '' >= $5 AND first_key || '' < $6
+    ORDER BY id + 0
+    LIMIT $4
+))
+ORDER BY id;
