@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
-from hlfast.settings import Settings
+from hlfast.settings import Settings, SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,26 +29,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _run(arguments, rest)
-    except HlfastError as error:
-        print(f"hlfast: {error.detail}", file=sys.stderr)
+    except (HlfastError, SettingsError) as error:
+        print(f"hlfast: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    if arguments.verb in ("up", "clean"):
+        from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
+
+        # What a running stack says of itself must not stand in for its servers.
+        settings = settings_module.from_environment()
+        if arguments.verb == "up":
+            return embedded.up(settings)
+        return embedded.clean(settings, yes=arguments.yes)
     settings = settings_module.load()
     match arguments.verb:
         case "api":
             return _serve_api(settings)
-        case "up":
-            from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
-
-            return embedded.up(settings)
-        case "clean":
-            from hl_utils import embedded  # noqa: PLC0415
-
-            return embedded.clean(settings, yes=arguments.yes)
         case "seed":
             from hl_utils import user_faker  # noqa: PLC0415
 
@@ -69,8 +69,11 @@ def _serve_api(settings: Settings) -> int:
     from granian.server import Server  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="hlfast-metrics-") as metrics:
-        # Read by prometheus_client in the workers, which share their series there.
+        # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        from hlfast import api  # noqa: PLC0415
+
+        api.check(settings)
         Server(
             "hlfast.api:create",
             factory=True,

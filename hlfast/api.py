@@ -22,7 +22,7 @@ from hlfast.db.database import Database, Row
 from hlfast.db.postgres import open_database
 from hlfast.endpoints import ENDPOINTS
 from hlfast.passwords import Passwords
-from hlfast.settings import Settings
+from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web import docs, endpoint, metrics
 from hlfast.web.auth import Authenticator, Standing, Tokens
@@ -54,6 +54,19 @@ def create() -> ASGIApp:
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     return Edge(router)
+
+
+def check(settings: Settings) -> None:
+    """Open and close everything once, before any worker is started.
+
+    Raises SettingsError, and errors.Unavailable when the database does not answer in time.
+    """
+
+    async def open_and_close() -> None:
+        async with open_context(settings.model_copy(update={"database_pool_size": 1})):
+            pass
+
+    asyncio.run(open_and_close())
 
 
 @asynccontextmanager
@@ -96,7 +109,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
     if not settings.database_url:
-        raise errors.Unavailable("No DATABASE_URL is set and no embedded stack is running.")
+        raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     shared = settings.dialogs_url == settings.database_url
     rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
     main = await open_database(settings.database_url, rooms, settings, wait_s=_DATABASE_START_S)

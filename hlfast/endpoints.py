@@ -176,7 +176,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         tag="posts",
         method="GET",
-        path="/users/{user_id}/posts",
+        path="/users/{id}/posts",
         handler=posts.wall,
         summary="The posts of a user that I may see, newest first",
         query=PageBefore,

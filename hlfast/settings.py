@@ -13,10 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_BYTES_MIN = 32
+
+
+class SettingsError(Exception):
+    """A setting that nothing can be done with: one line for the operator."""
 
 
 class Tuning(BaseModel):
@@ -165,13 +169,25 @@ class Settings(BaseSettings):
         return self.home / "secret"
 
 
+def from_environment() -> Settings:
+    """Settings as the environment has them. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "__".join(map(str, first["loc"]))
+        if first["loc"][0] in Settings.model_fields:
+            name = f"HLFAST_{name}"
+        raise SettingsError(f"the setting {name.upper()} is not acceptable: {first['msg']}") from None
+
+
 def load() -> Settings:
     """Settings from the environment; what is not set comes from the running embedded stack.
 
     The stack file holds `database_url`, `redis_url` and `events_url`; it is there while
-    `hlfast up` runs.
+    `hlfast up` runs. Raises SettingsError.
     """
-    settings = Settings()
+    settings = from_environment()
     found: dict[str, str] = {}
     with suppress(OSError, ValueError):
         found |= json.loads(settings.stack_file.read_text())

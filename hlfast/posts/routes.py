@@ -48,7 +48,7 @@ async def delete(call: Call) -> Reply:
 
 
 async def wall(call: Call) -> Reply:
-    """GET /users/{user_id}/posts"""
+    """GET /users/{id}/posts"""
     context, query = call.context, call.query
     posts = await service.wall(
         context.main, context.users, call.me, call.id, query.before, query.limit

@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 
 from hlfast.errors import Unauthenticated
-from hlfast.settings import SECRET_BYTES_MIN, Settings
+from hlfast.settings import SECRET_BYTES_MIN, Settings, SettingsError
 
 _ALGORITHM = "HS256"
 
@@ -38,7 +38,7 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         if len(settings.secret.encode()) < SECRET_BYTES_MIN:
-            raise ValueError(f"HLFAST_SECRET must have {SECRET_BYTES_MIN} bytes or more")
+            raise SettingsError(f"HLFAST_SECRET must have {SECRET_BYTES_MIN} bytes or more")
         self._secret = settings.secret
         self._life_s = {"access": settings.access_token_s, "refresh": settings.refresh_token_s}
 
@@ -93,9 +93,8 @@ class Authenticator:
         self._tokens = tokens
         self._look_up = look_up
         self._check_s = settings.revocation_check_s
-        self._remembered_max = (
-            settings.remembered_tokens_max if settings.tuning.remember_tokens else 0
-        )
+        self._standings_max = settings.remembered_tokens_max
+        self._claims_max = settings.remembered_tokens_max if settings.tuning.remember_tokens else 0
         self._claims: dict[bytes, Claims] = {}
         self._standings: dict[int, tuple[Standing, float]] = {}
 
@@ -109,7 +108,8 @@ class Authenticator:
             if scheme.lower() != b"bearer":
                 raise Unauthenticated("A bearer token is needed.")
             claims = self._tokens.verify("access", token.strip())
-            self._remember(authorization, claims)
+            if self._claims_max:
+                _keep(self._claims, authorization, claims, self._claims_max)
         elif claims.expires_at <= time.time():
             del self._claims[authorization]
             raise Unauthenticated("The token has expired.")
@@ -126,7 +126,12 @@ class Authenticator:
             # Also when the versions differ: the token may be the newer one.
             standing = await self._look_up(claims.user_id)
             if standing is not None:
-                _keep(self._standings, claims.user_id, (standing, now + self._check_s), 65536)
+                _keep(
+                    self._standings,
+                    claims.user_id,
+                    (standing, now + self._check_s),
+                    self._standings_max,
+                )
         if standing is None or standing.disabled or standing.token_version != claims.token_version:
             raise Unauthenticated("The token has been revoked.")
         return standing
@@ -134,10 +139,6 @@ class Authenticator:
     def forget(self, user_id: int) -> None:
         """Look this user up again at once: something about them changed here."""
         self._standings.pop(user_id, None)
-
-    def _remember(self, authorization: bytes, claims: Claims) -> None:
-        if self._remembered_max:
-            _keep(self._claims, authorization, claims, self._remembered_max)
 
 
 def _keep(known: dict[Any, Any], key: Any, value: Any, maximum: int) -> None:

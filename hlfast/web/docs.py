@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import BaseRoute, Mount, Route
 
 from hlfast.web.edge import WithRequestId
-from hlfast.web.endpoint import PATH_ID_MAX, PREFIX, Endpoint
+from hlfast.web.endpoint import PREFIX, Endpoint
 
 TITLE = "hlfast"
 DESCRIPTION = "A social network's backend built to be fast."
@@ -106,8 +106,7 @@ def _never_called(endpoint: Endpoint, bearer: OAuth2PasswordBearer) -> Any:
 
     parameters: dict[str, Any] = {}
     if endpoint.parameter:
-        maximum = PATH_ID_MAX[endpoint.parameter]
-        parameters[endpoint.parameter] = Annotated[int, Path(ge=1, le=maximum)]
+        parameters[endpoint.parameter] = Annotated[int, Path(ge=1, le=endpoint.id_max)]
     if endpoint.query is not None:
         parameters["query"] = Annotated[endpoint.query, Query()]
     if endpoint.form is not None:

@@ -25,9 +25,6 @@ from hlfast.web.problems import MethodNotAllowed, send_problem
 
 PREFIX = "/api/v1"
 JSON = b"application/json"
-# The largest id that a path's parameter of this name can be.
-PATH_ID_MAX = {"id": ID_MAX, "user_id": USER_ID_MAX}
-
 C = TypeVar("C")
 
 
@@ -96,6 +93,12 @@ class Endpoint:
         """The path's parameter, or an empty string."""
         return self.path.partition("{")[2].partition("}")[0]
 
+    @property
+    def id_max(self) -> int:
+        """The largest id that the path's parameter can be."""
+        of_user = self.parameter == "user_id" or self.path.startswith("/users/")
+        return USER_ID_MAX if of_user else ID_MAX
+
     def every_status(self) -> tuple[int, ...]:
         """All statuses that a client may get, successes first."""
         implied = {503}
@@ -121,9 +124,11 @@ class CompiledEndpoint:
     caller: Caller
     settings: Settings
     trusted: frozenset[str]
+    id_max: int = field(init=False)
     metrics: EndpointMetrics = field(init=False)
 
     def __post_init__(self) -> None:
+        self.id_max = self.endpoint.id_max
         self.metrics = EndpointMetrics(self.endpoint.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,8 +154,8 @@ class CompiledEndpoint:
         if head.content_length is not None:
             refuse_length(head.content_length, self.settings.body_bytes_max)
         number = 0
-        for name, value in scope["path_params"].items():
-            number = parse_id(value, PATH_ID_MAX[name])
+        for value in scope["path_params"].values():
+            number = parse_id(value, self.id_max)
         query = body = None
         if endpoint.query is not None:
             found = scope["query_string"]
@@ -171,7 +176,11 @@ class CompiledEndpoint:
         if reply.version:
             etag = b'"%d"' % reply.version
             headers += [(b"etag", etag), (b"cache-control", b"private, no-cache")]
-            if head.if_none_match is not None and matches(head.if_none_match, etag):
+            if (
+                self.endpoint.has_etag
+                and head.if_none_match is not None
+                and matches(head.if_none_match, etag)
+            ):
                 status, body = 304, b""
         else:
             headers.append((b"cache-control", b"no-store"))

@@ -11,6 +11,6 @@ FROM friend_delete($1, $2);
 SELECT u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city, u.country, u.version
 FROM friend AS f
 JOIN "user" AS u ON u.id = f.friend_id
-WHERE f.user_id = $1 AND f.state = $2 AND f.friend_id > $3
+WHERE f.user_id = $1 AND f.state = $2 AND f.friend_id > $3::bigint
 ORDER BY f.friend_id
 LIMIT $4;

@@ -80,7 +80,7 @@ FROM "user"
 WHERE id = ANY(ARRAY(
     SELECT id
     FROM "user"
-    WHERE first_key >= $1 AND first_key < $2 AND id > $3
+    WHERE first_key >= $1 AND first_key < $2 AND id > $3::bigint
     ORDER BY id + 0
     LIMIT $4
 ))
@@ -92,7 +92,7 @@ FROM "user"
 WHERE id = ANY(ARRAY(
     SELECT id
     FROM "user"
-    WHERE last_key >= $1 AND last_key < $2 AND id > $3
+    WHERE last_key >= $1 AND last_key < $2 AND id > $3::bigint
     ORDER BY id + 0
     LIMIT $4
 ))
@@ -106,7 +106,7 @@ FROM "user"
 WHERE id = ANY(ARRAY(
     SELECT id
     FROM "user"
-    WHERE first_key >= $1 AND first_key < $2 AND id > $3
+    WHERE first_key >= $1 AND first_key < $2 AND id > $3::bigint
       AND last_key || '' >= $5 AND last_key || '' < $6
     ORDER BY id + 0
     LIMIT $4
@@ -119,7 +119,7 @@ FROM "user"
 WHERE id = ANY(ARRAY(
     SELECT id
     FROM "user"
-    WHERE last_key >= $1 AND last_key < $2 AND id > $3
+    WHERE last_key >= $1 AND last_key < $2 AND id > $3::bigint
       AND first_key || '' >= $5 AND first_key || '' < $6
     ORDER BY id + 0
     LIMIT $4
