@@ -152,6 +152,8 @@ class _Answer:
             (b"cache-control", b"no-store"),
             (b"x-request-id", scope[SCOPE_KEY].request_id),
         ]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

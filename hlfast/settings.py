@@ -178,7 +178,8 @@ def from_environment() -> Settings:
         name = "__".join(map(str, first["loc"]))
         if first["loc"][0] in Settings.model_fields:
             name = f"HLFAST_{name}"
-        raise SettingsError(f"the setting {name.upper()} is not acceptable: {first['msg']}") from None
+        reason = f"the setting {name.upper()} is not acceptable: {first['msg']}"
+        raise SettingsError(reason) from None
 
 
 def load() -> Settings:

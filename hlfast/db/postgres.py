@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -31,6 +32,8 @@ _UNAVAILABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
+# Seconds that the cancellation of a statement may take before its connection is cut.
+_CANCEL_TIMEOUT_S = 1.0
 # Seconds between attempts while the database is not there yet at start.
 _START_RETRY_S = 0.2
 
@@ -54,6 +57,8 @@ class PostgresDatabase(Database):
         self._statements = statements
         self._timeout_s = bounds.database_timeout_s
         self._places_free = bounds.database_queue_max + bounds.database_pool_size
+        # The loop holds tasks weakly; without this one could vanish under way.
+        self._released: set[asyncio.Task[None]] = set()
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
@@ -61,9 +66,8 @@ class PostgresDatabase(Database):
             raise Unavailable("Too many requests are waiting for the database.")
         self._places_free -= 1
         try:
-            async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
-                found: Sequence[Row] = await connection.fetch(self._statements[statement], *args)
-                return found
+            async with asyncio.timeout(self._timeout_s):
+                return await self._run(self._statements[statement], args)
         except ValueError:
             # An argument that does not fit its type is our mistake, though asyncpg
             # counts it among the errors of its interface.
@@ -72,6 +76,27 @@ class PostgresDatabase(Database):
             raise Unavailable("The database does not answer.") from error
         finally:
             self._places_free += 1
+
+    async def _run(self, text: str, args: Sequence[Any]) -> Sequence[Row]:
+        connection = await self._pool.acquire()
+        try:
+            found: Sequence[Row] = await connection.fetch(text, *args)
+        except asyncio.CancelledError:
+            # A server that hangs does not answer the cancellation either: the connection is
+            # given back, or given up, while nobody waits.
+            task = asyncio.create_task(self._give_back(connection))
+            self._released.add(task)
+            task.add_done_callback(self._released.discard)
+            raise
+        except BaseException:
+            await self._pool.release(connection)
+            raise
+        await self._pool.release(connection)
+        return found
+
+    async def _give_back(self, connection: Any) -> None:
+        with suppress(*_UNAVAILABLE):
+            await self._pool.release(connection, timeout=_CANCEL_TIMEOUT_S)
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -101,9 +126,14 @@ async def open_database(
         statements |= queries.load("postgres", database)
 
     async def prepare_all(connection: asyncpg.Connection) -> None:
-        for text in statements.values():
-            # Prepares into the statement cache, which `prepare` bypasses, and runs nothing.
-            await connection.executemany(text, [])
+        try:
+            for text in statements.values():
+                # Prepares into the statement cache, which `prepare` bypasses, and runs nothing.
+                await connection.executemany(text, [])
+        except BaseException:
+            # The pool would wait for a server that hangs to say good-bye.
+            connection.terminate()
+            raise
 
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from jwt.utils import base64url_decode, base64url_encode
 
-from hlfast.errors import Unauthenticated
+from hlfast.errors import NotFound, Unauthenticated
 from hlfast.settings import SECRET_BYTES_MIN, Settings, SettingsError
+from hlfast.web.fields import USER_ID_MAX, parse_id
 
 _ALGORITHM = "HS256"
 
@@ -71,9 +73,23 @@ class Tokens:
             )
             if claims["typ"] != kind:
                 raise Unauthenticated("This token is for something else.")
-            return Claims(int(claims["sub"]), int(claims["ver"]), float(claims["exp"]))
-        except (jwt.PyJWTError, ValueError, UnicodeError):
+            if not _is_canonical(token):
+                raise Unauthenticated("The token is not valid.")
+            return Claims(
+                parse_id(claims["sub"], USER_ID_MAX), int(claims["ver"]), float(claims["exp"])
+            )
+        except (jwt.PyJWTError, NotFound, ValueError, TypeError):
             raise Unauthenticated("The token is not valid.") from None
+
+
+def _is_canonical(token: str | bytes) -> bool:
+    """Whether the signature is written in its only right way.
+
+    Decoding passes over what is no base64 and over spare bits, so without this every token had
+    endless spellings: a changed one would be good, and each would be remembered for itself.
+    """
+    signature = (token.encode() if isinstance(token, str) else token).rpartition(b".")[2]
+    return base64url_encode(base64url_decode(signature)) == signature
 
 
 class Authenticator:
@@ -107,8 +123,9 @@ class Authenticator:
             scheme, _, token = authorization.partition(b" ")
             if scheme.lower() != b"bearer":
                 raise Unauthenticated("A bearer token is needed.")
-            claims = self._tokens.verify("access", token.strip())
-            if self._claims_max:
+            claims = self._tokens.verify("access", token.lstrip())
+            # Not with more spaces than one: there would be no end of such headers.
+            if self._claims_max and not token.startswith(b" "):
                 _keep(self._claims, authorization, claims, self._claims_max)
         elif claims.expires_at <= time.time():
             del self._claims[authorization]

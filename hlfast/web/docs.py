@@ -6,7 +6,7 @@ Its assets come from a package on this machine, so that /docs renders without in
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi_offline import FastAPIOffline
 from starlette.routing import BaseRoute, Mount, Route
 
-from hlfast.web.edge import WithRequestId
+from hlfast.web.edge import Foreign
 from hlfast.web.endpoint import PREFIX, Endpoint
 
 TITLE = "hlfast"
@@ -47,21 +47,21 @@ PROBLEM = {
 }
 
 
-def routes(endpoints: Iterable[Endpoint], version: str) -> list[BaseRoute]:
+def routes(endpoints: Sequence[Endpoint], version: str) -> list[BaseRoute]:
     """Routes of /docs, /redoc and /openapi.json, and of their assets."""
     shim = documentation(endpoints, version)
-    app = WithRequestId(shim)
+    app = Foreign(shim)
     assets = next(route for route in shim.routes if isinstance(route, Mount))
     return [
         Route("/docs", app),
         Route("/docs/oauth2-redirect", app),
         Route("/redoc", app),
         Route("/openapi.json", app),
-        Mount(assets.path, WithRequestId(assets.app)),
+        Mount(assets.path, Foreign(assets.app)),
     ]
 
 
-def documentation(endpoints: Iterable[Endpoint], version: str) -> FastAPI:
+def documentation(endpoints: Sequence[Endpoint], version: str) -> FastAPI:
     """The application whose OpenAPI is made from the endpoints' table."""
     shim: FastAPI = FastAPIOffline(
         title=TITLE, description=DESCRIPTION, version=version, docs_url="/docs", redoc_url="/redoc"
@@ -81,14 +81,43 @@ def documentation(endpoints: Iterable[Endpoint], version: str) -> FastAPI:
             responses=_responses(endpoint),
         )
     schema = shim.openapi()
-    schema["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+    for endpoint in endpoints:
+        responses = schema["paths"][PREFIX + endpoint.path][endpoint.method.lower()]["responses"]
+        # FastAPI adds a 422 of its own form wherever there is a parameter.
+        for status in responses.keys() - set(map(str, endpoint.every_status())):
+            del responses[status]
+    schemas = schema["components"]["schemas"]
+    for endpoint in endpoints:
+        if endpoint.method == "PATCH" and endpoint.body is not None:
+            # An absent field stays as it is: no default takes its place.
+            for field in schemas[endpoint.body.__name__]["properties"].values():
+                field.pop("default", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM
     return shim
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": kind}}
+
+
+HEADERS = {
+    401: {"WWW-Authenticate": _header("`Bearer`")},
+    429: {"Retry-After": _header("Seconds to wait", "integer")},
+    503: {"Retry-After": _header("Seconds to wait", "integer")},
+}
+ETAG = {"ETag": _header("The version, for `If-None-Match`")}
 
 
 def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
+    if endpoint.has_etag:
+        responses[endpoint.statuses[0]] = {"headers": ETAG}
     for status in endpoint.every_status()[1:]:
         responses[status] = {"description": HTTPStatus(status).phrase}
+        if status in HEADERS:
+            responses[status]["headers"] = HEADERS[status]
         if status in endpoint.statuses and status != 204:
             responses[status]["model"] = endpoint.reply
         elif status >= 400:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hlfast import errors
-from hlfast.web.head import SCOPE_KEY, read_head
+from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
 from hlfast.web.problems import MethodNotAllowed, send_problem
 
 logger = logging.getLogger(__name__)
-
-
-class ClientGone(Exception):
-    """The client closed the connection; nobody is left to answer."""
+NOTHING_HERE = "There is nothing here."
 
 
 class Edge:
@@ -22,17 +20,16 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: lifespan and http; websockets live in another process."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        head = scope[SCOPE_KEY] = read_head(scope)
+        head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
         try:
             await self._app(scope, receive, send)
-        except ClientGone:
-            pass
         except (errors.HlfastError, MethodNotAllowed) as error:
             await send_problem(scope, send, head, error)
         except Exception as error:  # the last line of defence: it logs and answers
@@ -40,14 +37,16 @@ class Edge:
             await send_problem(scope, send, head, error)
 
 
-class WithRequestId:
-    """Adds X-Request-ID to an application that does not know of it (the docs)."""
+class Foreign:
+    """A foreign application that serves files (the docs), with our X-Request-ID and errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, http only."""
+        """ASGI, http only. Raises MethodNotAllowed, errors.NotFound."""
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowed("GET, HEAD")
         request_id = scope[SCOPE_KEY].request_id
 
         async def send_with_id(message: Message) -> None:
@@ -55,7 +54,10 @@ class WithRequestId:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except (HTTPException, ValueError):  # ValueError: no path of any file, NUL in it
+            raise errors.NotFound(NOTHING_HERE) from None
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,4 +66,4 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1000})
         return
-    raise errors.NotFound("There is nothing here.")
+    raise errors.NotFound(NOTHING_HERE)

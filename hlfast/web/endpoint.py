@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from hlfast import codec, errors
 from hlfast.settings import Settings
-from hlfast.web.edge import ClientGone
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, pairs, parse_id, validate
 from hlfast.web.head import SCOPE_KEY, Head, client_address
 from hlfast.web.metrics import EndpointMetrics
@@ -50,7 +49,7 @@ class Call(Generic[C]):
 
 @dataclass(slots=True)
 class Reply:
-    """One answer. `version` is the ETag of endpoints that have one."""
+    """One answer. `version` makes the ETag of endpoints that have one."""
 
     body: bytes = b""
     status: int = 0  # the endpoint's own
@@ -138,11 +137,9 @@ class CompiledEndpoint:
         try:
             call = await self._decode(scope, receive, head)
             reply = await self.endpoint.handler(call)
-            status = await self._send(send, head, reply)
+            status = await self._send(send, call, reply)
         except errors.HlfastError as error:
             status = await send_problem(scope, send, head, error)
-        except ClientGone:
-            raise
         except Exception:
             self.metrics.count(500, time.perf_counter() - started)
             raise
@@ -159,22 +156,23 @@ class CompiledEndpoint:
         query = body = None
         if endpoint.query is not None:
             found = scope["query_string"]
-            query = validate(endpoint.query, pairs(found) if found else {}, "query")
+            query = validate(endpoint.query, pairs(found, "query") if found else {}, "query")
         if endpoint.body is not None:
             data = await read_body(receive, self.settings.body_bytes_max)
             body = validate(endpoint.body, codec.decode(data), "body")
         elif endpoint.form is not None:
             data = await read_body(receive, self.settings.body_bytes_max)
-            body = validate(endpoint.form, pairs(data), "body")
+            body = validate(endpoint.form, pairs(data, "body"), "body")
         address = client_address(scope, head, self.trusted)
         return Call(self.context, me, number, query, body, head, address)
 
-    async def _send(self, send: Send, head: Head, reply: Reply) -> int:
+    async def _send(self, send: Send, call: Call[Any], reply: Reply) -> int:
         status = reply.status or self.endpoint.statuses[0]
-        body = reply.body
+        body, head = reply.body, call.head
         headers = [(b"x-request-id", head.request_id)]
         if reply.version:
-            etag = b'"%d"' % reply.version
+            # With the id: /users/me is somebody else for every caller, in one browser's cache.
+            etag = b'"%d-%d"' % (call.id or call.me, reply.version)
             headers += [(b"etag", etag), (b"cache-control", b"private, no-cache")]
             if (
                 self.endpoint.has_etag
@@ -200,13 +198,14 @@ def refuse_length(value: bytes, maximum: int) -> None:
 
 
 async def read_body(receive: Receive, maximum: int) -> bytes:
-    """The body, bounded while it is read. Raises errors.TooLarge, ClientGone."""
+    """The body, bounded while it is read. Raises errors.TooLarge, Malformed."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise ClientGone
+            # The client is gone, or sent chunks that are none and waits for an answer.
+            raise errors.Malformed("The body broke off.")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > maximum:
@@ -242,10 +241,11 @@ class Resource:
 def routes(
     endpoints: Iterable[Endpoint], context: Any, caller: Caller, settings: Settings
 ) -> Sequence[Route]:
-    """Starlette routes, one for each path, in the order in which paths first appear."""
+    """Starlette routes, one for each path; a literal path is never taken for a parameter."""
     trusted = frozenset(filter(None, map(str.strip, settings.trusted_proxies.split(","))))
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
     for endpoint in endpoints:
         compiled = CompiledEndpoint(endpoint, context, caller, settings, trusted)
         resources.setdefault(endpoint.path, {})[endpoint.method] = compiled
-    return [Route(PREFIX + path, Resource(methods)) for path, methods in resources.items()]
+    literal_first = sorted(resources, key=lambda path: "{" in path)
+    return [Route(PREFIX + path, Resource(resources[path])) for path in literal_first]

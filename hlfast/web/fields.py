@@ -70,9 +70,10 @@ def text(minimum: int, maximum: int) -> Any:
 
 Decimal = BeforeValidator(_decimal)
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
-Limit = Annotated[int, Decimal, Field(ge=1, le=100)]
-Before = Annotated[int, Decimal, Field(ge=1, le=ID_MAX)]
-After = Annotated[int, Decimal, Field(ge=0, le=ID_MAX)]
+# The bounds come first: they belong to the number, and only so does the documentation have them.
+Limit = Annotated[int, Field(ge=1, le=100), Decimal]
+Before = Annotated[int, Field(ge=1, le=ID_MAX), Decimal]
+After = Annotated[int, Field(ge=0, le=ID_MAX), Decimal]
 Content = Annotated[str, text(1, 4096)]
 ClientId = Annotated[str, text(1, 64)]
 
@@ -103,23 +104,24 @@ def parse_id(text: str, maximum: int) -> int:
     raise errors.NotFound("There is nothing under this id.")
 
 
-def pairs(data: bytes) -> dict[str, str]:
-    """The fields of a query string or form.
+def pairs(data: bytes, where: str) -> dict[str, str]:
+    """The fields of a query string or form, percent-encoded or not (curl encodes nothing).
 
     Raises errors.Malformed for bad UTF-8 or too many fields, errors.Invalid for a repeated one.
     """
     try:
         found = parse_qsl(
-            data.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=_QUERY_FIELDS_MAX,
+            data.decode(), keep_blank_values=True, errors="strict", max_num_fields=_QUERY_FIELDS_MAX
         )
+    except UnicodeDecodeError:
+        raise errors.Malformed("The fields are not UTF-8.") from None
     except ValueError:
-        raise errors.Malformed("The fields are not percent-encoded UTF-8.") from None
-    fields = dict(found)
-    if len(fields) < len(found):
-        raise errors.Invalid("A field was given twice.", [])
+        raise errors.Malformed(f"There are more than {_QUERY_FIELDS_MAX} fields.") from None
+    fields: dict[str, str] = {}
+    for name, value in found:
+        if name in fields:
+            raise errors.Invalid.field(where, name, msg="Given twice")
+        fields[name] = value
     return fields
 
 

@@ -11,9 +11,6 @@ from starlette.types import Scope
 
 SCOPE_KEY = "hlfast.head"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-# Unique among processes by its start, within one by counting: no system call per request.
-_PROCESS = secrets.token_hex(8)
-_COUNTER = count(1)
 
 
 @dataclass(slots=True)
@@ -27,7 +24,22 @@ class Head:
     forwarded_for: bytes | None = None
 
 
-def read_head(scope: Scope) -> Head:
+class RequestIds:
+    """Ids unique among processes by their start, within one by counting: no system call each.
+
+    To be made after a worker was forked, or all of them would count alike.
+    """
+
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(8)
+        self._counter = count(1)
+
+    def next(self) -> bytes:
+        """A new id."""
+        return f"{self._process}-{next(self._counter):x}".encode()
+
+
+def read_head(scope: Scope, request_ids: RequestIds) -> Head:
     """Reads an ASGI scope; header names arrive in lower case."""
     head = Head(b"")
     for name, value in scope["headers"]:
@@ -44,7 +56,7 @@ def read_head(scope: Scope) -> Head:
         elif name == b"x-forwarded-for":
             head.forwarded_for = head.forwarded_for + b"," + value if head.forwarded_for else value
     if not head.request_id:
-        head.request_id = f"{_PROCESS}-{next(_COUNTER):x}".encode()
+        head.request_id = request_ids.next()
     return head
 
 

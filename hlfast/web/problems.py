@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from starlette.types import Scope, Send
 
 from hlfast import codec, errors
 from hlfast.web.head import Head
+
+# What a path may hold as it is (RFC 3986, 3.3).
+_URI_SAFE = "/:@!$&'()*+,;=~"
 
 STATUS: dict[type[errors.HlfastError], int] = {
     errors.Malformed: 400,
@@ -56,8 +60,8 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": detail,
-            # Bytes that were no UTF-8 arrive as lone surrogates or replacements.
-            "instance": scope["path"].encode("utf-8", "replace").decode(),
+            # A URI reference. Bytes that were no UTF-8 arrive as lone surrogates or replacements.
+            "instance": quote(scope["path"].encode("utf-8", "replace"), _URI_SAFE),
             "request_id": head.request_id.decode(),
             **extra,
         }

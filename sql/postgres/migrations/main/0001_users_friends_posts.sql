@@ -71,8 +71,9 @@ CREATE TABLE post (
     privacy    text        NOT NULL CHECK (privacy IN ('public', 'friends')),
     client_id  text,
     version    integer     NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    -- The same in a new row: whoever compares them sees whether it was edited.
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
 );
 
 ALTER SEQUENCE post_id_seq OWNED BY post.id;

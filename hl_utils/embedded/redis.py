@@ -1,0 +1,97 @@
+"""The embedded Redis: a private unix socket, and an append-only file, as it holds the event log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+from pathlib import Path
+
+from hl_utils.embedded.home import Home, StackError
+from hl_utils.embedded.processes import SERVERS, Server, end, servers_in
+
+# Reading a long append-only file takes its time.
+START_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 1.0
+ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
+# Since this version the append-only file is a directory, which older ones overlook.
+MAJOR_OF_APPEND_DIRECTORY = 7
+
+
+class Redis(Server):
+    """One Redis or Valkey server in the home."""
+
+    name = "Redis"
+    ending = SERVERS
+
+    def __init__(self, home: Home, program: Path) -> None:
+        super().__init__(home.logs / "redis.log", home.account)
+        self._home = home
+        self._program = program
+        self._directory = home.data / "redis"
+        self._socket = home.sockets / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        """How the service reaches it."""
+        return f"unix://{self._socket}"
+
+    def version(self) -> str:
+        """The program's version. Raises StackError if it does not run."""
+        try:
+            shown = subprocess.run(
+                [self._program, "--version"], capture_output=True, text=True, check=True
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StackError(f"{self._program} does not run: {error}") from None
+        found = re.search(r"v=([\d.]+)", shown)
+        if found is None:
+            raise StackError(f"{self._program} is no Redis server")
+        return found[1]
+
+    async def start(self) -> None:
+        """Start it, and wait until it has read its data. Raises StackError."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._home.account.own(self._directory)
+        if (self._directory / "appendonlydir").exists() and (
+            int(self.version().partition(".")[0]) < MAJOR_OF_APPEND_DIRECTORY
+        ):
+            raise StackError(
+                f"{self._directory} was written by Redis {MAJOR_OF_APPEND_DIRECTORY} or newer, "
+                f"{self._program} is {self.version()}: put the newer one on PATH"
+            )
+        self._socket.unlink(missing_ok=True)
+        settings: dict[str, str | Path] = {
+            "port": "0",
+            "unixsocket": self._socket,
+            "unixsocketperm": "700",
+            "dir": self._directory,
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            "logfile": "",
+        }
+        await self._launch(
+            self._program,
+            *(word for name, value in settings.items() for word in (f"--{name}", value)),
+            cwd=self._directory,
+            env=ENVIRONMENT,
+        )
+        await self._until(self._is_ready, START_TIMEOUT_S)
+
+    async def clear(self) -> None:
+        """End one that outlived its parent: two would write one file."""
+        await end(servers_in(self._directory), SERVERS)
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                writer.write(b"PING\r\n")
+                answer = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return answer == b"+PONG\r\n"

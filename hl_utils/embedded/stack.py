@@ -1,0 +1,222 @@
+"""`bash build.sh up`: start everything in order, keep it running, stop it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from hl_utils.embedded import programs
+from hl_utils.embedded.api import DEMO, Api
+from hl_utils.embedded.console import reported, say, step
+from hl_utils.embedded.home import Home, StackError, locked, write_private
+from hl_utils.embedded.postgres import Postgres
+from hl_utils.embedded.processes import Server, described, sweep
+from hl_utils.embedded.redis import Redis
+from hlfast.db import migrations
+from hlfast.settings import Settings
+
+# A stop takes 10 s at most: what the API leaves of this is for the databases to end by
+# themselves, the rest is for force.
+STOP_S = 7.0
+STOP_EACH_S_MIN = 1.0
+RESTART_PAUSE_S_MAX = 15.0
+RESTART_PAUSE_S = 0.5
+# One that ran for so long did not die of being restarted.
+RESTART_FORGOTTEN_S = 60.0
+LOG_CHECK_S = 10.0
+# Beside the API's pools, one per database: tools, seeding, an operator's psql.
+TOOL_CONNECTIONS = 40
+
+
+def up(settings: Settings) -> int:
+    """Run the stack until a signal; the exit code.
+
+    `settings` as the environment has them: a URL that is set there replaces the embedded server.
+    """
+
+    def run() -> int:
+        os.umask(0o077)
+        with locked(settings.home, create=True) as home:
+            return asyncio.run(Stack(settings, home).run())
+
+    return reported(run)
+
+
+class Stack:
+    """The servers of one home, in the order in which they start."""
+
+    def __init__(self, settings: Settings, home: Home) -> None:
+        self._settings = settings.model_copy(update={"home": home.path})
+        self._home = home
+        self._postgres: Postgres | None = None
+        self._redis: Redis | None = None
+        self._api: Api | None = None
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Start, supervise, and stop at the first signal. Raises StackError."""
+        work = asyncio.ensure_future(self._work())
+        self._listen(work)
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        finally:
+            # From here on the first signal is as good as the second.
+            self._stopping = True
+            await self._stop()
+        say("hlfast is stopped.")
+        return 0
+
+    def _listen(self, work: asyncio.Task[None]) -> None:
+        def signalled() -> None:
+            if self._stopping:
+                for server in self._servers():
+                    server.kill()
+                os._exit(1)
+            self._stopping = True
+            say("\nstopping …")
+            work.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup a closed terminal is no reason to stop.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, signalled)
+
+    def _servers(self) -> list[Server]:
+        return [server for server in (self._postgres, self._redis, self._api) if server]
+
+    async def _work(self) -> None:
+        await self._start()
+        await self._supervise()
+
+    async def _start(self) -> None:
+        started = time.monotonic()
+        self._stack_file.unlink(missing_ok=True)
+        self._home.furnish()
+        await sweep(self._home)
+        Api(self._home, self._settings).check()
+        await self._start_databases()
+        await self._migrate()
+        self._api = api = Api(self._home, self._settings)
+        with step("API: starting"):
+            await api.start()
+        demo_known = await api.make_demo_user()
+        self._write_stack_file()
+        self._introduce(api, time.monotonic() - started, demo_known)
+
+    async def _start_databases(self) -> None:
+        settings = self._settings
+        found: dict[str, str] = {}
+        if not settings.database_url:
+            clients = 2 * settings.workers * settings.database_pool_size + TOOL_CONNECTIONS
+            self._postgres = Postgres(self._home, programs.postgres(self._home), clients)
+            if self._postgres.is_new:
+                with step("PostgreSQL: making the database cluster (first start only)"):
+                    await self._postgres.create()
+            self._postgres.check()
+            found["database_url"] = self._postgres.url
+        if not settings.redis_url:
+            self._redis = Redis(self._home, programs.redis(self._home))
+            found["redis_url"] = self._redis.url
+        if not settings.events_url:
+            found["events_url"] = settings.redis_url or found["redis_url"]
+        if not settings.secret:
+            found["secret"] = self._home.secret(settings.secret_file)
+        self._settings = settings.model_copy(update=found)
+        servers = self._servers()
+        if servers:
+            with step(" and ".join(server.name for server in servers) + ": starting"):
+                await asyncio.gather(*(server.start() for server in servers))
+
+    async def _migrate(self) -> None:
+        with step("Tables: applying migrations"):
+            try:
+                await migrations.apply_all(self._settings)
+            except Exception as error:
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                raise StackError(f"the tables could not be made: {reason}") from error
+
+    @property
+    def _stack_file(self) -> Path:
+        return self._settings.stack_file
+
+    def _write_stack_file(self) -> None:
+        """Tell the tools how all of it is reached."""
+        settings = self._settings
+        reached = {
+            "database_url": settings.database_url,
+            "redis_url": settings.redis_url,
+            "events_url": settings.events_url,
+            "http_port": settings.http_port,
+            "ws_port": settings.ws_port,
+            "pid": os.getpid(),
+        }
+        write_private(self._stack_file, json.dumps(reached))
+
+    def _introduce(self, api: Api, took_s: float, demo_known: bool) -> None:
+        home = self._home
+        password = f"password {home.password(DEMO)}" if demo_known else "password changed since"
+        database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
+        cache = f"Redis {self._redis.version()}" if self._redis else "REDIS_URL"
+        say(
+            f"\nhlfast runs, after {took_s:.1f} s.\n"
+            f"  open      {api.url}/docs\n"
+            f"  log in    name {DEMO}, {password}\n"
+            f"  servers   the API at {api.url}, {database}, {cache}\n"
+            f"  files     data in {home.data}, logs in {home.logs}\n"
+            f"  fill it   bash build.sh seed --users 100000\n"
+            f"  stop it   Ctrl-C, or kill {os.getpid()}\n"
+            f"  wipe it   bash build.sh clean, once it is stopped\n"
+        )
+
+    async def _supervise(self) -> None:
+        await asyncio.gather(
+            *(self._keep(server) for server in self._servers()), self._bound_logs()
+        )
+
+    async def _keep(self, server: Server) -> None:
+        """Start the server again whenever it ends."""
+        pause_s = 0.0
+        while True:
+            began = time.monotonic()
+            code = await server.wait()
+            if time.monotonic() - began > RESTART_FORGOTTEN_S:
+                pause_s = 0.0
+            say(f"{server.name} {described(code)}: starting it again")
+            while True:
+                await asyncio.sleep(pause_s)
+                pause_s = min(max(RESTART_PAUSE_S, 2 * pause_s), RESTART_PAUSE_S_MAX)
+                try:
+                    await server.clear()
+                    await server.start()
+                except (StackError, OSError) as error:
+                    say(f"{error}; trying again in {pause_s:.1f} s")
+                    continue
+                say(f"{server.name} runs again")
+                break
+
+    async def _bound_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_CHECK_S)
+            for server in self._servers():
+                with suppress(OSError):
+                    server.bound_log()
+
+    async def _stop(self) -> None:
+        deadline = time.monotonic() + STOP_S
+        self._stack_file.unlink(missing_ok=True)
+        for server in reversed(self._servers()):
+            try:
+                await server.stop(max(STOP_EACH_S_MIN, deadline - time.monotonic()))
+            except StackError as error:
+                say(f"{server.name}: {error}")
+        shutil.rmtree(self._home.sockets, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""Make the tables, and the superuser: what an operator does once before the service starts."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+
+from hl_utils.failures import need_database, reported
+from hlfast.codec import search_key
+from hlfast.db import migrations, queries
+from hlfast.db.postgres import connect
+from hlfast.errors import Invalid
+from hlfast.passwords import hash_password
+from hlfast.settings import Settings, SettingsError
+from hlfast.users.schemas import UserNew
+from hlfast.users.service import username_key
+from hlfast.web.fields import validate
+
+# A new superuser's names until she changes them; one who was there keeps hers.
+_FIRST_NAME, _LAST_NAME = "Super", "User"
+
+
+def tables(settings: Settings) -> int:
+    """Bring the databases to the newest schema and say what was done; the exit code.
+
+    Any number of these may run at once.
+    """
+    return reported("hlfast tables", lambda: _tables(settings))
+
+
+def superuser(settings: Settings) -> int:
+    """Make the superuser of the settings, or of a prompt; the exit code.
+
+    One who is there gets the password and the rights, and her tokens are refused from then on.
+    """
+    return reported("hlfast superuser", lambda: _superuser(settings))
+
+
+def _tables(settings: Settings) -> int:
+    need_database(settings)
+    applied = asyncio.run(migrations.apply_all(settings))
+    for name in applied:
+        print(f"applied {name}")
+    if not applied:
+        print("the tables are up to date")
+    return 0
+
+
+def _superuser(settings: Settings) -> int:
+    need_database(settings)
+    user = _acceptable(*_name_and_password(settings))
+    user_id = asyncio.run(_make_superuser(user, settings))
+    print(f"{user.username} (id {user_id}) is a superuser")
+    return 0
+
+
+def _name_and_password(settings: Settings) -> tuple[str, str]:
+    """From the settings, and what is missing there from whoever sits at the terminal."""
+    name, password = settings.first_superuser, settings.first_superuser_password
+    if (not name or not password) and not sys.stdin.isatty():
+        raise SettingsError("set FIRST_SUPERUSER and FIRST_SUPERUSER_PASSWORD")
+    try:
+        name = name or input("Superuser's name: ")
+        if not password:
+            password = getpass.getpass(f"Password of {name}: ")
+            if getpass.getpass("Once more: ") != password:
+                raise SettingsError("the passwords differ")
+    except EOFError:
+        raise SettingsError("nothing was typed") from None
+    return name, password
+
+
+def _acceptable(name: str, password: str) -> UserNew:
+    """Held to the rules of a registration. Raises SettingsError, which repeats no password."""
+    try:
+        user: UserNew = validate(
+            UserNew,
+            {
+                "username": name,
+                "password": password,
+                "first_name": _FIRST_NAME,
+                "last_name": _LAST_NAME,
+            },
+            "superuser",
+        )
+    except Invalid as error:
+        wrong = error.errors[0]
+        raise SettingsError(f"the superuser's {wrong['loc'][-1]}: {wrong['msg']}") from None
+    return user
+
+
+async def _make_superuser(user: UserNew, settings: Settings) -> int:
+    statement = queries.load("postgres", queries.MAIN)["user_make_superuser"]
+    connection = await connect(settings.database_url)
+    try:
+        user_id: int = await connection.fetchval(
+            statement,
+            user.username,
+            username_key(user.username),
+            hash_password(user.password, settings),
+            user.first_name,
+            user.last_name,
+            search_key(user.first_name),
+            search_key(user.last_name),
+        )
+    finally:
+        await connection.close()
+    return user_id

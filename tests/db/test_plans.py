@@ -1,0 +1,268 @@
+"""Plans at 100,000 users: pages come from indexes, whoever asks and however much there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from hlfast.codec import prefix_end
+from hlfast.db.postgres import connect
+from tests.db import plans
+from tests.servers import PostgresServer
+
+LIMIT = 20
+ID_MAX = 2**53 - 1
+MODES: tuple[plans.Mode, ...] = ("force_generic_plan", "force_custom_plan")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Who is who in the seeded database: those with the most, and somebody with little."""
+
+    celebrity: int
+    friends: int  # of the celebrity
+    last_friend: int  # of the celebrity, by id
+    late_celebrity: int  # all of whose friends have high ids
+    hermit: int  # one friend, of a high id
+    author: int
+    posts: int  # of the author
+    author_friend: int
+    dialog: int
+    messages: int  # in the dialog
+    talker: int
+    first: str  # the commonest first letter of a first name
+    rare_first: str
+    last: str
+    pair: tuple[str, str]  # the commonest first letters of one user's names
+
+
+FACTS = {
+    ("celebrity", "friends", "last_friend"): """
+        SELECT user_id, count(*), max(friend_id) FROM friend WHERE state = 3
+        GROUP BY 1 ORDER BY 2 DESC LIMIT 1""",
+    ("late_celebrity",): """
+        SELECT user_id FROM friend WHERE state = 3 GROUP BY 1
+        HAVING min(friend_id) > 70000 ORDER BY count(*) DESC LIMIT 1""",
+    ("hermit",): """
+        SELECT user_id FROM friend WHERE state = 3 GROUP BY 1
+        HAVING count(*) = 1 AND min(friend_id) > 70000 ORDER BY 1 DESC LIMIT 1""",
+    ("author", "posts"): "SELECT author_id, count(*) FROM post GROUP BY 1 ORDER BY 2 DESC LIMIT 1",
+    ("dialog", "messages"): """
+        SELECT dialog_id, last_message_id FROM dialog ORDER BY 2 DESC LIMIT 1""",
+    ("talker",): """
+        SELECT u FROM (SELECT low_id FROM dialog UNION ALL SELECT high_id FROM dialog) AS d(u)
+        GROUP BY 1 ORDER BY count(*) DESC LIMIT 1""",
+    (
+        "first",
+    ): """SELECT left(first_key, 1) FROM "user" GROUP BY 1 ORDER BY count(*) DESC LIMIT 1""",
+    ("rare_first",): """
+        SELECT left(first_key, 3) FROM "user" GROUP BY 1 ORDER BY count(*), 1 LIMIT 1""",
+    ("last",): """SELECT left(last_key, 1) FROM "user" GROUP BY 1 ORDER BY count(*) DESC LIMIT 1""",
+}
+
+
+async def gather_facts(url: str) -> Facts:
+    connection = await connect(url)
+    found: dict[str, Any] = {}
+    for names, query in FACTS.items():
+        row = await connection.fetchrow(query)
+        found |= zip(names, row, strict=True)
+    found["author_friend"] = await connection.fetchval(
+        "SELECT friend_id FROM friend WHERE user_id = $1 AND state = 3 LIMIT 1", found["author"]
+    )
+    found["pair"] = tuple(
+        await connection.fetchrow(
+            'SELECT left(first_key, 1), left(last_key, 1) FROM "user" GROUP BY 1, 2'
+            " ORDER BY count(*) DESC LIMIT 1"
+        )
+    )
+    await connection.close()
+    return Facts(**found)
+
+
+@pytest.fixture(scope="module")
+def facts(seeded_database_url: str) -> Facts:
+    found = asyncio.run(gather_facts(seeded_database_url))
+    # Or what follows would prove nothing.
+    assert found.friends > 50 * LIMIT
+    assert found.posts > 2 * LIMIT
+    assert found.messages > 2 * LIMIT
+    return found
+
+
+def span(prefix: str) -> tuple[str, str]:
+    """The range of keys that start so."""
+    return prefix, prefix_end(prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A page: whose, and how many rows it may read from tables (`{}`: a page of each)."""
+
+    statement: str
+    arguments: Callable[[Facts], tuple[Any, ...]]
+    sort: Literal["", "top-N heapsort", "quicksort"] = ""
+
+
+CASES = {
+    "wall, its author's": Case("post_wall", lambda f: (f.author, f.author, ID_MAX, LIMIT)),
+    "wall, a friend's": Case("post_wall", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)),
+    "feed of somebody with one friend": Case(
+        "post_feed", lambda f: (f.hermit, ID_MAX, LIMIT), "quicksort"
+    ),
+    "feed of a celebrity": Case(
+        "post_feed", lambda f: (f.celebrity, ID_MAX, LIMIT), "top-N heapsort"
+    ),
+    "friends of a celebrity": Case("friend_page", lambda f: (f.celebrity, 3, 0, LIMIT)),
+    "friends of a celebrity, the last": Case(
+        "friend_page", lambda f: (f.celebrity, 3, f.last_friend - 1, LIMIT)
+    ),
+    "friends of a celebrity, all of whom came late": Case(
+        "friend_page", lambda f: (f.late_celebrity, 3, 0, LIMIT)
+    ),
+    "friends of somebody with one": Case("friend_page", lambda f: (f.hermit, 3, 0, LIMIT)),
+    "requests": Case("friend_page", lambda f: (f.celebrity, 2, 0, LIMIT)),
+    "dialog, the newest": Case("dialog_page_before", lambda f: (f.dialog, ID_MAX, LIMIT)),
+    "dialog, before": Case("dialog_page_before", lambda f: (f.dialog, f.messages // 2, LIMIT)),
+    "dialog, from its beginning": Case("dialog_page_after", lambda f: (f.dialog, 0, LIMIT)),
+    "dialog, after": Case("dialog_page_after", lambda f: (f.dialog, f.messages // 2, LIMIT)),
+    "dialog list": Case("dialog_list", lambda f: (f.talker, ID_MAX, ID_MAX, LIMIT)),
+    "dialog list of somebody without any": Case(
+        "dialog_list", lambda _: (2**31 - 1, ID_MAX, ID_MAX, LIMIT)
+    ),
+    "users": Case("user_by_ids", lambda f: (sorted({f.author, f.hermit, f.celebrity}),)),
+    "search, a common first letter": Case(
+        "user_search_first", lambda f: (*span(f.first), 0, LIMIT), "top-N heapsort"
+    ),
+    "search, a common letter, far on": Case(
+        "user_search_first", lambda f: (*span(f.first), 50_000, LIMIT), "top-N heapsort"
+    ),
+    "search, a rare name": Case(
+        "user_search_first", lambda f: (*span(f.rare_first), 0, LIMIT), "quicksort"
+    ),
+    "search, the last name": Case(
+        "user_search_last", lambda f: (*span(f.last), 0, LIMIT), "top-N heapsort"
+    ),
+    "search, both": Case(
+        "user_search_first_then_last",
+        lambda f: (*span(f.pair[0]), 0, LIMIT, *span(f.pair[1])),
+        "top-N heapsort",
+    ),
+    "search, both the other way": Case(
+        "user_search_last_then_first",
+        lambda f: (*span(f.pair[1]), 0, LIMIT, *span(f.pair[0])),
+        "top-N heapsort",
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", CASES)
+def test_a_page_reads_no_more_than_itself(
+    case: str, mode: plans.Mode, seeded_database_url: str, facts: Facts
+) -> None:
+    wanted = CASES[case]
+
+    async def run() -> plans.Plan:
+        connection = await connect(seeded_database_url)
+        plan = await plans.run(connection, wanted.statement, wanted.arguments(facts), mode)
+        await connection.close()
+        return plan
+
+    plan = asyncio.run(run())
+    plan.assert_indexes_only()
+    assert plan.sort_methods() == ({wanted.sort} if wanted.sort else set())
+    assert max(plan.fetched().values()) <= LIMIT, plan.fetched()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_stranger_pages_past_what_she_may_not_see(
+    mode: plans.Mode, seeded_database_url: str, facts: Facts
+) -> None:
+    """The author's posts for friends are looked at and left out, and no other author's."""
+
+    async def run() -> plans.Plan:
+        connection = await connect(seeded_database_url)
+        stranger = (facts.author, 2**31 - 1, ID_MAX, LIMIT)
+        plan = await plans.run(connection, "post_wall", stranger, mode)
+        await connection.close()
+        return plan
+
+    plan = asyncio.run(run())
+    plan.assert_indexes_only()
+    assert plan.sort_methods() == set()
+    assert LIMIT <= plan.fetched()["post"] <= facts.posts
+
+
+def test_no_statement_reads_a_table_from_end_to_end(
+    seeded_database_url: str, postgres_server: PostgresServer
+) -> None:
+    database = seeded_database_url.partition("?")[0].rpartition("/")[2]
+    found = plans.generic(postgres_server, database)
+    assert found.keys() == plans.STATEMENTS.keys()
+    for plan in found.values():
+        plan.assert_indexes_only()
+
+
+WRITES = {
+    "a message": (
+        "SELECT outcome FROM dialog_send($1, ($1::bigint >> 32)::integer, 'hi', 'c', false)",
+        lambda f: (f.dialog,),
+        "sent",
+    ),
+    "a read mark": (
+        "SELECT CASE WHEN event_id > 0 THEN 'read' END"
+        " FROM dialog_read($1, ($1::bigint & 4294967295)::integer, $2)",
+        lambda f: (f.dialog, f.messages - LIMIT),
+        "read",
+    ),
+    "a request": (
+        "SELECT outcome FROM friend_put($1, $2, 10000)",
+        lambda f: (f.hermit, f.celebrity),
+        "requested",
+    ),
+    "the end of a friendship": (
+        "SELECT outcome FROM friend_delete($1, $2)",
+        lambda f: (f.celebrity, f.last_friend),
+        "removed",
+    ),
+    "a post": (
+        "SELECT CASE WHEN created THEN 'created' END FROM post_create($1, 'hi', 'public', 'c')",
+        lambda f: (f.author,),
+        "created",
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_functions_find_their_rows_by_index(
+    write: str, seeded_database_url: str, facts: Facts
+) -> None:
+    """EXPLAIN does not look into functions: what they touched is counted by the server."""
+    query, arguments, outcome = WRITES[write]
+
+    async def run() -> dict[str, tuple[int, int]]:
+        connection = await connect(seeded_database_url)
+        transaction = connection.transaction()
+        await transaction.start()
+        # The seeded reader may have read everything.
+        await connection.execute(
+            "UPDATE dialog SET high_read = 0 WHERE dialog_id = $1", facts.dialog
+        )
+        assert await connection.fetchval(query, *arguments(facts)) == outcome
+        found = await connection.fetch(
+            "SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE seq_scan > 0 OR idx_scan > 0 OR n_tup_ins > 0"
+        )
+        await transaction.rollback()
+        await connection.close()
+        return {row[0]: (row[1], row[2]) for row in found}
+
+    touched = asyncio.run(run())
+    assert touched
+    assert {scans for scans, _ in touched.values()} == {0}
+    assert max(fetched for _, fetched in touched.values()) <= LIMIT + 3

@@ -1,0 +1,111 @@
+"""What the tests of seeding share: the command, and a look into the database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from hlfast.db import queries
+from hlfast.db.postgres import connect, open_database
+from hlfast.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+USERS = 2000
+TABLES = ('"user"', "friend", "friendcount", "post", "dialog", "dialogmessage")
+PROFILES_ONLY = ("--friends", 0, "--posts", 0, "--dialogs", 0)
+
+
+def command(*arguments: object, program: tuple[str, ...] = ("-m", "hlfast", "seed")) -> list[str]:
+    """Its words; `program` as the interpreter takes it."""
+    return [sys.executable, *program, *map(str, arguments)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Without the settings of whoever runs the tests."""
+    return {"PATH": os.environ["PATH"], "HLFAST_HOME": "/nowhere", **variables}
+
+
+def seed(url: str, *arguments: object, users: int = USERS, **variables: str) -> str:
+    """What `hlfast seed` prints."""
+    done = subprocess.run(
+        command("--users", users, "--database-url", url, *arguments),
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def value(url: str, statement: str) -> Any:
+    """The first column of the first row."""
+
+    async def read() -> Any:
+        connection = await connect(url)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(read())
+
+
+def rows(url: str, statement: str) -> list[Any]:
+    """All rows."""
+
+    async def read() -> list[Any]:
+        connection = await connect(url)
+        try:
+            return list(await connection.fetch(statement))
+        finally:
+            await connection.close()
+
+    return asyncio.run(read())
+
+
+def count(url: str, table: str) -> int:
+    """The number of rows."""
+    return int(value(url, f"SELECT count(*) FROM {table}"))  # noqa: S608
+
+
+def digests(url: str) -> dict[str, str]:
+    """Of all the columns of all the rows."""
+    digest = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM"
+    return {table: value(url, f"{digest} {table} AS t") for table in TABLES}
+
+
+def with_service(url: str, use: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What `use` returns of the database as the service opens it."""
+
+    async def run() -> Any:
+        database = await open_database(
+            url, [queries.MAIN, queries.DIALOGS], Settings(database_pool_size=2)
+        )
+        try:
+            return await use(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+async def register(database: Any, name: str) -> int:
+    """The id of a new user."""
+    row = await database.fetch_row(
+        "user_create", name, name, "hash", "A", "B", "a", "b", None, None, None, None
+    )
+    assert row is not None
+    return int(row["id"])
+
+
+async def post(database: Any, author_id: int) -> int:
+    """The id of a new post."""
+    row = await database.fetch_row("post_create", author_id, "hello", "public", None)
+    return int(row["id"])

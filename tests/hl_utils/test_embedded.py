@@ -1,0 +1,475 @@
+"""`up` and `clean` as an operator meets them: started as processes, killed, misled, refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+
+from hl_utils.embedded import programs
+from hl_utils.embedded.home import Home, StackError
+from hl_utils.embedded.processes import api_of
+from tests.clients import PASSWORD, Client
+from tests.servers import ROOT, free_port, wait_until
+
+# What the project promises of a stop; everything else is only waited for.
+STOP_S = 10.0
+IS_ROOT = os.geteuid() == 0
+# What would replace an embedded server, or the home.
+URLS = ("DATABASE_URL", "DIALOGS_DATABASE_URL", "REDIS_URL", "EVENTS_URL")
+CLEAN_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in URLS and not name.startswith("HLFAST_")
+}
+
+
+class Stack:
+    """`hlfast up` on a home and a port of its own."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = home.with_name(f"{home.name}.log")
+        self.environment = {
+            **CLEAN_ENVIRONMENT,
+            "HLFAST_HOME": str(home),
+            "HLFAST_HTTP_PORT": str(self.port),
+            **environment,
+        }
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hlfast", "up"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def start(self) -> dict[str, Any]:
+        """Start it, and wait until it has told the tools how it is reached: what it told."""
+        self.launch()
+        try:
+            told: dict[str, Any] = wait_until(self.told, "the stack did not start")
+            return told
+        finally:
+            print(self.output)  # pytest shows it if the test fails
+
+    def told(self) -> dict[str, Any] | None:
+        """What the stack file says, once this process has written it."""
+        assert self.process.poll() is None, self.output
+        try:
+            found: dict[str, Any] = json.loads((self.home / "stack.json").read_text())
+        except FileNotFoundError:
+            return None
+        return found if found["pid"] == self.process.pid else None
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code after a signal, within the promised time."""
+        self.process.send_signal(how)
+        return self.process.wait(STOP_S)
+
+    def run(self, *verb: str, prefix: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """Exit code, output and errors of a verb that ends by itself."""
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "hlfast", *verb],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return self.log.read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Whatever has to do with the home, this test excepted."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = [process.cwd(), *process.cmdline(), *process.environ().values()]
+            except psutil.Error:
+                continue
+            if any(str(self.home) in word for word in words):
+                found.append(process)
+        return found
+
+    def server(self, name: str) -> psutil.Process:
+        """A child of `up` by the name of its program."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if child.name().startswith(name))
+
+    def answers(self, username: str) -> bool:
+        """Whether a user who was registered before can log in now."""
+        with Client(self.url) as somebody:
+            try:
+                form = {"username": username, "password": PASSWORD}
+                return somebody.post("/login", data=form).status_code == 200
+            except OSError:
+                return False
+            except Exception as error:  # httpx wraps what a dying server does in many ways
+                assert type(error).__module__.startswith("httpx"), error
+                return False
+
+
+def refusal(outcome: tuple[int, str, str]) -> str:
+    """The one line that a refused verb leaves."""
+    code, _, errors = outcome
+    assert code == 1
+    assert errors.startswith("hlfast: ")
+    assert errors.count("\n") == 1
+    return errors
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A directory that the servers' user gets into: pytest's own it does not, under root."""
+    path = Path(tempfile.mkdtemp(prefix="hlfast-up-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def template(place: Path) -> Iterator[Path]:
+    """A home after its first start."""
+    stack = Stack(place / "template")
+    first_start(stack)
+    yield stack.home
+
+
+@pytest.fixture
+def home(template: Path, place: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A copy of it, owners and modes included, and nothing left of it afterwards."""
+    path = place / request.node.name.replace("[", "-").strip("]")
+    subprocess.run(["cp", "-a", template, path], check=True)
+    yield path
+    left = Stack(path).processes()
+    for process in left:
+        process.kill()
+    assert not left
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def running(template: Path, place: Path) -> Iterator[Stack]:
+    """A stack that tests kill parts of."""
+    subprocess.run(["cp", "-a", template, place / "running"], check=True)
+    stack = Stack(place / "running")
+    stack.start()
+    yield stack
+    assert stack.stop() == 0
+    assert not stack.processes()
+
+
+def first_start(stack: Stack) -> None:
+    """Everything that only a first start shows."""
+    told = stack.start()
+    output = wait_until(lambda: stack.output if "stop it" in stack.output else "", "no summary")
+    assert "making the database cluster" in output
+    assert f"{stack.url}/docs" in output
+    assert "bash build.sh clean" in output
+    password = output.partition("name demo, password ")[2].split()[0]
+    with Client(stack.url) as somebody:
+        somebody.token("demo", password)
+    for name in ("stack.json", "secret", "passwords.json"):
+        assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o600
+    assert told["http_port"] == stack.port
+    assert told["events_url"] == told["redis_url"]
+    assert_private(stack)
+    asyncio.run(assert_durable_and_guarded(told["database_url"]))
+    assert stack.stop(signal.SIGINT) == 0
+    assert not stack.processes()
+    assert not (stack.home / "stack.json").exists()
+
+
+def assert_private(stack: Stack) -> None:
+    """The servers have no TCP port, and nobody else's user gets to their sockets and data."""
+    for name in ("postgres", "redis"):
+        server = stack.server(name)
+        assert not [at for at in server.net_connections() if at.family != socket.AF_UNIX]
+        assert server.uids().real != 0
+        assert server.uids().real == stack.home.joinpath("data").stat().st_uid
+    for name in ("data", "run", "logs"):
+        assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o700
+
+
+async def assert_durable_and_guarded(url: str) -> None:
+    """What a crash may not take, and who may not come in."""
+    connection = await asyncpg.connect(url)
+    try:
+        for name, value in (
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            ("server_encoding", "UTF8"),
+            ("password_encryption", "scram-sha-256"),
+            ("is_superuser", "off"),
+        ):
+            assert await connection.fetchval(f"SHOW {name}") == value
+        assert await connection.fetchval("SELECT lower('ÄΣ')") == "äσ"
+    finally:
+        await connection.close()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(url, password="guessed")
+
+
+def test_second_start_keeps_every_row_and_ignores_stale_files(home: Path) -> None:
+    stack = Stack(home)
+    secret = (home / "secret").read_text()
+    stack.start()
+    with Client(stack.url) as somebody:
+        somebody.user(username="keeper")
+    assert stack.stop() == 0
+    assert not stack.processes()
+    # As a container's restart leaves them: the number is a stranger's now, here ours.
+    cluster = home / "data" / "postgres" / "cluster"
+    lines = f"{os.getpid()}\n{cluster}\n1\n5432\n{home / 'run'}\n\n"
+    (cluster / "postmaster.pid").write_text(lines)
+    (home / "run").mkdir(mode=0o700)
+    os.chown(home / "run", cluster.stat().st_uid, cluster.stat().st_gid)
+    (home / "run" / ".s.PGSQL.5432.lock").write_text(lines)
+    (home / "run" / "redis.sock").write_text("")
+    (home / "stack.json").write_text(json.dumps({"database_url": "postgresql://gone/", "pid": 1}))
+    # Somebody's shell that happens to stand there is no leftover of ours.
+    stranger = subprocess.Popen(["sleep", "300"], cwd=cluster)
+    stack.start()
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+    assert stack.answers("keeper")
+    assert (home / "secret").read_text() == secret
+    assert stack.stop() == 0
+
+
+@pytest.mark.parametrize("victim", ["postmaster", "backend", "redis", "api", "worker"])
+def test_killed_part_is_recovered(running: Stack, victim: str) -> None:
+    username = f"before-{victim}"
+    with Client(running.url) as somebody:
+        somebody.user(username=username)
+    postmaster, api = running.server("postgres"), running.server("python")
+    backends = [found for found in postmaster.children() if "idle" in " ".join(found.cmdline())]
+    killed = {
+        "postmaster": postmaster,
+        "backend": backends[0],
+        "redis": running.server("redis"),
+        "api": api,
+        "worker": api.children()[0],
+    }[victim]
+    restarts = running.output.count("runs again")
+    killed.kill()
+    wait_until(lambda: not killed.is_running(), f"{victim} did not die")
+    if victim in ("postmaster", "redis", "api"):
+        wait_until(lambda: running.output.count("runs again") > restarts, f"no new {victim}")
+    wait_until(lambda: running.answers(username), f"{victim} was not recovered")
+    # No worker of a dead API serves on beside the new one.
+    family = running.server("python")
+    assert {family.pid, *(child.pid for child in family.children())} == {
+        process.pid for process in api_of(running.home)
+    }
+
+
+def test_second_up_and_clean_are_refused(running: Stack) -> None:
+    for verb in ("up", "clean"):
+        line = refusal(running.run(verb))
+        assert f"already runs on {running.home} (pid {running.process.pid})" in line
+    assert running.told()
+
+
+def test_real_servers_replace_the_embedded_ones(running: Stack, place: Path) -> None:
+    urls = wait_until(running.told, "not running")
+    only_database = Stack(place / "external", DATABASE_URL=urls["database_url"])
+    told = only_database.start()
+    names = [child.name() for child in psutil.Process(only_database.process.pid).children()]
+    assert "postgres" not in names
+    assert any(name.startswith(("redis", "valkey")) for name in names)
+    assert told["database_url"] == urls["database_url"]
+    assert told["redis_url"] == f"unix://{only_database.home}/run/redis.sock"
+    assert only_database.stop() == 0
+    environment = {"DATABASE_URL": urls["database_url"], "REDIS_URL": urls["redis_url"]}
+    both = Stack(place / "external", **environment, EVENTS_URL="redis://127.0.0.1:1/")
+    told = both.start()
+    assert len(psutil.Process(both.process.pid).children()) == 1
+    assert (told["redis_url"], told["events_url"]) == (urls["redis_url"], "redis://127.0.0.1:1/")
+    # The name is taken, with the other home's password.
+    wait_until(lambda: "name demo, password changed since" in both.output, "no summary")
+    assert both.stop() == 0
+    assert not both.processes()
+
+
+@pytest.mark.parametrize("victims", ["up", "everything"])
+def test_killed_supervisor_is_recovered_by_the_next_start(
+    template: Path, home: Path, victims: str
+) -> None:
+    # Too long for a socket's path.
+    far = home / ("d" * 100)
+    subprocess.run(["cp", "-a", template, far], check=True)
+    stack = Stack(far)
+    told = stack.start()
+    assert len(told["redis_url"].removeprefix("unix://")) < 100
+    with Client(stack.url) as somebody:
+        somebody.user(username="survivor")
+    killed = [psutil.Process(stack.process.pid)]
+    if victims == "everything":
+        # All but the API's worker, which has nobody left that could tell it.
+        killed += [*killed[0].children(), *stack.server("postgres").children()]
+    for process in killed:
+        # The first one's death may have ended the others.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    stack.process.wait()
+    if victims == "up" and sys.platform == "linux":
+        wait_until(lambda: not stack.processes(), "a process outlives its supervisor")
+    stack.start()
+    assert stack.answers("survivor")
+    assert stack.stop() == 0
+    assert not Path(told["redis_url"].removeprefix("unix://")).parent.exists()
+    assert not stack.processes()
+
+
+def test_stop_ends_an_api_that_hangs(home: Path) -> None:
+    stack = Stack(home, HLFAST_DRAIN_TIMEOUT_S="1")
+    stack.start()
+    for process in (stack.server("python"), *stack.server("python").children()):
+        process.suspend()
+    assert stack.stop() == 0
+    assert not stack.processes()
+
+
+def test_second_signal_kills_at_once(home: Path) -> None:
+    stack = Stack(home)
+    stack.start()
+    stack.server("python").suspend()
+    stack.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "stopping" in stack.output, "the first signal was ignored")
+    assert stack.stop(signal.SIGINT) == 1
+    wait_until(lambda: not stack.processes(), "a process is left")
+
+
+def test_signal_during_the_first_start(place: Path) -> None:
+    stack = Stack(place / "interrupted")
+    stack.launch()
+    wait_until(lambda: "making the database cluster" in stack.output, "no start")
+    assert stack.stop(signal.SIGINT) == 0
+    assert not stack.processes()
+    stack.start()
+    assert stack.stop() == 0
+
+
+def test_port_in_use(home: Path) -> None:
+    stack = Stack(home)
+    with socket.create_server(("127.0.0.1", stack.port)):
+        line = refusal(stack.run("up"))
+    assert f"cannot listen on port {stack.port}" in line
+
+
+def test_cluster_of_another_version(home: Path) -> None:
+    (home / "data" / "postgres" / "cluster" / "PG_VERSION").write_text("16\n")
+    assert "was made by PostgreSQL 16, this is 18" in refusal(Stack(home).run("up"))
+
+
+def test_damaged_cluster(home: Path) -> None:
+    (home / "data" / "postgres" / "cluster" / "PG_VERSION").unlink()
+    assert "is damaged" in refusal(Stack(home).run("up"))
+
+
+def test_home_of_something_else(place: Path) -> None:
+    stack = Stack(place / "foreign")
+    stack.home.mkdir()
+    (stack.home / "thesis.txt").write_text("years of work")
+    for verb in ("up", "clean"):
+        assert "does not hold data of hlfast" in refusal(stack.run(verb))
+    assert [entry.name for entry in stack.home.iterdir()] == ["thesis.txt"]
+
+
+def test_no_permission_to_write(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "closed" / "home")
+    stack.home.parent.mkdir(mode=0o555)
+    # Root passes every check of a mode, unless it gives up the power to.
+    as_others = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")
+    if IS_ROOT:
+        os.chown(stack.home.parent, 65534, -1)
+    line = refusal(stack.run("up", prefix=as_others if IS_ROOT else ()))
+    assert f"no permission to write to {stack.home}" in line
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
+def test_home_that_the_servers_user_cannot_enter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    stack = Stack(tmp_path / "home")
+    assert f"cannot get to {stack.home}" in refusal(stack.run("up"))
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_clean_ends_leftovers_first(home: Path) -> None:
+    stack = Stack(home)
+    stack.start()
+    api = stack.server("python")
+    # Its worker has nobody left that could tell it.
+    for process in (stack.process, api):
+        process.kill()
+    stack.process.wait()
+    assert stack.run("clean", "--yes")[0] == 0
+    assert not stack.processes()
+    assert not home.exists()
+    assert "nothing to wipe" in stack.run("clean")[1]
+
+
+@pytest.mark.parametrize("package", [programs.POSTGRES_PACKAGE, programs.REDIS_PACKAGE])
+def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup: Callable[[str], object] = util.find_spec
+    absent = package.replace("-", "_")
+    monkeypatch.setattr(
+        programs, "find_spec", lambda name: None if name == absent else lookup(name)
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find = programs.postgres if package == programs.POSTGRES_PACKAGE else programs.redis
+    with pytest.raises(StackError, match=r"install|bash build\.sh"):
+        find(Home(tmp_path))
+
+
+def test_programs_are_copied_to_where_the_servers_user_gets(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also: without a Redis on PATH the wheel's is taken."""
+    home = Home(place / "programs")
+    home.path.mkdir()
+    home.furnish()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(type(home.account), "reaches", lambda _, path: home.path in path.parents)
+    postgres, redis = programs.postgres(home) / "postgres", programs.redis(home)
+    for program in (postgres, redis):
+        assert home.path in program.parents
+        shown = subprocess.run(
+            [program, "--version"], capture_output=True, check=True, cwd="/", **home.account.spawn
+        ).stdout
+        assert b"18" in shown or b"v=6" in shown
+    assert programs.postgres(home) / "postgres" == postgres

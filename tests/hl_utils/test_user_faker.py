@@ -1,0 +1,317 @@
+"""Seeding: what it fills keeps every rule of the schema, twice over and beside live traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import argon2
+import pytest
+
+from hl_utils.user_faker import PASSWORD
+from hlfast.codec import search_key
+from hlfast.settings import Settings
+from tests.hl_utils.seeding import (
+    PROFILES_ONLY,
+    ROOT,
+    TABLES,
+    USERS,
+    count,
+    digests,
+    environment,
+    post,
+    register,
+    rows,
+    seed,
+    value,
+    with_service,
+)
+from tests.servers import PostgresServer
+
+# Each counts the rows that break a rule.
+RULES = {
+    "names of accounts": """
+        SELECT count(*) FROM "user"
+        WHERE username !~ '^[A-Za-z0-9_.-]{3,32}$' OR username_key <> lower(username)
+    """,
+    "lengths of the profile": """
+        SELECT count(*) FROM "user"
+        WHERE length(first_name) NOT BETWEEN 1 AND 64 OR length(last_name) NOT BETWEEN 1 AND 64
+           OR length(bio) NOT BETWEEN 1 AND 1000
+           OR length(city) NOT BETWEEN 1 AND 64 OR length(country) NOT BETWEEN 1 AND 64
+    """,
+    "both rows of a pair": """
+        SELECT count(*) FROM friend AS mine
+        LEFT JOIN friend AS theirs
+               ON theirs.user_id = mine.friend_id AND theirs.friend_id = mine.user_id
+        WHERE theirs.version IS DISTINCT FROM mine.version
+           OR (mine.state, theirs.state) NOT IN ((3, 3), (1, 2), (2, 1))
+           OR mine.user_id = mine.friend_id
+    """,
+    "a version for each pair": """
+        SELECT count(*) FROM (
+            SELECT FROM friend GROUP BY version
+            HAVING count(*) <> 2 OR max(version) > (SELECT last_value FROM friend_version_seq)
+        ) AS shared
+    """,
+    "friends of users": """
+        SELECT count(*) FROM friend WHERE user_id NOT IN (SELECT id FROM "user")
+    """,
+    "counts of friends": """
+        SELECT count(*)
+        FROM (SELECT user_id, count(*) AS n FROM friend WHERE state = 3 GROUP BY user_id) AS found
+        FULL JOIN friendcount AS kept USING (user_id)
+        WHERE found.n IS DISTINCT FROM kept.friends
+    """,
+    "posts": """
+        SELECT count(*) FROM post
+        LEFT JOIN "user" AS author ON author.id = post.author_id
+        WHERE author.id IS NULL OR post.created_at < author.created_at
+           OR post.updated_at <> post.created_at OR post.created_at > now()
+           OR length(content) NOT BETWEEN 1 AND 4096
+    """,
+    "who talks": """
+        SELECT count(*) FROM dialog
+        WHERE dialog_id <> (low_id::bigint << 32 | high_id) OR low_id >= high_id
+           OR low_id NOT IN (SELECT id FROM "user") OR high_id NOT IN (SELECT id FROM "user")
+    """,
+    "messages of dialogs": """
+        SELECT count(*) FROM dialogmessage AS m LEFT JOIN dialog AS d USING (dialog_id)
+        WHERE d.dialog_id IS NULL OR m.from_user_id NOT IN (d.low_id, d.high_id)
+           OR length(m.content) NOT BETWEEN 1 AND 4096 OR m.created_at > now()
+    """,
+    "counters of dialogs": """
+        SELECT count(*) FROM dialog AS d
+        JOIN LATERAL (
+            SELECT count(*) AS n, min(m.id) AS first, max(m.id) AS last,
+                   count(DISTINCT m.from_user_id) AS authors,
+                   max(m.created_at) AS newest,
+                   max(m.created_at) FILTER (WHERE m.id = d.last_message_id) AS at_last,
+                   count(*) FILTER (WHERE m.id > d.low_read AND m.from_user_id = d.high_id) AS low,
+                   count(*) FILTER (WHERE m.id > d.high_read AND m.from_user_id = d.low_id) AS high
+            FROM dialogmessage AS m WHERE m.dialog_id = d.dialog_id
+        ) AS found ON true
+        WHERE (found.first, found.last, found.n) <> (1, found.n, d.last_message_id)
+           OR (found.at_last, found.newest) <> (d.last_message_at, d.last_message_at)
+           OR (found.low, found.high) <> (d.low_unread, d.high_unread)
+           OR d.low_read NOT BETWEEN 0 AND found.n OR d.high_read NOT BETWEEN 0 AND found.n
+           OR found.authors <> 2
+    """,
+    "order of messages": """
+        SELECT count(*) FROM (
+            SELECT created_at - lag(created_at) OVER (PARTITION BY dialog_id ORDER BY id) AS gap
+            FROM dialogmessage
+        ) AS gaps
+        WHERE gap < interval '0'
+    """,
+    "nothing to tell": "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dialogoutbox)",
+}
+
+
+@pytest.fixture(scope="module")
+def seeded_once(postgres_server: PostgresServer) -> str:
+    """2,000 users of seed 7."""
+    postgres_server.psql("postgres", "-c", "CREATE DATABASE seeded_once TEMPLATE migrated")
+    url = postgres_server.url("seeded_once")
+    seed(url, "--seed", 7)
+    return url
+
+
+@pytest.fixture(scope="module")
+def seeded_twice(seeded_once: str, postgres_server: PostgresServer) -> str:
+    """The same and the same again."""
+    postgres_server.psql("postgres", "-c", "CREATE DATABASE seeded_twice TEMPLATE seeded_once")
+    url = postgres_server.url("seeded_twice")
+    seed(url, "--seed", 7)
+    return url
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_holds(seeded_twice: str, rule: str) -> None:
+    assert value(seeded_twice, RULES[rule]) == 0
+
+
+def test_keys_are_those_that_search_compares(seeded_once: str) -> None:
+    names = rows(seeded_once, 'SELECT first_name, first_key, last_name, last_key FROM "user"')
+    assert all(
+        (first_key, last_key) == (search_key(first), search_key(last))
+        for first, first_key, last, last_key in names
+    )
+    scripts = {unicodedata.name(first[0]).split()[0] for first, *_ in names}
+    assert scripts >= {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "DEVANAGARI", "HANGUL", "CJK"}
+
+
+def test_people_are_as_people_are(seeded_once: str) -> None:
+    friends = [row[0] for row in rows(seeded_once, "SELECT friends FROM friendcount ORDER BY 1")]
+    mean, median = sum(friends) / USERS, friends[len(friends) // 2]
+    assert 15 < mean < 25
+    assert median < mean / 2 < mean * 10 < friends[-1]
+    assert value(seeded_once, "SELECT count(*) FROM friend WHERE state = 2") > USERS / 2
+    told = rows(
+        seeded_once,
+        'SELECT count(birthdate), count(bio), count(city), count(country) FROM "user"',
+    )[0]
+    assert all(USERS * 0.2 < count < USERS * 0.9 for count in told)
+    posts = rows(seeded_once, "SELECT count(*) FROM post GROUP BY author_id ORDER BY 1")
+    assert sum(row[0] for row in posts) == USERS * 5
+    assert posts[-1][0] > 50
+    privacy = dict(rows(seeded_once, "SELECT privacy, count(*) FROM post GROUP BY 1"))
+    assert USERS < privacy["friends"] < privacy["public"]
+    assert 0.8 < count(seeded_once, "dialog") / USERS < 1.2
+    assert 6 < value(seeded_once, "SELECT avg(last_message_id) FROM dialog") < 10
+    assert value(seeded_once, "SELECT count(*) FROM dialog WHERE low_unread + high_unread > 0")
+
+
+def test_newer_posts_have_higher_ids(seeded_once: str) -> None:
+    times = rows(seeded_once, "SELECT created_at FROM post ORDER BY id")
+    assert times == sorted(times)
+
+
+def test_the_password_is_known_and_hashed_once(seeded_once: str) -> None:
+    hashes = rows(seeded_once, 'SELECT DISTINCT password_hash FROM "user"')
+    assert len(hashes) == 1
+    assert argon2.PasswordHasher().verify(hashes[0][0], PASSWORD)
+    wanted = argon2.extract_parameters(hashes[0][0])
+    defaults = Settings()
+    assert (wanted.type, wanted.time_cost, wanted.memory_cost, wanted.parallelism) == (
+        argon2.Type.ID,
+        defaults.password_hash_time,
+        defaults.password_hash_memory_kib,
+        1,
+    )
+
+
+def test_index_only_scans_read_no_table(seeded_once: str, postgres_server: PostgresServer) -> None:
+    for table, columns in (("friend", "user_id, friend_id"), ("dialogmessage", "dialog_id, id")):
+        plan = postgres_server.psql(
+            "seeded_once",
+            *("-c", "SET enable_seqscan = off"),
+            *("-c", f"EXPLAIN (ANALYZE) SELECT {columns} FROM {table} ORDER BY 1, 2"),  # noqa: S608
+        )
+        assert "Heap Fetches: 0" in plan, plan
+
+
+def test_twice_the_same_seed_is_twice_the_users_and_life_goes_on(seeded_twice: str) -> None:
+    assert count(seeded_twice, '"user"') == 2 * USERS
+    assert count(seeded_twice, "post") == 2 * USERS * 5
+    newest_post = value(seeded_twice, "SELECT max(id) FROM post")
+
+    async def live(database: Any) -> None:
+        user_id = await register(database, "newcomer")
+        assert user_id > 2 * USERS
+        assert await post(database, user_id) > newest_post
+        asked = await database.fetch_row("friend_put", user_id, 1, 10_000)
+        assert asked["outcome"] == "requested"
+
+    with_service(seeded_twice, live)
+    assert value(seeded_twice, RULES["both rows of a pair"]) == 0
+    assert value(seeded_twice, RULES["a version for each pair"]) == 0
+
+
+def test_the_same_seed_gives_the_same_rows(seeded_once: str, migrated_database_url: str) -> None:
+    seed(migrated_database_url, "--seed", 7, PYTHONHASHSEED="5")
+    assert digests(migrated_database_url) == digests(seeded_once)
+
+
+def test_another_seed_gives_other_people(seeded_once: str, migrated_database_url: str) -> None:
+    seed(migrated_database_url, "--seed", 8, *PROFILES_ONLY)
+    names = 'SELECT first_name, last_name FROM "user" WHERE id <= 100 ORDER BY id'
+    others = rows(migrated_database_url, names)
+    same = sum(one == other for one, other in zip(rows(seeded_once, names), others, strict=True))
+    assert same < 10
+
+
+def test_a_script_gives_the_same_rows_and_leaves_nothing_to_migrate(
+    seeded_once: str, database_url: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    script = tmp_path / "init.sql"
+    seed("", "--seed", 7, "--sql", script)
+    name = re.fullmatch(r".*/(\w+)\?.*", database_url)
+    assert name is not None
+    postgres_server.psql(name[1], "-f", script)
+    assert digests(database_url) == digests(seeded_once)
+    done = subprocess.run(
+        [sys.executable, "-m", "hlfast", "tables"],
+        cwd=ROOT,
+        env=environment(DATABASE_URL=database_url),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "the tables are up to date\n"
+
+    async def live(database: Any) -> None:
+        user_id = await register(database, "newcomer")
+        assert user_id == USERS + 1
+        assert await post(database, user_id) == USERS * 5 + 1
+
+    with_service(database_url, live)
+    # Again it is refused as a whole: the tables are there.
+    with pytest.raises(subprocess.CalledProcessError):
+        postgres_server.psql(name[1], "-f", script)
+    assert count(database_url, '"user"') == USERS + 1
+
+
+def test_registrations_and_posts_go_on_meanwhile(migrated_database_url: str) -> None:
+    url = migrated_database_url
+
+    async def live(database: Any) -> int:
+        runs = [
+            asyncio.create_task(asyncio.to_thread(seed, url, "--seed", number, users=200))
+            for number in range(2)
+        ]
+        registered = 0
+        while not all(run.done() for run in runs):
+            user_id = await register(database, f"live-{registered}")
+            await post(database, user_id)
+            registered += 1
+            await asyncio.sleep(0.002)
+        await asyncio.gather(*runs)
+        return registered
+
+    registered = with_service(url, live)
+    assert registered > 0
+    assert count(url, '"user"') == 2 * 200 + registered
+    for rule in ("counts of friends", "both rows of a pair", "a version for each pair"):
+        assert value(url, RULES[rule]) == 0
+
+
+def test_nobody_has_more_friends_than_the_limit(migrated_database_url: str) -> None:
+    seed(migrated_database_url, "--posts", 0, users=1000, HLFAST_FRIENDS_MAX="30")
+    assert value(migrated_database_url, "SELECT max(friends) FROM friendcount") in range(20, 31)
+    assert value(migrated_database_url, RULES["counts of friends"]) == 0
+
+
+def test_parts_can_be_left_out(migrated_database_url: str) -> None:
+    seed(migrated_database_url, *PROFILES_ONLY, users=10)
+    counts = [count(migrated_database_url, table) for table in TABLES]
+    assert counts == [10, 0, 0, 0, 0, 0]
+    seed(migrated_database_url, "--friends", 0, "--posts", 0, users=200)
+    counts = [count(migrated_database_url, table) for table in TABLES]
+    assert counts[:4] == [210, 0, 0, 0]
+    assert counts[4] > 100
+    assert counts[5] > counts[4]
+
+
+@pytest.mark.parametrize("users", [1, 3])
+def test_a_handful_is_enough(migrated_database_url: str, users: int) -> None:
+    seed(migrated_database_url, users=users)
+    assert count(migrated_database_url, '"user"') == users
+    assert sum(value(migrated_database_url, statement) for statement in RULES.values()) == 0
+
+
+def test_dialogs_go_to_their_own_database(
+    migrated_database_url: str, postgres_server: PostgresServer
+) -> None:
+    postgres_server.psql("postgres", "-c", "CREATE DATABASE talk TEMPLATE migrated")
+    talk = postgres_server.url("talk")
+    seed(migrated_database_url, users=100, DIALOGS_DATABASE_URL=talk)
+    assert count(migrated_database_url, "dialog") == 0
+    assert count(talk, '"user"') == 0
+    assert count(talk, "dialog") > 20
+    assert value(talk, RULES["counters of dialogs"]) == 0

@@ -1,0 +1,26 @@
+"""An API of two processes, so that what meets may meet in the database only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import TEMPLATE, new_database
+from tests.servers import Api, PostgresServer, RedisServer
+
+FRIENDS_MAX = 5
+
+
+@pytest.fixture(scope="session")
+def two_processes(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+    """The API, with a limit of friends that a test can reach."""
+    settings = {
+        "HLFAST_WORKERS": 2,
+        "HLFAST_FRIENDS_MAX": FRIENDS_MAX,
+        # What one process knows of a token must not outlive the change of it in the other.
+        "HLFAST_REVOCATION_CHECK_S": 0,
+    }
+    database = new_database(postgres_server, TEMPLATE)
+    with Api(database, redis_server.url, **settings) as api:
+        yield api

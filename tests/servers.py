@@ -1,0 +1,232 @@
+"""Real servers for the tests, on sockets and ports of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from hl_utils.embedded import programs
+from hl_utils.embedded.home import Home
+
+ROOT = Path(__file__).resolve().parents[1]
+START_S = 60.0
+SECRET = "the tests' own secret, which signs nothing else"
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Any, what: str, within_s: float = START_S) -> Any:
+    """The first true answer of `condition`. Raises TimeoutError."""
+    deadline = time.monotonic() + within_s
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.01)
+    return answer
+
+
+class Server:
+    """A process with a private directory, gone when the block ends."""
+
+    process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        # Not below pytest's directory: root closes that to the servers' user.
+        self.directory = Path(tempfile.mkdtemp(prefix="hlfast-test-"))
+        self.home = Home(self.directory)
+        self.home.furnish()
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.home.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
+        raise NotImplementedError
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it and wait for that."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(START_S)
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.stop(signal.SIGKILL)
+
+    def spawn(self, *argv: str | Path, log: str) -> None:
+        """Start the process as the servers' user; its output goes to a log."""
+        with (self.home.logs / log).open("ab") as output:
+            self.process = subprocess.Popen(
+                list(map(str, argv)),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                **self.home.account.spawn,
+            )
+
+
+class PostgresServer(Server):
+    """PostgreSQL from its wheel, durable as in production. `settings` go to its command line."""
+
+    def __init__(self, **settings: str | int) -> None:
+        self._settings = settings
+
+    @property
+    def log(self) -> Path:
+        """What the server writes."""
+        return self.home.logs / "postgres.log"
+
+    def url(self, database: str) -> str:
+        """The DSN of one of its databases."""
+        return f"postgresql://hlfast@/{database}?host={self.home.sockets}"
+
+    def program(self, name: str) -> Path:
+        """A program of the wheel: `psql`, `initdb`."""
+        return programs.postgres(self.home) / name
+
+    def start(self) -> None:
+        data = self.home.data / "postgres"
+        if not data.exists():
+            options = ["--auth=trust", "--username=hlfast", "--encoding=UTF8", "--no-locale"]
+            subprocess.run(
+                [self.program("initdb"), "-D", data, *options, "--no-sync"],
+                check=True,
+                cwd="/",
+                stdout=subprocess.DEVNULL,
+                **self.home.account.spawn,
+            )
+        arguments = {
+            "listen_addresses": "",
+            "unix_socket_directories": self.home.sockets,
+            "max_connections": 200,
+            **self._settings,
+        }
+        options = [f"-c{name}={value}" for name, value in arguments.items()]
+        self.spawn(self.program("postgres"), "-D", data, *options, log="postgres.log")
+        wait_until(self._answers, "PostgreSQL did not start")
+
+    def psql(self, database: str, *arguments: str | Path) -> str:
+        """The output of psql with these arguments. Raises subprocess.CalledProcessError."""
+        command = [self.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url(database)]
+        done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        command = [self.program("psql"), "-XqAt", "-d", self.url("postgres"), "-c", "SELECT 1"]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+class RedisServer(Server):
+    """Redis or Valkey on a unix socket, with its append-only file."""
+
+    @property
+    def url(self) -> str:
+        """What REDIS_URL says of it."""
+        return f"unix://{self.home.sockets}/redis.sock"
+
+    def start(self) -> None:
+        address = self.home.sockets / "redis.sock"
+        options = ["--port", "0", "--unixsocket", address, "--save", "", "--appendonly", "yes"]
+        self.spawn(programs.redis(self.home), *options, "--dir", self.home.data, log="redis.log")
+
+        def answers() -> bool:
+            with socket.socket(socket.AF_UNIX) as client:
+                try:
+                    client.connect(str(address))
+                    client.sendall(b"PING\r\n")
+                    return client.recv(16).startswith(b"+PONG")
+                except OSError:
+                    return False
+
+        wait_until(answers, "Redis did not start")
+
+
+class Api:
+    """`hlfast api` on a free port. `settings` are environment variables."""
+
+    def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "HLFAST_SECRET": SECRET,
+            "HLFAST_HTTP_PORT": str(self.port),
+            "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256",
+            "HLFAST_PASSWORD_HASH_TIME": "1",
+            **{name: str(value) for name, value in settings.items()},
+        }
+
+    def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="hlfast-api-"))
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        """What the process wrote so far."""
+        return (self.directory / "api.log").read_text()
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with (self.directory / "api.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hlfast", "api"],
+                cwd=ROOT,
+                env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_until(self._ready, "the API did not start")
+
+    def stop(self) -> None:
+        """End it gracefully."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(START_S)
+
+    def kill(self) -> None:
+        """As kill -9 of every process of it does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(START_S)
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.log[-2000:]
+        try:
+            return httpx.get(f"{self.url}/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False

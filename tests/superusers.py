@@ -1,0 +1,41 @@
+"""Superusers, who are made with a statement and never through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from hlfast.codec import search_key
+from hlfast.db import postgres, queries
+from hlfast.passwords import hash_password
+from hlfast.settings import Settings
+from tests.clients import PASSWORD, Client
+from tests.servers import Api
+
+
+def superuser(api: Api) -> Client:
+    """A new one, logged in."""
+    username = f"super-{secrets.token_hex(6)}"
+    settings = Settings(password_hash_memory_kib=256, password_hash_time=1)
+    names = ("Super", "User")
+    fields = (
+        username,
+        username,
+        hash_password(PASSWORD, settings),
+        *names,
+        *map(search_key, names),
+    )
+    user_id = asyncio.run(_make(api.settings["DATABASE_URL"], fields))
+    client = Client(api.url)
+    somebody = Client(api.url, client.token(username))
+    somebody.id, somebody.username = user_id, username
+    return somebody
+
+
+async def _make(url: str, fields: tuple[str, ...]) -> int:
+    connection = await postgres.connect(url)
+    try:
+        statement = queries.load("postgres", queries.MAIN)["user_make_superuser"]
+        return int(await connection.fetchval(statement, *fields))
+    finally:
+        await connection.close()

@@ -1,0 +1,194 @@
+"""The house: who may import whom, and what never happens."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import fastapi
+import httpx
+import pytest
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from hlfast import api
+from hlfast.endpoints import ENDPOINTS
+from hlfast.settings import Settings
+from hlfast.web.edge import Edge, not_found
+from hlfast.web.endpoint import PREFIX
+from tests.servers import ROOT, SECRET, RedisServer
+
+# The one door to each library. What ends in a slash is a room.
+DOORS = {
+    "asyncpg": ["hlfast/db/postgres.py"],
+    "aiomysql": ["hlfast/db/mysql.py"],
+    "aio_pika": ["hlfast/events/rabbitmq.py"],
+    "redis": ["hlfast/cache.py", "hlfast/events/redis.py"],
+    "fastapi": ["hlfast/web/docs.py"],
+    "fastapi_offline": ["hlfast/web/docs.py"],
+    "picows": ["hlfast/ws.py", "hlfast/live/"],
+    "orjson": ["hlfast/codec.py"],
+    "jwt": ["hlfast/web/auth.py"],
+    "argon2": ["hlfast/passwords.py"],
+    "prometheus_client": ["hlfast/web/metrics.py"],
+    "pydantic_settings": ["hlfast/settings.py"],
+}
+
+
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    """Path below the root and syntax tree of every module of the service."""
+    return [
+        (str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted((ROOT / "hlfast").rglob("*.py"))
+    ]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def names(tree: ast.Module) -> set[str]:
+    """Every name and attribute that a module speaks of."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.alias):
+            found |= set(node.name.split("."))
+    return found
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_door_for_each_library(library: str) -> None:
+    users = [path for path, tree in modules() if library in imported(tree)]
+    doors = tuple(DOORS[library])
+    assert [path for path in users if not path.startswith(doors)] == []
+    if any((ROOT / door).exists() for door in doors):
+        assert users
+
+
+def reads_environment(tree: ast.Module) -> bool:
+    """Whether a module looks into the environment; handing something down in it is not that."""
+    written = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+    }
+    return any(
+        getattr(node, "attr", getattr(node, "id", "")) in ("environ", "environb", "getenv")
+        and id(node) not in written
+        for node in ast.walk(tree)
+    )
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    assert [path for path, tree in modules() if reads_environment(tree)] == ["hlfast/settings.py"]
+
+
+def test_no_base_http_middleware() -> None:
+    """It makes a request and a response, and runs a task, for every call."""
+    for path, tree in modules():
+        assert "BaseHTTPMiddleware" not in names(tree), path
+
+
+def lint(directory: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter on a tree."""
+    program = (
+        "from importlinter.cli import lint_imports;raise SystemExit(lint_imports(no_cache=True))"
+    )
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_imports_go_down_only() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("hlfast/posts/service.py", "import hlfast.users.service"),
+        ("hlfast/web/fields.py", "import hlfast.db.queries"),
+        ("hlfast/codec.py", "import hlfast.web.head"),
+        ("hlfast/users/service.py", "import hlfast.endpoints"),
+        ("hlfast/api.py", "import hl_utils"),
+    ],
+)
+def test_an_import_that_goes_up_or_across_is_found(tmp_path: Path, module: str, line: str) -> None:
+    for name in ("hlfast", "hl_utils"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    changed = tmp_path / module
+    changed.write_text(f"{changed.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    done = lint(tmp_path)
+    assert done.returncode != 0
+    assert line.removeprefix("import ") in done.stdout
+
+
+def test_every_room_is_on_a_floor() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    listed = {
+        name for layer in layers for name in layer.replace("|", " ").replace(":", " ").split()
+    }
+    rooms = {
+        f"hlfast.{path.stem}"
+        for path in (ROOT / "hlfast").iterdir()
+        if path.stem not in ("__init__", "__pycache__")
+    }
+    assert rooms | {"hl_utils"} == listed
+
+
+def test_no_api_call_enters_fastapi(
+    migrated_database_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[str] = []
+    original = fastapi.FastAPI.__call__
+
+    async def watched(app: fastapi.FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
+        entered.append(scope["path"])
+        await original(app, scope, receive, send)
+
+    monkeypatch.setattr(fastapi.FastAPI, "__call__", watched)
+    settings = Settings(
+        database_url=migrated_database_url,
+        redis_url=redis_server.url,
+        secret=SECRET,
+        database_pool_size=1,
+    )
+    seen = asyncio.run(_ask_everything(settings))
+    assert entered == ["/docs"]  # which shows that entering would have been seen
+    assert seen == {401, 404, 422}
+
+
+async def _ask_everything(settings: Settings) -> set[int]:
+    statuses = set()
+    async with api.open_context(settings) as context:
+        app = Edge(Router(list(api.routes(context)), default=not_found, redirect_slashes=False))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            for row in ENDPOINTS:
+                path = PREFIX + row.path.replace("{id}", "1").replace("{user_id}", "1")
+                answer = await client.request(row.method, path, json={} if row.body else None)
+                statuses.add(answer.status_code)
+            for path in (PREFIX, f"{PREFIX}/", f"{PREFIX}/nothing", f"{PREFIX}/docs"):
+                statuses.add((await client.get(path)).status_code)
+            assert (await client.get("/docs")).status_code == 200
+    return statuses

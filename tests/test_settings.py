@@ -1,0 +1,140 @@
+"""Settings, and the README's table of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+
+from hlfast import settings as settings_module
+from hlfast.settings import Settings, SettingsError, Tuning
+from tests.servers import ROOT
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of a field."""
+    if isinstance(field.validation_alias, AliasChoices):
+        return str(field.validation_alias.choices[0])
+    return f"HLFAST_{name.upper()}"
+
+
+FIELDS: dict[str, tuple[str, FieldInfo]] = {
+    variable(name, field): (name, field)
+    for name, field in Settings.model_fields.items()
+    if name != "tuning"
+} | {f"HLFAST_TUNING__{name.upper()}": (name, field) for name, field in Tuning.model_fields.items()}
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """The README's rows: variable -> default, what it is."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, rest = readme.partition("| variable | default | what it is |\n")
+    rows: dict[str, tuple[str, str]] = {}
+    for line in rest.splitlines()[1:]:
+        if not line.startswith("|"):
+            break
+        name, default, meaning = (cell.strip() for cell in line.strip("|").split("|", 2))
+        assert name.strip("`") not in rows
+        rows[name.strip("`")] = default, meaning
+    return rows
+
+
+def test_the_readme_lists_every_setting_in_order() -> None:
+    assert list(table()) == list(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_row_of_the_readme(name: str) -> None:
+    field = FIELDS[name][1]
+    default, meaning = table()[name]
+    assert meaning == field.description
+    if name == "HLFAST_HOME":
+        assert default == "per user, see below"
+    else:
+        assert default == (f"`{field.default}`" if field.default != "" else "")
+
+
+def other_than(value: Any) -> tuple[str, Any]:
+    """Another value of the same type, as the environment has it and as it is."""
+    match value:
+        case bool():
+            return str(not value).lower(), not value
+        case int() | float():
+            return str(value + 1), value + 1
+        case Path():
+            return "/elsewhere", Path("/elsewhere")
+        case _:
+            return "another text", "another text"
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in FIELDS:
+        monkeypatch.delenv(known, raising=False)
+    attribute, field = FIELDS[name]
+    text, value = other_than(field.get_default(call_default_factory=True))
+    monkeypatch.setenv(name, text)
+    before = Settings.model_construct()
+    after = settings_module.from_environment()
+    owner = after.tuning if name.startswith("HLFAST_TUNING__") else after
+    assert getattr(owner, attribute) == value
+    changed = {
+        key for key, set_to in after.model_dump().items() if set_to != before.model_dump()[key]
+    }
+    assert changed == {"tuning" if owner is after.tuning else attribute}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("HLFAST_HTTP_PORT", "0"),
+        ("HLFAST_HTTP_PORT", "65536"),
+        ("HLFAST_HTTP_PORT", "http"),
+        ("HLFAST_WORKERS", "0"),
+        ("HLFAST_FRIENDS_MAX", "-1"),
+        ("HLFAST_REVOCATION_CHECK_S", "61"),
+        ("HLFAST_ACCESS_LOG", "perhaps"),
+        ("HLFAST_TUNING__BATCH_READS", "perhaps"),
+        ("HLFAST_DATABASE_TIMEOUT_S", "0"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SettingsError) as caught:
+        settings_module.from_environment()
+    assert re.search(rf"\b{name}\b", str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_secret_is_shown() -> None:
+    settings = Settings(secret="s3cret", first_superuser_password="pa55word")
+    assert "s3cret" not in repr(settings)
+    assert "pa55word" not in repr(settings)
+    assert "s3cret" not in str(settings)
+
+
+def test_there_is_no_secret_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HLFAST_SECRET", raising=False)
+    monkeypatch.setenv("HLFAST_HOME", str(tmp_path))
+    assert settings_module.load().secret == ""
+
+
+def test_what_is_not_set_comes_from_the_running_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("DATABASE_URL", "EVENTS_URL", "HLFAST_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HLFAST_HOME", str(tmp_path))
+    monkeypatch.setenv("REDIS_URL", "redis://set")
+    known = {"database_url": "postgresql://stack", "redis_url": "redis://stack"}
+    settings_module.from_environment().stack_file.write_text(json.dumps(known))
+    settings_module.from_environment().secret_file.write_text("kept\n")
+    settings = settings_module.load()
+    assert settings.database_url == settings.dialogs_url == "postgresql://stack"
+    assert settings.redis_url == "redis://set"
+    assert settings.secret == "kept"

@@ -1,0 +1,133 @@
+"""argon2id: off the loop, bounded, and as much work for a name that nobody has."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import argon2
+import pytest
+
+from hlfast import api, errors
+from hlfast.context import Context
+from hlfast.db.postgres import connect
+from hlfast.passwords import Passwords, hash_password
+from hlfast.settings import Settings
+from hlfast.users import service
+from hlfast.users.schemas import UserNew
+from tests.clients import PASSWORD
+from tests.servers import SECRET, RedisServer
+
+CHEAP = {"password_hash_memory_kib": 256, "password_hash_time": 1}
+
+
+class Counting:
+    """A hasher that notes what it is asked to verify, and in which thread."""
+
+    def __init__(self, hasher: argon2.PasswordHasher) -> None:
+        self._hasher = hasher
+        self.verified: list[argon2.Parameters] = []
+        self.threads: set[int] = set()
+
+    def verify(self, stored: str, password: str) -> bool:
+        """As argon2 does."""
+        self.verified.append(argon2.extract_parameters(stored))
+        self.threads.add(threading.get_ident())
+        return self._hasher.verify(stored, password)
+
+    def hash(self, password: str) -> str:
+        """As argon2 does."""
+        self.threads.add(threading.get_ident())
+        return self._hasher.hash(password)
+
+
+async def log_in(context: Context, username: str, password: str) -> None:
+    """A login, from an address of its own: throttling is not what is tested here."""
+    await service.login(
+        context.main,
+        context.passwords,
+        context.tokens,
+        context.login_failures,
+        username=username,
+        password=password,
+        address=f"{username} {password}",
+    )
+
+
+def test_an_unknown_name_costs_the_same_work(
+    migrated_database_url: str, redis_server: RedisServer
+) -> None:
+    """One verification, with the same parameters, whatever is wrong."""
+    settings = Settings(
+        database_url=migrated_database_url, redis_url=redis_server.url, secret=SECRET, **CHEAP
+    )
+
+    async def run() -> None:
+        async with api.open_context(settings) as context:
+            for name in ("known", "disabled"):
+                names = {"first_name": "A", "last_name": "B"}
+                new = UserNew(username=name, password=PASSWORD, **names)
+                await service.register(context.main, context.passwords, new)
+            connection = await connect(migrated_database_url)
+            await connection.execute("""UPDATE "user" SET disabled = username = 'disabled'""")
+            await connection.close()
+            counting = context.passwords._hasher = Counting(context.passwords._hasher)  # type: ignore[assignment]
+            for name, password in (
+                ("known", "wrong"),
+                ("unknown", PASSWORD),
+                ("", ""),
+                ("disabled", PASSWORD),
+            ):
+                with pytest.raises(errors.Unauthenticated):
+                    await log_in(context, name, password)
+            await log_in(context, "known", PASSWORD)
+            assert len(counting.verified) == 5
+            assert len(set(map(str, counting.verified))) == 1
+            assert threading.get_ident() not in counting.threads
+
+    asyncio.run(run())
+
+
+def run_with(settings: Settings, use: Callable[[Passwords], Awaitable[Any]]) -> Any:
+    """Passwords, opened and closed."""
+
+    async def run() -> Any:
+        passwords = Passwords(settings)
+        try:
+            return await use(passwords)
+        finally:
+            passwords.close()
+
+    return asyncio.run(run())
+
+
+def test_no_more_wait_than_may() -> None:
+    settings = Settings(password_hash_threads=1, password_hash_queue_max=2, **CHEAP)
+
+    async def use(passwords: Passwords) -> None:
+        for _ in range(2):  # all places are free again afterwards
+            tries = [passwords.hash(PASSWORD) for _ in range(5)]
+            results = await asyncio.gather(*tries, return_exceptions=True)
+            refused = [result for result in results if isinstance(result, errors.Unavailable)]
+            assert len(refused) == 2
+            assert refused[0].retry_after_s >= 1
+
+    run_with(settings, use)
+
+
+def test_what_is_stored_is_argon2id_as_set() -> None:
+    parameters = argon2.extract_parameters(hash_password(PASSWORD, Settings()))
+    assert parameters.type is argon2.Type.ID
+    # OWASP's first choice: 19 MiB, two passes, one lane.
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)
+    assert hash_password(PASSWORD, Settings(**CHEAP)) != hash_password(PASSWORD, Settings(**CHEAP))
+
+
+@pytest.mark.parametrize("stored", ["", "x", "$argon2id$", "$2b$12$abc"])
+def test_what_is_no_hash_fits_nothing(stored: str) -> None:
+    async def use(passwords: Passwords) -> bool:
+        return await passwords.verify(stored, "")
+
+    assert run_with(Settings(**CHEAP), use) is False

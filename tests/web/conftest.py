@@ -1,0 +1,24 @@
+"""An API of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import TEMPLATE, new_database
+from tests.servers import Api, PostgresServer, RedisServer
+
+
+@pytest.fixture(scope="session")
+def several(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+    """Two processes that look at what they know of a user several times a second."""
+    settings = {
+        "HLFAST_WORKERS": 2,
+        "HLFAST_REVOCATION_CHECK_S": 0.2,
+        "HLFAST_ACCESS_LOG": True,
+        "HLFAST_DRAIN_TIMEOUT_S": 1,
+    }
+    database = new_database(postgres_server, TEMPLATE)
+    with Api(database, redis_server.url, **settings) as api:
+        yield api

@@ -1,0 +1,143 @@
+"""/health/*, and what still works when a server is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hlfast.db import migrations, queries
+from tests.clients import Client
+from tests.servers import Api, PostgresServer, RedisServer, wait_until
+
+FAILURES_MAX = 3
+
+
+class World:
+    """An API with servers of its own, so that they can be stopped."""
+
+    def __init__(self, postgres: PostgresServer, redis: RedisServer, api: Api) -> None:
+        self.postgres, self.redis = postgres, redis
+        self.client = Client(api.url)
+
+    def health(self, name: str) -> tuple[int, Any]:
+        """Status and body of one of /health/*."""
+        answer = self.client.get(f"{self.client.root}/health/{name}")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-store"
+        assert (answer.status_code == 503) == ("retry-after" in answer.headers)
+        return answer.status_code, answer.json()
+
+    def all_is_well(self) -> bool:
+        """Whether nothing is missing."""
+        return self.health("ready") == (200, {"status": "ok"})
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Started once; each test leaves it whole."""
+    settings = {
+        "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
+        "HLFAST_REDIS_RETRY_S": 0.1,
+        "HLFAST_DATABASE_TIMEOUT_S": 2,
+        "HLFAST_DRAIN_TIMEOUT_S": 1,
+    }
+    with PostgresServer() as postgres, RedisServer() as redis:
+        url = postgres.url("postgres")
+        for database in (queries.MAIN, queries.DIALOGS):
+            asyncio.run(migrations.apply(url, database))
+        with Api(url, redis.url, **settings) as api:
+            yield World(postgres, redis, api)
+
+
+def test_all_is_well(world: World) -> None:
+    assert world.health("live") == (200, {"status": "ok"})
+    assert world.health("ready") == (200, {"status": "ok"})
+    every = {"database": "ok", "dialogs": "ok", "redis": "ok"}
+    assert world.health("dependencies") == (200, every)
+
+
+def everything_works(client: Client) -> None:
+    """What a user does in a day."""
+    a, b = client.user(), client.user()
+    a.befriend(b)
+    post = b.write(privacy="friends")
+    assert a.items("/feed") == [post]
+    message = a.send_to(b)
+    assert b.items("/dialogs")[0]["last_message"] == message
+    assert b.post(f"/dialogs/{a.id}/read", json={"up_to": 1}).status_code == 204
+    assert len(client.items("/users/search", first_name="test", limit=1)) == 1
+
+
+def throttling_works(client: Client) -> None:
+    """Counted in the process when Redis is away."""
+    me, other = client.user(), client.user()
+    for _ in range(FAILURES_MAX):
+        assert client.login(me.username, "not this one").status_code == 401
+    assert client.login(me.username).status_code == 429
+    assert client.login(other.username).status_code == 200
+
+
+def stop(redis: RedisServer) -> Callable[[], None]:
+    """Redis is gone; returns what brings it back."""
+    redis.stop()
+    return redis.start
+
+
+def freeze(redis: RedisServer) -> Callable[[], None]:
+    """Redis takes connections and never answers; returns what wakes it."""
+    redis.process.send_signal(signal.SIGSTOP)
+    return lambda: redis.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("lose", [stop, freeze])
+def test_without_redis(world: World, lose: Callable[[RedisServer], Callable[[], None]]) -> None:
+    bring_back = lose(world.redis)
+    try:
+        assert world.health("live") == (200, {"status": "ok"})
+        assert world.health("ready") == (200, {"status": "degraded"})
+        every = {"database": "ok", "dialogs": "ok", "redis": "unavailable"}
+        assert world.health("dependencies") == (503, every)
+        everything_works(world.client)
+        throttling_works(world.client)
+    finally:
+        bring_back()
+    wait_until(world.all_is_well, "Redis was not found again")
+    everything_works(world.client)
+    throttling_works(world.client)
+
+
+def test_without_postgresql(world: World) -> None:
+    client = world.client
+    me, other = client.user(), client.user()
+    post, message = me.write(), me.send_to(other)
+    world.postgres.stop()
+    try:
+        assert world.health("live") == (200, {"status": "ok"})
+        assert world.health("ready") == (503, {"status": "unavailable"})
+        every = {"database": "unavailable", "dialogs": "unavailable", "redis": "ok"}
+        assert world.health("dependencies") == (503, every)
+        for answer in (
+            client.get(f"/users/{me.id}"),
+            client.login(me.username),
+            me.get(f"/posts/{post['id']}"),
+            me.post("/posts", json={"content": "x"}),
+            me.post(f"/dialogs/{other.id}/messages", json={"content": "x"}),
+            me.get("/dialogs"),
+            me.get("/feed"),
+        ):
+            assert answer.status_code == 503
+        # What needs no database is answered as ever.
+        assert me.post("/posts", json={}).status_code == 422
+        assert client.get("/users/me").status_code == 401
+        assert client.get("/users/0").status_code == 404
+        assert client.get(f"{client.root}/docs").status_code == 200
+    finally:
+        world.postgres.start()
+    wait_until(world.all_is_well, "PostgreSQL was not found again")
+    assert me.get(f"/posts/{post['id']}").json() == post
+    assert other.items(f"/dialogs/{me.id}/messages") == [message]
+    everything_works(client)

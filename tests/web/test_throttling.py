@@ -1,0 +1,127 @@
+"""429 for a name from an address after repeated failures, and for nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.clients import Client
+from tests.conftest import TEMPLATE, new_database
+from tests.servers import Api, PostgresServer, RedisServer, wait_until
+
+FAILURES_MAX = 3
+WRONG = "not this one"
+
+
+@pytest.fixture(scope="module")
+def strict(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+    """An API that believes in X-Forwarded-For from here."""
+    settings = {
+        "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
+        "HLFAST_TRUSTED_PROXIES": "10.0.0.1, 127.0.0.1",
+        "HLFAST_DRAIN_TIMEOUT_S": 1,
+    }
+    database = new_database(postgres_server, TEMPLATE)
+    with Api(database, redis_server.url, **settings) as api:
+        yield api
+
+
+@pytest.fixture
+def client(strict: Api) -> Iterator[Client]:
+    """Somebody at that API."""
+    with Client(strict.url) as client:
+        yield client
+
+
+def login(client: Client, name: str, address: str, password: str = WRONG) -> httpx.Response:
+    """The answer to a login from an address."""
+    return client.login(name, password, **{"X-Forwarded-For": address})
+
+
+def fail(client: Client, name: str, address: str) -> None:
+    """As often as it is allowed, and the next time is refused."""
+    for _ in range(FAILURES_MAX):
+        assert login(client, name, address).status_code == 401
+    refused = login(client, name, address)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 300
+
+
+def test_the_name_is_refused_from_that_address(client: Client) -> None:
+    me = client.user()
+    fail(client, me.username, "192.0.2.1")
+    # Also with the right password: or the guesses went on. In whatever case the name is.
+    assert client.login(me.username, **{"X-Forwarded-For": "192.0.2.1"}).status_code == 429
+    assert login(client, me.username.upper(), "192.0.2.1").status_code == 429
+
+
+def test_nobody_locks_out_another(client: Client) -> None:
+    me = client.user()
+    fail(client, me.username, "192.0.2.2")
+    for address in ("192.0.2.3", "2001:db8::1"):
+        answer = client.login(me.username, **{"X-Forwarded-For": address})
+        assert answer.status_code == 200
+    assert me.get("/users/me").status_code == 200
+
+
+def test_other_names_from_that_address(client: Client) -> None:
+    me, other = client.user(), client.user()
+    fail(client, me.username, "192.0.2.4")
+    answer = client.login(other.username, **{"X-Forwarded-For": "192.0.2.4"})
+    assert answer.status_code == 200
+
+
+def test_unknown_names_are_counted_alike(client: Client) -> None:
+    fail(client, "there-is-nobody", "192.0.2.5")
+
+
+def test_a_success_starts_anew(client: Client) -> None:
+    me = client.user()
+    for _ in range(3):
+        for _ in range(FAILURES_MAX - 1):
+            assert login(client, me.username, "192.0.2.6").status_code == 401
+        answer = client.login(me.username, **{"X-Forwarded-For": "192.0.2.6"})
+        assert answer.status_code == 200
+
+
+def test_a_client_cannot_hide_behind_made_up_addresses(client: Client) -> None:
+    """Only the hop that the trusted proxies saw counts: the last one that is none of them."""
+    me = client.user()
+    for number in range(FAILURES_MAX):
+        spoofed = f"198.51.100.{number}, 192.0.2.7"
+        assert login(client, me.username, spoofed).status_code == 401
+    assert login(client, me.username, "192.0.2.7").status_code == 429
+    assert login(client, me.username, "203.0.113.1,192.0.2.7, 10.0.0.1").status_code == 429
+    assert login(client, me.username, "192.0.2.7, 203.0.113.1").status_code == 401
+
+
+def test_without_trusted_proxies_the_header_is_nobodys_word(api: Api) -> None:
+    with Client(api.url) as client:
+        me = client.user()
+        statuses = [
+            login(client, me.username, f"192.0.2.{number}").status_code for number in range(11)
+        ]
+        assert statuses == [401] * 10 + [429]
+
+
+def test_refreshing_is_not_refused(client: Client) -> None:
+    me = client.user()
+    header = {"X-Forwarded-For": "192.0.2.8"}
+    token = client.login(me.username, **header).json()["refresh_token"]
+    fail(client, me.username, "192.0.2.8")
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    assert client.post("/login", data=form, headers=header).status_code == 200
+
+
+def test_it_ends(migrated_database_url: str, redis_server: RedisServer) -> None:
+    settings = {
+        "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
+        "HLFAST_LOGIN_WINDOW_S": 1,
+        "HLFAST_DRAIN_TIMEOUT_S": 1,
+    }
+    with Api(migrated_database_url, redis_server.url, **settings) as api, Client(api.url) as client:
+        me = client.user()
+        wait_until(lambda: client.login(me.username, WRONG).status_code == 429, "never refused")
+        wait_until(lambda: client.login(me.username).status_code == 200, "refused for ever")
