@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
@@ -63,12 +66,27 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
             return tables.superuser(settings)
 
 
+@contextmanager
+def _metrics_directory(port: int) -> Iterator[str]:
+    """A private directory for as long as the API runs; one that was killed left its own."""
+    path = Path(tempfile.gettempdir(), f"hlfast-metrics-{port}")
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir(mode=0o700)
+    except OSError:  # somebody else's: theirs is not touched
+        path = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
+    try:
+        yield str(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _serve_api(settings: Settings) -> int:
     from granian.constants import Interfaces, Loops  # noqa: PLC0415
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="hlfast-metrics-") as metrics:
+    with _metrics_directory(settings.http_port) as metrics:
         # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         from hlfast import api  # noqa: PLC0415
