@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import BytesIO
 from typing import BinaryIO, Protocol
 
 import asyncpg
@@ -105,8 +104,10 @@ class DatabaseSink(Sink):
         return first
 
     async def copy(self, chunk: Chunk) -> None:
+        # As a view: bytes would be taken for the path of a file, and what is read from a file-like
+        # object stays in memory until the next garbage collection (asyncpg 0.31).
         await self._connections[chunk.table.database].copy_to_table(
-            chunk.table.name, columns=chunk.table.columns, source=BytesIO(chunk.data)
+            chunk.table.name, columns=chunk.table.columns, source=memoryview(chunk.data)
         )
 
     async def execute(self, sql: str) -> None:

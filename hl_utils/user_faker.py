@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -42,9 +43,6 @@ PASSWORD = "hlfast-demo"  # noqa: S105
 _USERS_MAX = 2**31 - 1
 # The connections of one circle of people are in memory.
 _MEANS_MAX = {"friends": 200, "posts": 10_000, "dialogs": 200}
-# Rows are made in a thread while COPY sends those before. By default the sender would wait 5 ms
-# for the interpreter at each of its many turns, which halves the speed.
-_THREAD_SWITCH_S = 0.0005
 _PLAIN_PROGRESS_S = 5.0
 
 
@@ -90,7 +88,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.database_url:
         settings = settings.model_copy(update={"database_url": arguments.database_url})
     plan = _plan(arguments, settings)
-    sys.setswitchinterval(_THREAD_SWITCH_S)
     started = time.monotonic()
     asyncio.run(_seed(plan, settings, arguments.sql))
     print(
@@ -160,10 +157,12 @@ def _password_hash(seed: int, settings: Settings) -> str:
 
 async def _copy(sink: Sink, what: str, expected: int, chunks: Iterator[Chunk]) -> None:
     """Hand chunks to the sink while a thread makes the next one: never more than two."""
-    with _progress(what, expected) as advance:
-        following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
+    loop = asyncio.get_running_loop()
+    # One thread: each further one would keep memory of its own for the chunks that it made.
+    with _progress(what, expected) as advance, ThreadPoolExecutor(1) as thread:
+        following = loop.run_in_executor(thread, next, chunks, None)
         while (chunk := await following) is not None:
-            following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
+            following = loop.run_in_executor(thread, next, chunks, None)
             await sink.copy(chunk)
             advance(chunk.rows)
 

@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hlfast.profiles import User
-from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Query
+from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Query, example
 
 
 class MessageNew(Body):
     """A message. The same `client_id` again in the same dialog is the same message."""
+
+    model_config = example({"content": "Hi!", "client_id": "my-1st-message"})
 
     content: Content
     client_id: ClientId | None = None
@@ -21,6 +23,8 @@ class MessageNew(Body):
 
 class ReadMark(Body):
     """Everything up to this message is read."""
+
+    model_config = example({"up_to": 1})
 
     up_to: int
 

@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from hlfast.web.fields import Body, ClientId, Content, Limit, Query
+from hlfast.web.fields import Body, ClientId, Content, Limit, Query, example
 
 Privacy = Literal["public", "friends"]
 
 
 class PostNew(Body):
     """A post. The same `client_id` again is the same post."""
+
+    model_config = example(
+        {"content": "Hello, world", "privacy": "public", "client_id": "my-1st-post"}
+    )
 
     content: Content
     privacy: Privacy = "public"
@@ -22,6 +26,8 @@ class PostNew(Body):
 
 class PostPatch(Body):
     """A change: an absent field stays."""
+
+    model_config = example({"privacy": "friends"})
 
     content: Content = ""
     privacy: Privacy = "public"

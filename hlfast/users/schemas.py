@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hlfast.web.fields import Body, CalendarDate, PageAfter, Query, text
+from hlfast.web.fields import Body, CalendarDate, PageAfter, Query, example, text
 
 Username = Annotated[str, Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
 Password = Annotated[str, text(8, 128)]
@@ -20,6 +20,15 @@ AnyText = Annotated[str, text(0, 1024)]
 
 class UserNew(Body):
     """A registration."""
+
+    model_config = example(
+        {
+            "username": "ada",
+            "password": "correct horse",
+            "first_name": "Ada",
+            "last_name": "Lovelace",
+        }
+    )
 
     username: Username
     password: Password
@@ -34,6 +43,10 @@ class UserNew(Body):
 class UserPatch(Body):
     """A change of the profile: an absent field stays, null clears an optional one."""
 
+    model_config = example(
+        {"bio": "Poetical science.", "city": "London", "birthdate": "1815-12-10"}
+    )
+
     first_name: Name = ""
     last_name: Name = ""
     birthdate: CalendarDate | None = None
@@ -45,12 +58,16 @@ class UserPatch(Body):
 class PasswordChange(Body):
     """The old password proves who asks."""
 
+    model_config = example({"old_password": "correct horse", "new_password": "battery staple"})
+
     old_password: AnyText
     new_password: Password
 
 
 class UserAdministration(Body):
     """What a superuser changes. Absent: stays."""
+
+    model_config = example({"disabled": True})
 
     disabled: bool = False
 

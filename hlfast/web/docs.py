@@ -19,7 +19,20 @@ from hlfast.web.edge import Foreign
 from hlfast.web.endpoint import PREFIX, Endpoint
 
 TITLE = "hlfast"
-DESCRIPTION = "A social network's backend built to be fast."
+DESCRIPTION = """A social network's backend built to be fast.
+
+First steps: **Register** (`POST /api/v1/users`), press **Authorize** and give that name and
+password (leave `client_id` and `client_secret` empty), then try any row with a lock.
+
+Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
+it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
+"""
+TAGS = [
+    {"name": "users", "description": "Register, log in, profiles, search"},
+    {"name": "friends", "description": "Ask, accept, leave"},
+    {"name": "posts", "description": "Write, walls, the feed"},
+    {"name": "dialogs", "description": "Messages between two"},
+]
 # How OpenAPI names what send_problem writes.
 PROBLEM = {
     "type": "object",
@@ -64,9 +77,19 @@ def routes(endpoints: Sequence[Endpoint], version: str) -> list[BaseRoute]:
 def documentation(endpoints: Sequence[Endpoint], version: str) -> FastAPI:
     """The application whose OpenAPI is made from the endpoints' table."""
     shim: FastAPI = FastAPIOffline(
-        title=TITLE, description=DESCRIPTION, version=version, docs_url="/docs", redoc_url="/redoc"
+        title=TITLE,
+        description=DESCRIPTION,
+        version=version,
+        openapi_tags=TAGS,
+        docs_url="/docs",
+        redoc_url="/redoc",
+        # Survives a reload of the page.
+        swagger_ui_parameters={"persistAuthorization": True},
     )
-    bearer = OAuth2PasswordBearer(tokenUrl=f"{PREFIX}/login")
+    bearer = OAuth2PasswordBearer(
+        tokenUrl=f"{PREFIX}/login",
+        description="Name and password are enough: leave `client_id` and `client_secret` empty.",
+    )
     for endpoint in endpoints:
         shim.add_api_route(
             PREFIX + endpoint.path,

@@ -25,6 +25,11 @@ _QUERY_FIELDS_MAX = 32
 T = TypeVar("T")
 
 
+def example(fields: dict[str, Any]) -> ConfigDict:
+    """What the documentation offers to send; without it, text that fits a pattern at random."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class Body(BaseModel):
     """What a JSON body holds: exact types, no unknown fields."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hl_utils import user_faker
-from tests.hl_utils.seeding import ROOT, command, count, environment, value
+from tests.hl_utils.seeding import PROFILES_ONLY, ROOT, command, count, environment, value
 
 Failure = Callable[..., str]
 
@@ -88,6 +88,14 @@ def test_memory_does_not_grow_with_the_number_of_users() -> None:
             *("--friends", 4, "--posts", 0.5, "--dialogs", 0.5),
         )
         for users in (50_000, 150_000)
+    )
+    assert many < few * 1.2
+
+
+def test_memory_does_not_grow_while_copying(migrated_database_url: str) -> None:
+    few, many = (
+        _peak_memory_kib("--users", users, "--database-url", migrated_database_url, *PROFILES_ONLY)
+        for users in (30_000, 120_000)
     )
     assert many < few * 1.2
 

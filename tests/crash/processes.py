@@ -1,0 +1,31 @@
+"""Signals to whole families of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.servers import PostgresServer
+
+
+def children(pid: int) -> list[int]:
+    """Of a process, directly."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    return [pid, *(member for child in children(pid) for member in family(child))]
+
+
+def signal_all(server: PostgresServer, number: signal.Signals) -> None:
+    """The postmaster first, so that nothing new starts; then all that it started."""
+    for pid in family(server.process.pid):
+        os.kill(pid, number)
+
+
+def kill(server: PostgresServer) -> None:
+    """As a crash of the whole of PostgreSQL does: no process of it has a last word."""
+    signal_all(server, signal.SIGKILL)
+    server.process.wait(60)

@@ -1,0 +1,166 @@
+"""Whatever is killed under load, what was acknowledged is there, once, and the service goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from hlfast.db import migrations, queries
+from tests.crash import processes
+from tests.crash.load import Actor, Ledger, audit, until
+from tests.crowd import Ask, Crowd, Line
+from tests.servers import Api, PostgresServer, RedisServer
+
+ACTORS = 10
+GROWTH = 200
+# Answers that an actor may get: never a 500.
+STATUSES = {200, 201, 409, 503}
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[PostgresServer]:
+    """A PostgreSQL of its own, to be killed; as durable as it is by default."""
+    with PostgresServer() as server:
+        yield server
+
+
+@dataclass(slots=True)
+class Stack:
+    """An API of two processes on its own database."""
+
+    api: Api
+    postgres: PostgresServer
+
+    def health(self, which: str) -> int:
+        """The status of a check."""
+        return httpx.get(f"{self.api.url}/health/{which}", timeout=60).status_code
+
+
+@pytest.fixture
+def stack(durable: PostgresServer, redis_server: RedisServer) -> Iterator[Stack]:
+    name = f"crash_{next(_numbers)}"
+    durable.psql("postgres", "-c", f"CREATE DATABASE {name}")
+    url = durable.url(name)
+    for database in (queries.MAIN, queries.DIALOGS):
+        asyncio.run(migrations.apply(url, database))
+    settings = {"HLFAST_WORKERS": 2, "HLFAST_DATABASE_TIMEOUT_S": 2}
+    with Api(url, redis_server.url, **settings) as api:
+        yield Stack(api, durable)
+        assert not re.search(r"Request \S+ failed", api.log), "a 500 was written"
+        assert "never retrieved" not in api.log
+
+
+@asynccontextmanager
+async def load(stack: Stack) -> AsyncIterator[Ledger]:
+    """People who write, post and befriend during the block; held against the ledger after it."""
+    ledger, stop = Ledger(), asyncio.Event()
+    async with Crowd(stack.api.url, 2) as crowd:
+        people = await crowd.people(ACTORS)
+    ledger.people |= {person.id: person for person in people}
+    # Neighbours write to each other, in both directions at once.
+    pairs = [(people[n], people[n ^ 1]) for n in range(ACTORS)]
+    actors = [
+        Actor(number, stack.api.url, me, partner, ledger)
+        for number, (me, partner) in enumerate(pairs)
+    ]
+    async with asyncio.TaskGroup() as group:
+        for actor in actors:
+            group.create_task(actor.run(stop))
+        await ledger.grow(GROWTH)
+        try:
+            yield ledger
+        finally:
+            stop.set()
+    assert set(ledger.statuses) <= STATUSES, ledger.statuses
+    async with Crowd(stack.api.url, 2) as crowd:
+        await audit(crowd, ledger)
+
+
+def test_nothing_is_lost_when_every_process_of_the_api_is_killed(stack: Stack) -> None:
+    async def run() -> None:
+        async with load(stack) as ledger:
+            for _ in range(2):
+                broken = ledger.broken.copy()
+                await asyncio.to_thread(stack.api.kill)
+                await until(lambda b=broken: len(ledger.broken - b) == ACTORS, "nobody noticed")
+                await asyncio.to_thread(stack.api.start)
+                await ledger.grow(GROWTH)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_lost_when_postgresql_is_killed(stack: Stack) -> None:
+    for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        assert stack.postgres.psql("postgres", "-c", f"SHOW {name}").strip() == "on"
+
+    async def run() -> None:
+        async with load(stack) as ledger:
+            for _ in range(2):
+                refused = ledger.refused.copy()
+                processes.kill(stack.postgres)
+                await until(lambda r=refused: len(ledger.refused - r) == ACTORS, "no refusals")
+                assert await asyncio.to_thread(stack.health, "ready") == 503
+                assert await asyncio.to_thread(stack.health, "dependencies") == 503
+                assert await asyncio.to_thread(stack.health, "live") == 200
+                await asyncio.to_thread(stack.postgres.start)
+                await ledger.grow(GROWTH)
+                assert await asyncio.to_thread(stack.health, "ready") == 200
+            assert not ledger.broken, "the API itself never went away"
+
+    asyncio.run(run())
+
+
+def test_a_postgresql_that_hangs_is_a_refusal_and_not_a_hanging_api(stack: Stack) -> None:
+    async def run() -> None:
+        async with load(stack) as ledger:
+            processes.signal_all(stack.postgres, signal.SIGSTOP)
+            try:
+                await until(lambda: len(ledger.refused) == ACTORS, "no refusals")
+                assert await asyncio.to_thread(stack.health, "live") == 200
+                assert await asyncio.to_thread(stack.health, "ready") == 503
+            finally:
+                processes.signal_all(stack.postgres, signal.SIGCONT)
+            await ledger.grow(GROWTH)
+            assert await asyncio.to_thread(stack.health, "ready") == 200
+            assert not ledger.broken, "the API itself never went away"
+
+    asyncio.run(run())
+
+
+def test_one_killed_worker_disturbs_nobody_at_the_other_and_comes_back(stack: Stack) -> None:
+    async def run() -> None:
+        async with load(stack) as ledger, Crowd(stack.api.url, 8) as crowd:
+            looks = await crowd.at_once([Ask("GET", "/health/live")] * 8)
+            victim, survivor = processes.children(stack.api.process.pid)
+            os.kill(victim, signal.SIGKILL)
+            answers = await asyncio.gather(
+                *(line.ask(Ask("GET", "/health/live")) for line in crowd.lines),
+                return_exceptions=True,
+            )
+            kept = [answer.process for answer in answers if not isinstance(answer, BaseException)]
+            assert len(kept) == 4
+            assert len(set(kept)) == 1
+            await ledger.grow(GROWTH)
+            # A third process takes the second place.
+            async with Crowd(stack.api.url, 8) as again:
+                found = await again.at_once([Ask("GET", "/health/live")] * 8)
+            now = {answer.process for answer in found}
+            assert now & {answer.process for answer in looks} == set(kept)
+            assert len(now) == 2
+            assert survivor in processes.children(stack.api.process.pid)
+            line = await Line.open(stack.api.url)
+            assert (await line.ask(Ask("GET", "/health/ready"))).status == 200
+            line.close()
+
+    asyncio.run(run())
