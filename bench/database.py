@@ -1,0 +1,51 @@
+"""A database with our tables and a seeded population, for as long as a benchmark runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from hlfast.db import migrations, queries
+from hlfast.db.postgres import connect
+from tests.servers import PostgresServer
+
+# As wide as a small server would be set; durable, as everywhere.
+_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+
+
+@contextmanager
+def seeded(url: str | None, *, users: int, means: Mapping[str, float]) -> Iterator[str]:
+    """The DSN of the database at `url`, or of an embedded one of our own.
+
+    Seeded with `users` and, per user, the means of `friends`, `posts` and `dialogs`, if it has no
+    users yet; the same population every time.
+    """
+    with ExitStack() as stack:
+        if url is None:
+            server = stack.enter_context(PostgresServer(**_SETTINGS))
+            server.psql("postgres", "-c", "CREATE DATABASE bench")
+            url = server.url("bench")
+        if asyncio.run(_make_tables(url)) == 0:
+            amounts = [f"--{name}={value:g}" for name, value in means.items()]
+            subprocess.run(
+                [sys.executable, "-m", "hlfast", "seed", f"--users={users}", "--seed=1", *amounts],
+                check=True,
+                env={**os.environ, "DATABASE_URL": url},
+            )
+        yield url
+
+
+async def _make_tables(url: str) -> int:
+    """How many users there are already."""
+    for database in (queries.MAIN, queries.DIALOGS):
+        await migrations.apply(url, database)
+    connection = await connect(url)
+    try:
+        users: int = await connection.fetchval('SELECT count(*) FROM "user"')
+        return users
+    finally:
+        await connection.close()

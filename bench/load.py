@@ -1,0 +1,178 @@
+"""A closed loop of keep-alive connections that checks every answer.
+
+Each connection has one request under way and sends the next as soon as the answer is there and
+right. Small enough to cost less than any server that it measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+# A server that has not answered by then never will.
+_SILENCE_S = 60
+
+
+class WrongAnswer(Exception):
+    """A server answered something else than it must."""
+
+
+class Exchange(Protocol):
+    """One request and what its answer must be."""
+
+    data: bytes
+
+    def accept(self, status: int, body: bytes) -> None:
+        """Check the answer. Raises WrongAnswer."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a window of time has seen. Latencies in seconds, from the write to the last byte."""
+
+    seconds: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """Requests answered, each of them rightly."""
+        return len(self.latencies_s)
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency that `share` (0..1) of the requests did not exceed, milliseconds."""
+        ordered = sorted(self.latencies_s)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1e3
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with Content-Length, one request at a time."""
+
+    def __init__(self, exchanges: Iterator[Exchange], run: Run) -> None:
+        self._exchanges = exchanges
+        self._run = run
+        self._received = b""
+        self._transport: asyncio.Transport
+        self._exchange: Exchange
+        self._sent_at = 0.0
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived; once the answer is whole, check it and go on."""
+        if self._received:
+            data = self._received + data
+        head_end = data.find(b"\r\n\r\n")
+        if head_end < 0:
+            self._received = data
+            return
+        name_at = data[:head_end].lower().find(b"\r\ncontent-length:")
+        length = 0
+        if name_at >= 0:
+            line_end = data.find(b"\r\n", name_at + 17)
+            length = int(data[name_at + 17 : line_end])
+        missing = head_end + 4 + length - len(data)
+        if missing > 0:
+            self._received = data
+            return
+        now = time.perf_counter()
+        try:
+            if missing < 0:
+                raise WrongAnswer(f"{-missing} bytes too many: {data[:2000]!r}")
+            self._exchange.accept(int(data[9:12]), data[head_end + 4 :])
+        except Exception as error:
+            self._fail(error)
+            return
+        self._received = b""
+        self._run.tally.latencies_s.append(now - self._sent_at)
+        if self._run.stopping:
+            self._transport.close()
+        else:
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The end, or the server's hanging up."""
+        if not self.closed.done():
+            if self._run.stopping and error is None:
+                self.closed.set_result(None)
+            else:
+                self.closed.set_exception(error or WrongAnswer("The server hung up."))
+
+    def _send(self) -> None:
+        exchange = next(self._exchanges, None)
+        if exchange is None:
+            # A finite source: this connection has asked all that it had to.
+            self.closed.set_result(None)
+            self._transport.close()
+            return
+        self._exchange = exchange
+        self._sent_at = time.perf_counter()
+        self._transport.write(exchange.data)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.closed.done():
+            self.closed.set_exception(error)
+        self._transport.abort()
+
+
+@dataclass(slots=True)
+class Run:
+    """What the connections of one run share."""
+
+    tally: Tally = field(default_factory=Tally)
+    stopping: bool = False
+
+
+async def exhaust(port: int, sources: Sequence[Iterator[Exchange]]) -> None:
+    """Send every exchange of finite sources, one connection for each. Raises WrongAnswer."""
+    run = Run()
+    async with asyncio.timeout(_SILENCE_S):
+        await asyncio.gather(*[_connect(port, source, run) for source in sources])
+
+
+async def measure(
+    port: int,
+    sources: Sequence[Iterator[Exchange]],
+    *,
+    warm_up_s: float,
+    seconds: float,
+    mark: Callable[[], None],
+) -> Tally:
+    """One window of `seconds` after a warm-up, one connection for each endless source.
+
+    `mark` is called at the window's beginning and end. All requests are answered when this
+    returns. Raises WrongAnswer for the first one that is not answered rightly.
+    """
+    run = Run()
+    connections = asyncio.gather(*[_connect(port, source, run) for source in sources])
+    await _sleep_unless_done(warm_up_s, connections)
+    mark()
+    begun, run.tally = time.perf_counter(), Tally()
+    await _sleep_unless_done(seconds, connections)
+    mark()
+    tally, tally_after = run.tally, Tally()
+    tally.seconds = time.perf_counter() - begun
+    run.tally, run.stopping = tally_after, True
+    async with asyncio.timeout(_SILENCE_S):
+        await connections
+    return tally
+
+
+async def _connect(port: int, source: Iterator[Exchange], run: Run) -> None:
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: Connection(source, run), "127.0.0.1", port
+    )
+    await connection.closed
+
+
+async def _sleep_unless_done(seconds: float, connections: asyncio.Future[list[None]]) -> None:
+    """Raises what a connection raised meanwhile."""
+    await asyncio.wait([connections], timeout=seconds)
+    if connections.done():
+        await connections

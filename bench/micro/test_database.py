@@ -1,0 +1,48 @@
+"""One prepared statement, and many single reads that become one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bench.micro.conftest import USERS
+from hlfast import profiles
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Row
+from hlfast.db.postgres import PostgresDatabase
+
+Timed = Callable[[Callable[[], Any]], Any]
+TOGETHER = 32
+
+
+def test_empty_turn(timed: Timed) -> None:
+    """What the other figures of this file hold beside their statement."""
+
+    async def nothing() -> int:
+        return 7
+
+    assert timed(nothing) == 7
+
+
+def test_statement(timed: Timed, database: PostgresDatabase) -> None:
+    row = timed(lambda: database.fetch_row("user_credentials_by_id", 7))
+    assert (row["id"], row["token_version"], row["disabled"]) == (7, 0, False)
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["joined", "one by one"])
+def test_reads_at_once(timed: Timed, database: PostgresDatabase, enabled: bool) -> None:
+    users: BatchReader[int, Row] = BatchReader(
+        partial(profiles.by_ids, database), batch_max=512, enabled=enabled
+    )
+    ids = [1 + 31 * n % USERS for n in range(TOGETHER)]
+
+    async def all_at_once() -> list[Row | None]:
+        return await asyncio.gather(*(users.get(user_id) for user_id in ids))
+
+    found = timed(all_at_once)
+    assert [row["id"] for row in found] == ids
+    assert {row["username"] for row in found} == {f"user.{n}" for n in ids}

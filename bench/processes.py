@@ -1,0 +1,103 @@
+"""Servers on one core, and the CPU time that they take, from /proc."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        try:
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    # The name, in brackets, may hold spaces and brackets of its own.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def parent(pid: int) -> int:
+    """The parent's process id."""
+    return int(_stat(pid)[1])
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process tree, all threads, dead children too, in seconds."""
+    ticks = 0
+    for one in tree(pid):
+        try:
+            ticks += sum(map(int, _stat(one)[11:15]))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ticks / _TICKS_PER_S
+
+
+def core_busy_s(core: int) -> float:
+    """Time that a core has not been idle since boot, in seconds, time stolen from it included."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, irq, softirq, steal, *_ = map(int, ticks)
+            return (user + nice + system + irq + softirq + steal) / _TICKS_PER_S
+    raise ValueError(f"There is no core {core}")
+
+
+def pin(pid: int, core: int) -> None:
+    """Every thread of a process tree to one core; what they start later inherits it."""
+    for one in tree(pid):
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+
+@contextmanager
+def server(
+    argv: Sequence[str], environment: Mapping[str, str], *, port: int, core: int, log: Path
+) -> Iterator[int]:
+    """A server on one core, listening when entered, gone when left. Gives its process id.
+
+    Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
+    within 30 seconds.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *argv],
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_until_listening(process, port, log)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"{log.name} does not listen on {port}:\n{log.read_text()[-3000:]}")

@@ -1,0 +1,172 @@
+"""Figures of interleaved rounds as ratios with their spread, in Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+
+PACKAGES = (
+    "asyncpg", "fastapi", "granian", "httptools", "orjson", "pydantic", "pyjwt", "sqlalchemy",
+    "starlette", "uvicorn", "uvloop",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One window on one server. CPU times per request in microseconds, shares of one core 0..1."""
+
+    scenario: str
+    server: str
+    number: int
+    requests: int
+    requests_per_s: float
+    server_cpu_us: float
+    postgres_cpu_us: float
+    p50_ms: float
+    p99_ms: float
+    server_busy: float
+    load_busy: float
+    others_on_server_core: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median with the range that it comes from."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of one value or more."""
+        found = sorted(values)
+        return cls(median(found), found[0], found[-1])
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}..{self.high:.2f})"
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{os.cpu_count()}-core {platform.machine()} virtual machine, {model}"
+        if _virtual()
+        else f"{os.cpu_count()}-core {platform.machine()}, {model}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _virtual() -> bool:
+    return " hypervisor" in Path("/proc/cpuinfo").read_text()
+
+
+async def database_facts(url: str) -> dict[str, str]:
+    """The database's version and size."""
+    connection = await asyncpg.connect(url)
+    try:
+        users = await connection.fetchval('SELECT count(*) FROM "user"')
+        version = await connection.fetchval("SHOW server_version")
+        return {"PostgreSQL": version, "users": f"{users:,}"}
+    finally:
+        await connection.close()
+
+
+def heading(facts: dict[str, str]) -> list[str]:
+    """Machine and versions in two lines."""
+    facts = dict(facts)
+    first = [facts.pop(name) for name in ("date", "machine", "kernel")]
+    versions = [f"{name} {version}" for name, version in facts.items()]
+    return ["; ".join(first) + ".  ", ", ".join(versions) + "."]
+
+
+def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict[str, Spread]:
+    """Ours divided by the peer's, round by round."""
+    by_server: dict[str, list[Round]] = {
+        name: [one for one in rounds if (one.scenario, one.server) == (scenario, name)]
+        for name in (ours, peer)
+    }
+    pairs = list(zip(by_server[ours], by_server[peer], strict=True))
+    return {
+        name: Spread.of(getattr(mine, name) / getattr(theirs, name) for mine, theirs in pairs)
+        for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
+        if all(getattr(theirs, name) for _, theirs in pairs)
+    }
+
+
+def table(rounds: Sequence[Round], ours: str, peer: str) -> list[str]:
+    """Ratios, then what they come from (medians of the rounds)."""
+    scenarios = list(dict.fromkeys(one.scenario for one in rounds))
+    lines = [
+        f"| {ours} / {peer} | requests per second | server CPU per request | PostgreSQL CPU |",
+        "| --- | --- | --- | --- |",
+    ]
+    for scenario in scenarios:
+        found = ratios(rounds, ours, peer, scenario)
+        cells = [
+            str(found.get(name, ""))
+            for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
+        ]
+        lines.append(f"| {scenario} | {' | '.join(cells)} |")
+    return [*lines, "", *_medians(rounds, scenarios)]
+
+
+def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:
+    lines = [
+        "| | requests/s | server CPU, µs | PostgreSQL CPU, µs | p50, ms | p99, ms "
+        "| server busy | load busy | others on the server's core |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for scenario in scenarios:
+        for server in dict.fromkeys(one.server for one in rounds):
+            found = [one for one in rounds if (one.scenario, one.server) == (scenario, server)]
+            if not found:
+                continue
+
+            def middle(name: str, found: Sequence[Round] = found) -> float:
+                return median(getattr(one, name) for one in found)
+
+            lines.append(
+                f"| {scenario}, {server} | {middle('requests_per_s'):,.0f} "
+                f"| {middle('server_cpu_us'):.0f} | {middle('postgres_cpu_us'):.0f} "
+                f"| {middle('p50_ms'):.2f} | {middle('p99_ms'):.2f} "
+                f"| {middle('server_busy'):.0%} | {middle('load_busy'):.0%} "
+                f"| {middle('others_on_server_core'):.0%} |"
+            )
+    return lines
+
+
+def write(
+    out: Path,
+    facts: dict[str, str],
+    method: str,
+    lines: Sequence[str],
+    figures: Sequence[dict[str, Any]],
+) -> None:
+    """`out`.md and `out`.json."""
+    text = "\n".join([*heading(facts), "", method, "", *lines, ""])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".md").write_text(text)
+    document = {"facts": facts, "method": method, "figures": figures}
+    out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,236 @@
+"""Search among 1,000,000 users: a fixed mix of prefixes, each answer checked, the worst explained.
+
+    python -m bench.search_prefixes [--database-url URL] [--users 1000000] [--out PATH]
+
+The service's own search runs on the service's own pool, one search at a time. Every answer is
+held against a brute-force query. The exit status is 1 if any was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import uvloop
+
+from bench import report
+from bench.database import seeded
+from bench.load import WrongAnswer
+from bench.scenarios import folded
+from hlfast.db import queries
+from hlfast.db.database import Database, Row
+from hlfast.db.postgres import connect, open_database
+from hlfast.settings import Settings
+from hlfast.users import service
+from hlfast.users.schemas import Search
+
+
+class Prefixes(NamedTuple):
+    """What is asked for: beginnings of names, in any case and script, and where to go on."""
+
+    first: str = ""
+    last: str = ""
+    after: int = 0
+
+
+# Middle of the ids: a later page.
+LATER = 500_000
+MIX = (
+    # One letter: the widest ranges there are.
+    *(Prefixes(first=letter) for letter in "aMjséаМלמकपสΜ美"),
+    *(Prefixes(last=letter) for letter in "sMbpвКا김כशΠ王佐"),
+    # Two to four letters.
+    *(Prefixes(first=start) for start in ("an", "Ma", "Joh", "Mari", "Ан", "Анас", "لو", "영")),
+    *(Prefixes(last=start) for start in ("sm", "MÜ", "Gar", "Kowa", "Би", "Никиф", "Παπ", "佐々")),
+    # Whole names.
+    *(Prefixes(first=name) for name in ("Michael", "Анастасия", "Ευτυχία", "美加子", "सीता")),
+    *(Prefixes(last=name) for name in ("Smith", "JÜTTNER", "Никифорова", "García", "כהן")),
+    # Both: common with common, with rare, with what is nobody's.
+    Prefixes("m", "s"),
+    Prefixes("a", "x"),
+    Prefixes("q", "m"),
+    Prefixes("а", "к"),
+    Prefixes("ma", "sch"),
+    Prefixes("mic", "sm"),
+    Prefixes("Michael", "Smith"),
+    Prefixes("Анна", "Би"),
+    Prefixes("a", "м"),
+    Prefixes("m", "zzzz"),
+    Prefixes("zzzz", "m"),
+    # What is rare or absent.
+    Prefixes(first="x"),
+    Prefixes(last="q"),
+    Prefixes(first="zzzz"),
+    Prefixes(last="☃"),
+    Prefixes(first="%"),
+    # Later pages.
+    Prefixes(first="m", after=LATER),
+    Prefixes("m", "s", after=LATER),
+    Prefixes(last="Smith", after=LATER),
+)
+
+_LIMIT = 20
+_BRUTE_FORCE = """
+SELECT id, first_key, last_key FROM "user"
+WHERE starts_with(first_key, $1) AND starts_with(last_key, $2) AND id > $3
+ORDER BY id LIMIT $4
+"""
+_MATCHING = (
+    'SELECT count(*) FROM "user" WHERE starts_with(first_key, $1) AND starts_with(last_key, $2)'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One of the mix. `matching`: users whose names start so."""
+
+    prefixes: Prefixes
+    matching: int
+    median_ms: float
+    p99_ms: float
+
+
+class Recorded(Database):
+    """Passes statements on and remembers the last one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.statement = ""
+        self.args: tuple[Any, ...] = ()
+
+    async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
+        """All rows of a named statement."""
+        self.statement, self.args = statement, args
+        return await self._database.fetch(statement, *args)
+
+    async def fetch_row(self, statement: str, *args: Any) -> Row | None:
+        """The first row, or None."""
+        found = await self.fetch(statement, *args)
+        return found[0] if found else None
+
+    async def close(self) -> None:
+        """Close the database."""
+        await self._database.close()
+
+
+async def check(connection: asyncpg.Connection, found: Sequence[Row], prefixes: Prefixes) -> None:
+    """Raises WrongAnswer unless these are the rows that brute force finds."""
+    keys = folded(prefixes.first), folded(prefixes.last)
+    right = await connection.fetch(_BRUTE_FORCE, *keys, prefixes.after, _LIMIT)
+    shown = [(row["id"], folded(row["first_name"]), folded(row["last_name"])) for row in found]
+    if shown != [tuple(row) for row in right]:
+        raise WrongAnswer(f"{prefixes}: {shown}, expected {right}")
+
+
+async def explain(connection: asyncpg.Connection, statement: str, args: Sequence[Any]) -> list[str]:
+    """The plan that the service's connections come to use, after as many runs as it takes."""
+    text = queries.load("postgres", queries.MAIN)[statement]
+    literals = [
+        str(arg)
+        if isinstance(arg, int)
+        else await connection.fetchval("SELECT quote_literal($1)", arg)
+        for arg in args
+    ]
+    execute = f"EXECUTE worst({', '.join(literals)})"
+    await connection.execute(f"PREPARE worst AS {text}")
+    # PostgreSQL plans the first five anew and then weighs the generic plan against them.
+    for _ in range(6):
+        await connection.execute(execute)
+    return [row[0] for row in await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {execute}")]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` (0..1) of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
+    """The mix, worst first, and the plan of the worst. Raises WrongAnswer."""
+    database = Recorded(await open_database(url, (queries.MAIN,), Settings()))
+    connection = await connect(url)
+    times_ms: dict[Prefixes, list[float]] = {prefixes: [] for prefixes in MIX}
+    matching: dict[Prefixes, int] = {}
+    try:
+        await connection.execute('VACUUM ANALYZE "user"')
+        for prefixes in MIX:
+            found = await service.search(database, wanted(prefixes))
+            await check(connection, found, prefixes)
+            keys = folded(prefixes.first), folded(prefixes.last)
+            matching[prefixes] = await connection.fetchval(_MATCHING, *keys)
+        # In turn, so that a disturbance is everyone's.
+        for prefixes in itertools.chain.from_iterable(itertools.repeat(MIX, repeats)):
+            search = wanted(prefixes)
+            begun = time.perf_counter()
+            await service.search(database, search)
+            times_ms[prefixes].append((time.perf_counter() - begun) * 1e3)
+        timings = [
+            Timing(prefixes, matching[prefixes], percentile(found, 0.5), percentile(found, 0.99))
+            for prefixes, found in times_ms.items()
+        ]
+        timings.sort(key=lambda timing: timing.median_ms, reverse=True)
+        await service.search(database, wanted(timings[0].prefixes))
+        plan = await explain(connection, database.statement, database.args)
+        return timings, [f"{database.statement}{database.args}", *plan]
+    finally:
+        await connection.close()
+        await database.close()
+
+
+def wanted(prefixes: Prefixes) -> Search:
+    """What the HTTP layer would have decoded."""
+    return Search(
+        first_name=prefixes.first, last_name=prefixes.last, after=prefixes.after, limit=_LIMIT
+    )
+
+
+def table(timings: Sequence[Timing]) -> list[str]:
+    """One row for each of the mix."""
+    lines = [
+        "| first name | last name | after | users matching | median, ms | p99, ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for timing in timings:
+        first, last, after = timing.prefixes
+        lines.append(
+            f"| {first} | {last} | {after or ''} | {timing.matching:,} "
+            f"| {timing.median_ms:.2f} | {timing.p99_ms:.2f} |"
+        )
+    return lines
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--database-url", help="one with our tables")
+    parser.add_argument("--users", type=int, default=1_000_000, help="seeded if there are none")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("bench/results/search_prefixes"))
+    options = parser.parse_args()
+    nothing_else = {"friends": 0, "posts": 0, "dialogs": 0}
+    with seeded(options.database_url, users=options.users, means=nothing_else) as url:
+        facts = report.machine() | uvloop.run(report.database_facts(url))
+        try:
+            timings, plan = uvloop.run(measure(url, options.repeats))
+        except WrongAnswer as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+    method = (
+        f"Pages of {_LIMIT} by the service's search on its own pool, one at a time, "
+        f"{options.repeats} rounds of the mix; every answer held against brute force."
+    )
+    lines = [*table(timings), "", "The worst:", "", "```", *plan, "```"]
+    report.write(options.out, facts, method, lines, [asdict(timing) for timing in timings])
+    print(options.out.with_suffix(".md").read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
