@@ -18,7 +18,6 @@ from pathlib import Path
 if not __package__:  # run as a script, which knows only its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import argon2
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -34,6 +33,7 @@ from hl_utils.population import languages
 from hl_utils.population_rows import COUNT_FRIENDS, Chunk, Plan, Population
 from hl_utils.population_sinks import ScriptSink, Sink, database_sink
 from hlfast import settings as settings_module
+from hlfast.passwords import hash_password
 from hlfast.settings import Settings, SettingsError
 
 # Of every seeded user, printed at the end. These are nobody's accounts: never seed a database
@@ -147,12 +147,7 @@ async def _fill(sink: Sink, plan: Plan, settings: Settings) -> None:
 
 def _password_hash(seed: int, settings: Settings) -> str:
     """One for all, with a salt from the seed: the password is public, the rows are repeatable."""
-    hasher = argon2.PasswordHasher(
-        time_cost=settings.password_hash_time,
-        memory_cost=settings.password_hash_memory_kib,
-        parallelism=1,
-    )
-    return hasher.hash(PASSWORD, salt=sha256(str(seed).encode()).digest()[:16])
+    return hash_password(PASSWORD, settings, salt=sha256(str(seed).encode()).digest()[:16])
 
 
 async def _copy(sink: Sink, what: str, expected: int, chunks: Iterator[Chunk]) -> None:

@@ -24,9 +24,12 @@ def _hasher(settings: Settings) -> argon2.PasswordHasher:
     )
 
 
-def hash_password(password: str, settings: Settings) -> str:
-    """The argon2id hash with its parameters; blocks for tens of milliseconds."""
-    return _hasher(settings).hash(password)
+def hash_password(password: str, settings: Settings, salt: bytes | None = None) -> str:
+    """The argon2id hash with its parameters; blocks for tens of milliseconds.
+
+    A `salt` is given only for passwords that everybody knows.
+    """
+    return _hasher(settings).hash(password, salt=salt)
 
 
 class Passwords:

@@ -12,7 +12,7 @@ import asyncpg
 from hlfast.db import queries
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
-from hlfast.settings import Settings
+from hlfast.settings import Settings, SettingsError
 
 # Above any number of statements that the project will have: none is ever evicted.
 _STATEMENT_CACHE_SIZE = 1024
@@ -153,15 +153,27 @@ async def open_database(
                 reset=_keep_as_is,
             )
             return PostgresDatabase(pool, statements, settings)
+        except ValueError as error:
+            raise _not_a_url(error) from None
         except _UNAVAILABLE as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise Unavailable(f"The database does not answer: {error}") from error
             await asyncio.sleep(_START_RETRY_S)
 
 
+def _not_a_url(error: ValueError) -> SettingsError:
+    """asyncpg's word for a URL that it cannot read; the URL itself may hold a password."""
+    return SettingsError(f"the database's URL is not acceptable: {type(error).__name__}")
+
+
 async def connect(url: str) -> asyncpg.Connection:
-    """One connection for the operator's tools: migrations, COPY."""
+    """One connection for the operator's tools: migrations, COPY.
+
+    Raises SettingsError for a URL that is none, errors.Unavailable without an answer.
+    """
     try:
         return await asyncpg.connect(url, server_settings=SERVER_SETTINGS)
+    except ValueError as error:
+        raise _not_a_url(error) from None
     except _UNAVAILABLE as error:
         raise Unavailable(f"The database does not answer: {error}") from error

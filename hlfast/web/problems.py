@@ -50,6 +50,10 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
                 extra["errors"] = error.errors
             if isinstance(error, errors.TooMany | errors.Unavailable):
                 headers.append((b"retry-after", str(error.retry_after_s).encode()))
+            if isinstance(error, errors.TooLarge):
+                # The rest of the body is not read, so nothing can follow it. Unsaid, the client
+                # would send its next request into a closing connection.
+                headers.append((b"connection", b"close"))
             if isinstance(error, errors.Unauthenticated):
                 headers.append((b"www-authenticate", b"Bearer"))
         case _:
