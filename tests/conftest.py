@@ -20,7 +20,7 @@ TEMPLATE = "migrated"
 # `--hypothesis-profile=long` searches on, anew each time, and does.
 settings.register_profile(
     "short",
-    max_examples=50,
+    max_examples=40,
     stateful_step_count=40,
     derandomize=True,
     database=None,

@@ -27,12 +27,21 @@ STATUS: dict[type[errors.HlfastError], int] = {
 }
 
 
+# 1,000 bytes or more.
+_LONG_BODY_DIGITS = 4
+
+
 class MethodNotAllowed(Exception):
     """A path that exists, asked with another method than these."""
 
     def __init__(self, allow: str) -> None:
         super().__init__(allow)
         self.allow = allow
+
+
+def _is_long(content_length: bytes | None) -> bool:
+    """Whether a body may be longer than what arrived together with the request's head."""
+    return content_length is not None and len(content_length) >= _LONG_BODY_DIGITS
 
 
 async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -> int:
@@ -50,14 +59,14 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
                 extra["errors"] = error.errors
             if isinstance(error, errors.TooMany | errors.Unavailable):
                 headers.append((b"retry-after", str(error.retry_after_s).encode()))
-            if isinstance(error, errors.TooLarge):
-                # The rest of the body is not read, so nothing can follow it. Unsaid, the client
-                # would send its next request into a closing connection.
-                headers.append((b"connection", b"close"))
             if isinstance(error, errors.Unauthenticated):
                 headers.append((b"www-authenticate", b"Bearer"))
         case _:
             status, detail = 500, "The server made a mistake; it has been logged."
+    if isinstance(error, errors.TooLarge) or _is_long(head.content_length):
+        # Its body may not have been read, and then nothing can follow it. Unsaid, the client
+        # would send its next request into a closing connection.
+        headers.append((b"connection", b"close"))
     body = codec.encode(
         {
             "type": "about:blank",

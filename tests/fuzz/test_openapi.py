@@ -22,6 +22,8 @@ from tests.servers import Api, PostgresServer, RedisServer
 
 DESCRIPTION = documentation(ENDPOINTS, VERSION).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+# Of the profile; beside them come all the limits and omissions that the schema suggests.
+EXAMPLES = settings().max_examples
 # Small ids are what is asked for most: there are so many users, posts and dialogs.
 PEOPLE = 12
 # Of those who ask, so that they do not meet themselves, which no schema can forbid.
@@ -99,19 +101,19 @@ def check(case: schemathesis.Case, described: Described, client: Client | None) 
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=12)
+@settings(max_examples=EXAMPLES // 4)
 def test_a_user_gets_what_is_described(case: schemathesis.Case, described: Described) -> None:
     check(case, described, described.me)
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=4)
+@settings(max_examples=EXAMPLES // 10)
 def test_a_superuser_gets_what_is_described(case: schemathesis.Case, described: Described) -> None:
     check(case, described, described.superuser)
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=4)
+@settings(max_examples=EXAMPLES // 10)
 def test_somebody_without_a_token_gets_what_is_described(
     case: schemathesis.Case, described: Described
 ) -> None:

@@ -49,7 +49,7 @@ def test_a_post_sent_fifty_times_at_once_is_one_post(two_processes: Api) -> None
 def test_a_message_sent_fifty_times_at_once_is_one_message(dialog: str, two_processes: Api) -> None:
     async def run() -> None:
         async with Crowd(two_processes.url, AT_ONCE) as crowd:
-            for _ in range(4):
+            for _ in range(8):
                 await one_round(crowd)
 
     async def one_round(crowd: Crowd) -> None:

@@ -123,6 +123,23 @@ def test_docs_render_authorize_and_call_without_internet(
     assert browser.complaints() == []
 
 
+def test_what_docs_offer_to_send_registers_somebody(
+    api: Api, client: Client, browser: Browser, tmp_path: Path
+) -> None:
+    operation = "//*[@id='operations-users-users_register']"
+    browser.get(f"{api.url}/docs")
+    browser.click(f"{operation}//button[contains(@class, 'opblock-summary-control')]")
+    browser.click(f"{operation}//button[contains(@class, 'try-out__btn')]")
+    offered = browser.find(f"{operation}//textarea").get_attribute("value")
+    browser.save_screenshot(str(tmp_path / "register.png"))
+    browser.click(f"{operation}//button[contains(@class, 'execute')]")
+    live = f"{operation}//table[contains(@class, 'live-responses-table')]"
+    status = browser.find(f"{live}//tbody//td[contains(@class, 'response-col_status')]")
+    assert status.text.split()[0] == "201"
+    new = json.loads(offered or "")
+    assert client.token(new["username"], new["password"])
+
+
 def test_redoc_renders_without_internet(api: Api, browser: Browser, tmp_path: Path) -> None:
     browser.get(f"{api.url}/redoc")
     browser.find("//h2[contains(., 'Register')]")

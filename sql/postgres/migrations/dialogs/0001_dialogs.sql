@@ -73,6 +73,13 @@ BEGIN
         -- Look for the first one only under the lock: two of the same at once
         -- would both find none.
         PERFORM FROM dialog d WHERE d.dialog_id = p_dialog_id FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            -- Nothing was locked, so the dialog may appear, with this client_id,
+            -- before the next statement.
+            outcome := 'absent';
+            RETURN NEXT;
+            RETURN;
+        END IF;
         RETURN QUERY
         SELECT 'repeated', m.id, m.from_user_id, m.content, m.client_id, m.created_at,
                m.id <= CASE v_to_high WHEN 1 THEN d.high_read ELSE d.low_read END, NULL::bigint
