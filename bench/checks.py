@@ -112,8 +112,8 @@ async def dialogs(database: asyncpg.Connection, sends: Sends) -> dict[int, async
                            ELSE d.high_unread END, 0) AS unread,
                   (SELECT count(*) FROM dialogmessage m WHERE m.dialog_id = w.dialog_id)
                       AS messages,
-                  (SELECT count(*) FROM dialogoutbox o WHERE o.dialog_id = w.dialog_id
-                       AND o.kind = 'message.created') AS events,
+                  -- Not the outbox's rows: they go as soon as they are published.
+                  coalesce(d.last_event_id, 0) AS events,
                   coalesce((SELECT max(id) FROM dialogmessage m WHERE m.dialog_id = w.dialog_id), 0)
                       AS newest
            FROM unnest($1::bigint[], $2::bigint[]) AS w (dialog_id, to_id)

@@ -93,6 +93,8 @@ def start_servers(
         "REDIS_URL": redis_url,
         "HLFAST_SECRET": secret,
         "HLFAST_WORKERS": "1",
+        # The peer publishes nothing: what it leaves in the outbox is not ours to send meanwhile.
+        "HLFAST_OUTBOX_SWEEP_S": "3600",
     }
     logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     started: dict[str, tuple[int, int]] = {}

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("up", help="run everything, with embedded servers for what is not set")
     verbs.add_parser("api", help="the HTTP API")
+    verbs.add_parser("ws", help="a websocket server")
     verbs.add_parser("tables", help="create the tables, or bring them to the newest schema")
     verbs.add_parser("superuser", help="make the superuser of FIRST_SUPERUSER")
     verbs.add_parser("seed", help="fill with realistic users", add_help=False)
@@ -52,6 +53,10 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     match arguments.verb:
         case "api":
             return _serve_api(settings)
+        case "ws":
+            from hlfast import ws  # noqa: PLC0415
+
+            return ws.serve(settings)
         case "seed":
             from hl_utils import user_faker  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -20,11 +21,19 @@ from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.postgres import open_database
+from hlfast.dialogs import service as dialogs_service
 from hlfast.endpoints import ENDPOINTS
+from hlfast.events.batching import BatchPublisher
+from hlfast.events.log import EventLog
+from hlfast.events.open import open_log
+from hlfast.frames import FRAMES
+from hlfast.friends import service as friends_service
+from hlfast.outbox import Outbox, Sweeper, Told, outbox_rows
 from hlfast.passwords import Passwords
+from hlfast.posts import service as posts_service
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
-from hlfast.web import docs, endpoint, metrics
+from hlfast.web import asyncapi, docs, endpoint, metrics
 from hlfast.web.auth import Authenticator, Standing, Tokens
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.head import SCOPE_KEY
@@ -90,10 +99,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             batch_max=settings.batch_max,
             enabled=tuning.batch_reads,
         )
+        log = open_log(settings)
+        stack.push_async_callback(log.close)
+        outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack)
         yield Context(
             settings=settings,
             main=main,
             dialogs=dialogs,
+            outbox=outbox,
+            dialogs_outbox=dialogs_outbox,
             users=users,
             cache=cache,
             login_failures=FailureThrottle(
@@ -123,6 +137,65 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     return main, dialogs
 
 
+async def open_outboxes(
+    settings: Settings, main: Database, dialogs: Database, log: EventLog, stack: AsyncExitStack
+) -> tuple[Outbox, Outbox]:
+    """The outboxes of both databases, and the sweep of what dead processes left in them."""
+    publisher = BatchPublisher(log, settings)
+
+    def told(row: Row) -> Told:
+        kind, actor = row["kind"], row["user_id"]
+        if kind.startswith("friend."):
+            return friends_service.told(kind, actor, row["id"], row)
+        return posts_service.told(kind, actor, row)
+
+    def told_of_dialog(row: Row) -> Told:
+        return dialogs_service.told(row["kind"], row["dialog_id"], row["user_id"], row)
+
+    outboxes = [
+        Outbox(
+            rows,
+            publisher,
+            waiting_max=settings.events_queue_max,
+            patience_s=settings.outbox_age_s,
+        )
+        for rows in (
+            outbox_rows(
+                main,
+                delete="outbox_delete",
+                is_there="outbox_is_there",
+                left="outbox_left",
+                told=told,
+            ),
+            outbox_rows(
+                dialogs,
+                delete="dialogoutbox_delete",
+                is_there="dialogoutbox_is_there",
+                left="dialogoutbox_left",
+                told=told_of_dialog,
+            ),
+        )
+    ]
+    holder = secrets.token_hex(8)
+    lease_s = settings.outbox_age_s
+
+    async def lease() -> bool:
+        return await main.fetch_row("lease_take", "sweep", holder, lease_s) is not None
+
+    sweeper = Sweeper(
+        outboxes,
+        lease,
+        every_s=settings.outbox_sweep_s,
+        older_than_s=settings.outbox_age_s,
+        limit=settings.events_batch_max,
+    )
+    sweeping = asyncio.create_task(sweeper.run())
+    for outbox in outboxes:
+        stack.push_async_callback(outbox.close)
+    stack.callback(sweeping.cancel)
+    return outboxes[0], outboxes[1]
+
+
 def routes(context: Context) -> Sequence[BaseRoute]:
     """Every route: the API first, then what operators and readers of the docs ask for."""
     return [
@@ -130,6 +203,7 @@ def routes(context: Context) -> Sequence[BaseRoute]:
         *_health_routes(context),
         Route("/metrics", _Answer(_metrics)),
         *docs.routes(ENDPOINTS, VERSION),
+        Route("/asyncapi.json", _Answer(_asyncapi)),
     ]
 
 
@@ -156,6 +230,10 @@ class _Answer:
             headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _asyncapi() -> tuple[int, bytes, bytes]:
+    return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
 
 
 async def _metrics() -> tuple[int, bytes, bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
+from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
 from hlfast.settings import Settings
 from hlfast.web import endpoint
@@ -20,6 +21,8 @@ class Context:
     settings: Settings
     main: Database
     dialogs: Database
+    outbox: Outbox
+    dialogs_outbox: Outbox
     users: BatchReader[int, Row]
     cache: Cache
     login_failures: FailureThrottle

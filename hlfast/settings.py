@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         validation_alias=_env("EVENTS_URL"),
         description="Event log, `amqp://…` or `redis://…`. Empty: the same Redis.",
     )
+    events_name: str = Field(
+        "hlfast",
+        min_length=1,
+        max_length=64,
+        description="Begins every name of ours on the event log's server.",
+    )
     home: Path = Field(
         default_factory=default_home, description="Directory of the embedded servers' data."
     )
@@ -128,6 +134,68 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
     redis_retry_s: float = Field(
         1.0, gt=0, description="Pause before Redis is asked again after a failure."
+    )
+    events_timeout_s: float = Field(
+        5.0, gt=0, description="Longest wait for the event log to confirm or answer."
+    )
+    events_retry_s: float = Field(
+        1.0, gt=0, description="Longest pause before the event log is asked again after a failure."
+    )
+    events_kept_bytes: int = Field(
+        256 * 1024 * 1024, ge=65536, description="Bytes of events that the log keeps, about."
+    )
+    events_kept_s: int = Field(
+        3600, ge=1, description="Age up to which the log keeps events, about."
+    )
+    events_batch_max: int = Field(512, ge=1, description="Events joined into one entry of the log.")
+    events_batch_bytes_max: int = Field(
+        262_144, ge=1024, description="Bytes of them, unless one event alone is longer."
+    )
+    events_batches_max: int = Field(
+        8, ge=1, description="Entries awaiting their confirm; further events wait and are joined."
+    )
+    events_queue_max: int = Field(
+        10_000, ge=1, description="Events of one process not confirmed yet; beyond: 503."
+    )
+    ws_host: str = Field("127.0.0.1", description="Address that the websocket server listens on.")
+    ws_name: str = Field(
+        "", description="The node's name, unique among them. Empty: made of host, port and chance."
+    )
+    ws_backlog: int = Field(4096, ge=1, description="Connections not accepted yet.")
+    ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
+    ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
+    ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
+    ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")
+    ws_queue_bytes_max: int = Field(
+        1_048_576, ge=4096, description="Bytes waiting for one slow reader; beyond: 1013."
+    )
+    ws_behind_s: float = Field(
+        10.0, gt=0, description="How long a reader may be behind, then 1013."
+    )
+    ws_join_delay_s: float = Field(
+        0.005, ge=0, description="Frames of this time to one socket are one write, when it is busy."
+    )
+    ws_ping_s: float = Field(
+        25.0, gt=0, description="Silence before a ping, and the wait after it."
+    )
+    tail_events_max: int = Field(100_000, ge=1, description="Events kept in memory for resumes.")
+    tail_bytes_max: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of their frames.")
+    tail_s: float = Field(600.0, gt=0, description="Age up to which they are kept.")
+    presence_heartbeat_s: float = Field(
+        2.0, gt=0, description="A node that is silent for 3.5 of these is taken for gone."
+    )
+    presence_grace_s: float = Field(
+        5.0, ge=0, description="A user without a socket stays online so long."
+    )
+    presence_join_s: float = Field(
+        0.2, gt=0, description="Comings and goings of this time are told at once."
+    )
+    outbox_sweep_s: float = Field(
+        2.0, gt=0, description="Pause between two looks for events that a dead process left."
+    )
+    outbox_age_s: float = Field(8.0, gt=0, description="Age from which an event is taken for left.")
+    broadcast_queue_max: int = Field(
+        1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
     )
     drain_timeout_s: int = Field(
         6, ge=1, description="Requests under way may take this long when the API stops."

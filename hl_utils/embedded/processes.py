@@ -21,6 +21,7 @@ from hl_utils.embedded.home import Home, StackError
 PR_SET_PDEATHSIG = 1
 # Carried by the API's processes; the servers are known by their working directory.
 HOME_MARK = "HLFAST_STACK"
+SERVICES = ("api", "ws")
 SERVER_NAMES = ("postgres", "initdb", "redis-server", "valkey-server")
 POLL_S = 0.02
 LOG_BYTES_MAX = 8 * 1024 * 1024
@@ -34,7 +35,7 @@ Ending = Sequence[tuple[signal.Signals, float]]
 # from being killed. Redis takes the first as a wish to end, too.
 SERVERS: Ending = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0))
 # What is left of an API has no socket or no database to answer with.
-API_ORPHANS: Ending = ((signal.SIGKILL, 5.0),)
+SERVICE_ORPHANS: Ending = ((signal.SIGKILL, 5.0),)
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -181,14 +182,20 @@ def servers_in(directory: Path) -> list[psutil.Process]:
     )
 
 
-def api_of(home: Path) -> list[psutil.Process]:
-    """The API's processes of a home, workers without a parent included: all inherit its mark."""
-    return _found(lambda process: process.environ().get(HOME_MARK) == str(home))
+def service_mark(home: Path, verb: str) -> str:
+    """What a process of ours, and all that it starts, has in its environment."""
+    return f"{verb} of {home}"
+
+
+def services_of(home: Path, *verbs: str) -> list[psutil.Process]:
+    """The processes of these verbs of a home, workers without a parent included."""
+    marks = {service_mark(home, verb) for verb in verbs}
+    return _found(lambda process: process.environ().get(HOME_MARK) in marks)
 
 
 async def sweep(home: Home) -> None:
     """End what a killed `up` left behind on this home, and nobody else's processes."""
-    await end(api_of(home.path), API_ORPHANS)
+    await end(services_of(home.path, *SERVICES), SERVICE_ORPHANS)
     await end(servers_in(home.data), SERVERS)
 
 

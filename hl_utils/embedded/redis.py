@@ -67,7 +67,8 @@ class Redis(Server):
             "unixsocketperm": "700",
             "dir": self._directory,
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # Confirmed events must not be lost with it.
+            "appendfsync": "always",
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from hl_utils.embedded import programs
-from hl_utils.embedded.api import DEMO, Api
 from hl_utils.embedded.console import reported, say, step
 from hl_utils.embedded.home import Home, StackError, locked, write_private
 from hl_utils.embedded.postgres import Postgres
 from hl_utils.embedded.processes import Server, described, sweep
 from hl_utils.embedded.redis import Redis
+from hl_utils.embedded.services import DEMO, Api, Websocket
 from hlfast.db import migrations
 from hlfast.settings import Settings
 
@@ -57,6 +57,7 @@ class Stack:
         self._postgres: Postgres | None = None
         self._redis: Redis | None = None
         self._api: Api | None = None
+        self._websocket: Websocket | None = None
         self._stopping = False
 
     async def run(self) -> int:
@@ -92,7 +93,8 @@ class Stack:
                 loop.add_signal_handler(number, signalled)
 
     def _servers(self) -> list[Server]:
-        return [server for server in (self._postgres, self._redis, self._api) if server]
+        servers = (self._postgres, self._redis, self._api, self._websocket)
+        return [server for server in servers if server]
 
     async def _work(self) -> None:
         await self._start()
@@ -104,20 +106,25 @@ class Stack:
         self._home.furnish()
         await sweep(self._home)
         Api(self._home, self._settings).check()
+        Websocket(self._home, self._settings).check()
         await self._start_databases()
         await self._migrate()
         self._api = api = Api(self._home, self._settings)
-        with step("API: starting"):
-            await api.start()
+        self._websocket = websocket = Websocket(self._home, self._settings)
+        with step("API and websocket server: starting"):
+            await asyncio.gather(api.start(), websocket.start())
         demo_known = await api.make_demo_user()
         self._write_stack_file()
-        self._introduce(api, time.monotonic() - started, demo_known)
+        self._introduce(api, websocket, time.monotonic() - started, demo_known)
 
     async def _start_databases(self) -> None:
         settings = self._settings
         found: dict[str, str] = {}
         if not settings.database_url:
-            clients = 2 * settings.workers * settings.database_pool_size + TOOL_CONNECTIONS
+            processes = (
+                2 * settings.workers + 1
+            )  # of the API twice, for two databases; the websocket's
+            clients = processes * settings.database_pool_size + TOOL_CONNECTIONS
             self._postgres = Postgres(self._home, programs.postgres(self._home), clients)
             if self._postgres.is_new:
                 with step("PostgreSQL: making the database cluster (first start only)"):
@@ -162,7 +169,7 @@ class Stack:
         }
         write_private(self._stack_file, json.dumps(reached))
 
-    def _introduce(self, api: Api, took_s: float, demo_known: bool) -> None:
+    def _introduce(self, api: Api, websocket: Websocket, took_s: float, demo_known: bool) -> None:
         home = self._home
         password = f"password {home.password(DEMO)}" if demo_known else "password changed since"
         database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
@@ -171,7 +178,7 @@ class Stack:
             f"\nhlfast runs, after {took_s:.1f} s.\n"
             f"  open      {api.url}/docs\n"
             f"  log in    name {DEMO}, {password}\n"
-            f"  servers   the API at {api.url}, {database}, {cache}\n"
+            f"  servers   the API at {api.url}, live at {websocket.url}, {database}, {cache}\n"
             f"  files     data in {home.data}, logs in {home.logs}\n"
             f"  fill it   bash build.sh seed --users 100000\n"
             f"  stop it   Ctrl-C, or kill {os.getpid()}\n"
@@ -214,9 +221,16 @@ class Stack:
     async def _stop(self) -> None:
         deadline = time.monotonic() + STOP_S
         self._stack_file.unlink(missing_ok=True)
-        for server in reversed(self._servers()):
+
+        async def stop(server: Server) -> None:
             try:
                 await server.stop(max(STOP_EACH_S_MIN, deadline - time.monotonic()))
             except StackError as error:
                 say(f"{server.name}: {error}")
+
+        # Whoever takes requests first, all at once; then what they need.
+        await asyncio.gather(*(stop(one) for one in (self._api, self._websocket) if one))
+        for server in (self._redis, self._postgres):
+            if server:
+                await stop(server)
         shutil.rmtree(self._home.sockets, ignore_errors=True)

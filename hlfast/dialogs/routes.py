@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hlfast import codec, profiles
 from hlfast.context import Call
-from hlfast.db.database import Row
 from hlfast.dialogs import service
+from hlfast.dialogs.schemas import show
 from hlfast.web.endpoint import Reply
 from hlfast.web.fields import page
-
-
-def _show(message: Row, me: int, other: int) -> dict[str, Any]:
-    author = message["from_user_id"]
-    return {
-        "id": message["id"],
-        "from_user_id": author,
-        "to_user_id": other if author == me else me,
-        "content": message["content"],
-        "client_id": message["client_id"],
-        "created_at": message["created_at"],
-        "read": message["read"],
-    }
 
 
 async def send(call: Call) -> Reply:
     """POST /dialogs/{user_id}/messages"""
     context = call.context
     message, is_new = await service.send(
-        context.dialogs, context.users, call.me, call.id, call.body
+        context.dialogs,
+        context.users,
+        context.dialogs_outbox,
+        call.me,
+        call.id,
+        call.body,
     )
-    return Reply(codec.encode(_show(message, call.me, call.id)), 201 if is_new else 200)
+    return Reply(codec.encode(show(message, call.me, call.id)), 201 if is_new else 200)
 
 
 async def messages(call: Call) -> Reply:
@@ -47,7 +37,7 @@ async def messages(call: Call) -> Reply:
         limit=query.limit,
     )
     cursor = found[-1]["id"] if found else None
-    shown = [_show(message, call.me, call.id) for message in found]
+    shown = [show(message, call.me, call.id) for message in found]
     return Reply(codec.encode(page(shown, query.limit, cursor)))
 
 
@@ -60,7 +50,7 @@ async def listing(call: Call) -> Reply:
     items = [
         {
             "user": profiles.show([user])[0],
-            "last_message": _show(row, call.me, user["id"]),
+            "last_message": show(row, call.me, user["id"]),
             "unread": row["unread"],
         }
         for row, user in found
@@ -71,5 +61,12 @@ async def listing(call: Call) -> Reply:
 async def read(call: Call) -> Reply:
     """POST /dialogs/{user_id}/read"""
     context = call.context
-    await service.mark_read(context.dialogs, context.users, call.me, call.id, call.body.up_to)
+    await service.mark_read(
+        context.dialogs,
+        context.users,
+        context.dialogs_outbox,
+        call.me,
+        call.id,
+        call.body.up_to,
+    )
     return Reply()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from hlfast.db.database import Row
 from hlfast.profiles import User
 from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Query, example
 
@@ -39,6 +40,20 @@ class Message(BaseModel):
     client_id: str | None
     created_at: datetime
     read: bool
+
+
+def show(message: Row, me: int, other: int) -> dict[str, Any]:
+    """A row of a message as a Message, between these two users, in whichever order."""
+    author = message["from_user_id"]
+    return {
+        "id": message["id"],
+        "from_user_id": author,
+        "to_user_id": other if author == me else me,
+        "content": message["content"],
+        "client_id": message["client_id"],
+        "created_at": message["created_at"],
+        "read": message["read"],
+    }
 
 
 class MessagePage(Query):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hlfast import errors
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.dialogs.schemas import MessageNew
+from hlfast.dialogs.schemas import MessageNew, show
+from hlfast.outbox import Outbox, Told
 from hlfast.web.fields import ID_MAX, USER_ID_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +28,19 @@ def peer(dialog: int, me: int) -> int:
     return high if me == low else low
 
 
+def told(kind: str, dialog: int, actor: int, row: Row) -> Told:
+    """The event of a change: a message was sent, or everything up to one was read."""
+    other, event_id = peer(dialog, actor), row["event_id"]
+    data: dict[str, Any]
+    if kind == "message.created":
+        data = {"message": show(row, actor, other)}
+    else:
+        data = {"user_id": actor, "peer_id": other, "up_to": row["up_to"]}
+    event = {"id": f"d{dialog}-{event_id}", "type": kind, "to": [actor, other], "data": data}
+    before = row["previous_id"]
+    return Told(dialog, event_id, () if before is None else ((dialog, before),), event)
+
+
 def _pair(me: int, other: int) -> int:
     if me == other:
         raise errors.Invalid.field("path", "user_id", msg="Nobody has a dialog with themselves.")
@@ -38,7 +53,12 @@ async def _must_exist(users: BatchReader[int, Row], user_id: int) -> None:
 
 
 async def send(
-    dialogs: Database, users: BatchReader[int, Row], me: int, to: int, new: MessageNew
+    dialogs: Database,
+    users: BatchReader[int, Row],
+    outbox: Outbox,
+    me: int,
+    to: int,
+    new: MessageNew,
 ) -> tuple[Row, bool]:
     """The message, and whether it is new: the same `client_id` again returns the first one.
 
@@ -51,7 +71,10 @@ async def send(
         await _must_exist(users, to)
         message = await dialogs.fetch_row("dialog_send", *arguments, True)
     assert message is not None  # the function returns one row  # noqa: S101
-    return message, message["outcome"] == "sent"
+    is_new = message["outcome"] == "sent"
+    if is_new:
+        outbox.committed(told("message.created", arguments[0], me, message))
+    return message, is_new
 
 
 async def page(
@@ -76,7 +99,12 @@ async def page(
 
 
 async def mark_read(
-    dialogs: Database, users: BatchReader[int, Row], me: int, other: int, up_to: int
+    dialogs: Database,
+    users: BatchReader[int, Row],
+    outbox: Outbox,
+    me: int,
+    other: int,
+    up_to: int,
 ) -> None:
     """Everything up to a message is read; past the newest one means all. Raises NotFound."""
     dialog = _pair(me, other)
@@ -85,6 +113,8 @@ async def mark_read(
     marked = await dialogs.fetch_row("dialog_read", dialog, me, up_to)
     if marked is None or marked["up_to"] == 0:
         await _must_exist(users, other)
+    elif marked["event_id"] is not None:
+        outbox.committed(told("message.read", dialog, me, marked))
 
 
 async def listing(

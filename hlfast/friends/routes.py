@@ -13,14 +13,14 @@ async def put(call: Call) -> Reply:
     """PUT /friends/{user_id}"""
     context = call.context
     status = await service.request(
-        context.main, call.me, call.id, friends_max=context.settings.friends_max
+        context.main, context.outbox, call.me, call.id, friends_max=context.settings.friends_max
     )
     return Reply(codec.encode({"status": status}))
 
 
 async def delete(call: Call) -> Reply:
     """DELETE /friends/{user_id}"""
-    await service.remove(call.context.main, call.me, call.id)
+    await service.remove(call.context.main, call.context.outbox, call.me, call.id)
     return Reply()
 
 

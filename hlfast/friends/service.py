@@ -7,18 +7,29 @@ from typing import Literal
 
 from hlfast import errors
 from hlfast.db.database import Database, Row
+from hlfast.outbox import Outbox, Told, rows_before
 
 # friend.state, seen from the row's user_id.
 ASKED_ME, FRIENDS = 2, 3
 
 
+def told(kind: str, actor: int, other: int, row: Row) -> Told:
+    """The event of a change of a pair; `version` tells it from what a reader knows already."""
+    event_id = row["event_id"]
+    pair = {"pair": [actor, other], "version": row["version"]}
+    return Told(actor, event_id, rows_before(row), {"id": f"o{event_id}", "type": kind, **pair})
+
+
 async def request(
-    database: Database, me: int, other: int, *, friends_max: int
+    database: Database, outbox: Outbox, me: int, other: int, *, friends_max: int
 ) -> Literal["requested", "friends"]:
     """Ask, or accept when they had asked. Raises errors.Invalid, NotFound, Conflict."""
     if other == me:
         raise errors.Invalid.field("path", "user_id", msg="Nobody befriends themselves.")
     answer = await database.fetch_row("friend_put", me, other, friends_max)
+    if answer is not None and answer["event_id"] is not None:
+        kind = "friend.requested" if answer["outcome"] == "requested" else "friend.added"
+        outbox.committed(told(kind, me, other, answer))
     match answer and answer["outcome"]:
         case "requested":
             return "requested"
@@ -30,11 +41,12 @@ async def request(
             raise errors.NotFound("There is no such user.")
 
 
-async def remove(database: Database, me: int, other: int) -> None:
+async def remove(database: Database, outbox: Outbox, me: int, other: int) -> None:
     """End a friendship, withdraw my request or decline theirs. Raises errors.NotFound."""
     answer = await database.fetch_row("friend_delete", me, other) if other != me else None
-    if answer is None or answer["outcome"] != "removed":
+    if answer is None or answer["outcome"] == "none":
         raise errors.NotFound("You are neither friends nor has one asked the other.")
+    outbox.committed(told(f"friend.{answer['outcome']}", me, other, answer))
 
 
 async def page(database: Database, me: int, state: int, after: int, limit: int) -> Sequence[Row]:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from hlfast import codec
 from hlfast.context import Call
 from hlfast.db.database import Row
 from hlfast.posts import service
-from hlfast.posts.schemas import Post
+from hlfast.posts.schemas import show
 from hlfast.web.endpoint import PREFIX, Reply
 from hlfast.web.fields import page
 
-FIELDS = tuple(Post.model_fields)
-
-
-def _show(posts: Iterable[Row]) -> list[dict[str, Any]]:
-    return codec.rows(FIELDS, posts)
-
 
 def _one(post: Row) -> Reply:
-    return Reply(codec.encode(_show([post])[0]), version=post["version"])
+    return Reply(codec.encode(show([post])[0]), version=post["version"])
 
 
 async def create(call: Call) -> Reply:
     """POST /posts"""
-    post, is_new = await service.create(call.context.main, call.me, call.body)
+    post, is_new = await service.create(call.context.main, call.context.outbox, call.me, call.body)
     location = f"{PREFIX}/posts/{post['id']}"
-    return Reply(codec.encode(_show([post])[0]), 201 if is_new else 200, location)
+    return Reply(codec.encode(show([post])[0]), 201 if is_new else 200, location)
 
 
 async def get(call: Call) -> Reply:
@@ -38,12 +29,13 @@ async def get(call: Call) -> Reply:
 
 async def change(call: Call) -> Reply:
     """PATCH /posts/{id}"""
-    return _one(await service.change(call.context.main, call.me, call.id, call.body))
+    post = await service.change(call.context.main, call.context.outbox, call.me, call.id, call.body)
+    return _one(post)
 
 
 async def delete(call: Call) -> Reply:
     """DELETE /posts/{id}"""
-    await service.delete(call.context.main, call.me, call.id)
+    await service.delete(call.context.main, call.context.outbox, call.me, call.id)
     return Reply()
 
 
@@ -54,7 +46,7 @@ async def wall(call: Call) -> Reply:
         context.main, context.users, call.me, call.id, query.before, query.limit
     )
     cursor = posts[-1]["id"] if posts else None
-    return Reply(codec.encode(page(_show(posts), query.limit, cursor)))
+    return Reply(codec.encode(page(show(posts), query.limit, cursor)))
 
 
 async def feed(call: Call) -> Reply:
@@ -67,4 +59,4 @@ async def feed(call: Call) -> Reply:
         query.limit,
         posts_max=context.settings.feed_posts_max,
     )
-    return Reply(codec.encode({"items": _show(posts), "next": cursor}))
+    return Reply(codec.encode({"items": show(posts), "next": cursor}))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from hlfast import codec
+from hlfast.db.database import Row
 from hlfast.web.fields import Body, ClientId, Content, Limit, Query, example
 
 Privacy = Literal["public", "friends"]
@@ -42,6 +45,14 @@ class Post(BaseModel):
     privacy: Privacy
     created_at: datetime
     updated_at: datetime
+
+
+FIELDS = tuple(Post.model_fields)
+
+
+def show(posts: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows of any `post_…` statement as Posts; the columns after them are not shown."""
+    return codec.rows(FIELDS, posts)
 
 
 class FeedPage(Query):

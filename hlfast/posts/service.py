@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hlfast import errors
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.posts.schemas import PostNew, PostPatch
+from hlfast.outbox import VOID, Outbox, Told, rows_before
+from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.web.fields import ID_MAX
 
 _NOT_YOURS = "Only its author may do this."
 
 
-async def create(database: Database, me: int, new: PostNew) -> tuple[Row, bool]:
+def told(kind: str, author: int, row: Row) -> Told:
+    """The event of a change, from its own row or from what stayed in the outbox.
+
+    Of a post that is gone by now nothing is told but its deletion: its other events are void.
+    """
+    post_id, event_id = row["id"], row["event_id"]
+    event: dict[str, Any] = {"id": f"o{event_id}", "type": kind, "author": author}
+    if kind == "post.deleted":
+        event["data"] = {"post_id": post_id}
+    elif row["content"] is not None:
+        event["data"] = {"post": {name: row[name] for name in FIELDS}}
+    else:
+        event["type"] = VOID
+    return Told(author, event_id, rows_before(row), event)
+
+
+async def create(database: Database, outbox: Outbox, me: int, new: PostNew) -> tuple[Row, bool]:
     """The post, and whether it is new: the same `client_id` again returns the first one."""
     post = await database.fetch_row("post_create", me, new.content, new.privacy, new.client_id)
     if post is None:
         # The first one was deleted between the conflict and the look.
         raise errors.Conflict("The first post of this client_id has just been deleted.")
+    if post["created"]:
+        outbox.committed(told("post.created", me, post))
     return post, post["created"]
 
 
@@ -30,18 +50,21 @@ async def get(database: Database, me: int, post_id: int) -> Row:
     return post
 
 
-async def change(database: Database, me: int, post_id: int, patch: PostPatch) -> Row:
+async def change(
+    database: Database, outbox: Outbox, me: int, post_id: int, patch: PostPatch
+) -> Row:
     """My post after the change. Raises errors.NotFound, Forbidden for another's."""
     given = patch.model_fields_set
     if given:
         post = await database.fetch_row(
-            "post_update",
+            "post_change",
             post_id,
             me,
             patch.content if "content" in given else None,
             patch.privacy if "privacy" in given else None,
         )
         if post is not None:
+            outbox.committed(told("post.updated", me, post))
             return post
     post = await get(database, me, post_id)
     if given or post["author_id"] != me:
@@ -49,11 +72,13 @@ async def change(database: Database, me: int, post_id: int, patch: PostPatch) ->
     return post
 
 
-async def delete(database: Database, me: int, post_id: int) -> None:
+async def delete(database: Database, outbox: Outbox, me: int, post_id: int) -> None:
     """Delete mine, or any as a superuser. Raises errors.NotFound, Forbidden for another's."""
-    if await database.fetch_row("post_delete", post_id, me) is None:
+    gone = await database.fetch_row("post_remove", post_id, me)
+    if gone is None:
         await get(database, me, post_id)
         raise errors.Forbidden(_NOT_YOURS)
+    outbox.committed(told("post.deleted", gone["author_id"], gone))
 
 
 async def wall(

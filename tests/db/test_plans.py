@@ -198,14 +198,20 @@ def test_a_stranger_pages_past_what_she_may_not_see(
     assert LIMIT <= plan.fetched()["post"] <= facts.posts
 
 
+# The outboxes hold the last moments' events. They are swept along the key, oldest first, until the
+# limit: an index by age would be one more to write with every change.
+OF_OUTBOXES = ("outbox_", "dialogoutbox_")
+
+
 def test_no_statement_reads_a_table_from_end_to_end(
     seeded_database_url: str, postgres_server: PostgresServer
 ) -> None:
     database = seeded_database_url.partition("?")[0].rpartition("/")[2]
     found = plans.generic(postgres_server, database)
     assert found.keys() == plans.STATEMENTS.keys()
-    for plan in found.values():
-        plan.assert_indexes_only()
+    for name, plan in found.items():
+        if not name.startswith(OF_OUTBOXES):
+            plan.assert_indexes_only()
 
 
 WRITES = {

@@ -50,6 +50,14 @@ ROUND_TRIPS = {
     "dialogs_read": 1,
 }
 
+# No request waits for its event to be published and its row to be deleted.
+EVENTS = [
+    text
+    for database in (queries.MAIN, queries.DIALOGS)
+    for name, text in queries.load("postgres", database).items()
+    if name.startswith(("outbox_", "dialogoutbox_", "lease_"))
+]
+
 _numbers = itertools.count(1)
 
 
@@ -68,7 +76,7 @@ def watched(
     postgres_server: PostgresServer, redis_server: RedisServer, module_database_url: str
 ) -> Iterator[Watched]:
     with tempfile.TemporaryDirectory(prefix="hlfast-wire-") as directory:
-        wire = Wire(Path(directory), postgres_server.home.sockets)
+        wire = Wire(Path(directory), postgres_server.home.sockets, EVENTS)
         url = module_database_url.replace(str(postgres_server.home.sockets), directory)
         settings = {"HLFAST_DATABASE_POOL_SIZE": POOL, "HLFAST_REVOCATION_CHECK_S": 60}
         with wire, Api(url, redis_server.url, **settings) as api:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +20,19 @@ class Wire:
     """Listens in `directory` for connections to the server in `behind`.
 
     `messages` counts what clients send by its type: `P` Parse, `B` Bind, `E` Execute, `S` Sync,
-    `Q` simple query. Each Sync and each simple query is a round trip.
+    `Q` simple query. Each Sync and each simple query is a round trip, but for those of `unasked`:
+    texts of statements that no request waits for.
     """
 
-    def __init__(self, directory: Path, behind: Path) -> None:
+    def __init__(self, directory: Path, behind: Path, unasked: Collection[str] = ()) -> None:
         self.directory = directory
         self._behind = str(behind / SOCKET)
         self.messages: Counter[str] = Counter()
         self.parsed: list[str] = []
+        self._unasked = unasked
+        # asyncpg's names of them, which are its process's own.
+        self._unasked_names: set[bytes] = set()
+        self._unasked_binds = 0
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX)
         self._open: list[socket.socket] = []
@@ -35,7 +41,7 @@ class Wire:
     def round_trips(self) -> int:
         """How often a client waited for the server."""
         with self._lock:
-            return self.messages["S"] + self.messages["Q"]
+            return self.messages["S"] + self.messages["Q"] - self._unasked_binds
 
     def __enter__(self) -> Self:
         self._listener.bind(str(self.directory / SOCKET))
@@ -95,4 +101,9 @@ class Wire:
         with self._lock:
             self.messages[chr(message[0]) if message else _STARTUP] += 1
             if message[:1] == b"P":
-                self.parsed.append(message[5:].split(b"\0")[1].decode())
+                name, text, *_ = message[5:].split(b"\0")
+                self.parsed.append(text.decode())
+                if text.decode() in self._unasked:
+                    self._unasked_names.add(name)
+            elif message[:1] == b"B" and message[5:].split(b"\0")[1] in self._unasked_names:
+                self._unasked_binds += 1

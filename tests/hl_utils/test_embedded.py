@@ -24,7 +24,7 @@ import pytest
 
 from hl_utils.embedded import programs
 from hl_utils.embedded.home import Home, StackError
-from hl_utils.embedded.processes import api_of
+from hl_utils.embedded.processes import services_of
 from tests.clients import PASSWORD, Client
 from tests.servers import ROOT, free_port, wait_until
 
@@ -54,6 +54,7 @@ class Stack:
             **CLEAN_ENVIRONMENT,
             "HLFAST_HOME": str(home),
             "HLFAST_HTTP_PORT": str(self.port),
+            "HLFAST_WS_PORT": str(free_port()),
             **environment,
         }
 
@@ -124,9 +125,13 @@ class Stack:
         return found
 
     def server(self, name: str) -> psutil.Process:
-        """A child of `up` by the name of its program."""
+        """A child of `up` by the name of its program, or by our own verb."""
         children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if child.name().startswith(name))
+        return next(
+            child
+            for child in children
+            if child.name().startswith(name) or child.cmdline()[-2:] == ["hlfast", name]
+        )
 
     def answers(self, username: str) -> bool:
         """Whether a user who was registered before can log in now."""
@@ -270,12 +275,12 @@ def test_second_start_keeps_every_row_and_ignores_stale_files(home: Path) -> Non
     assert stack.stop() == 0
 
 
-@pytest.mark.parametrize("victim", ["postmaster", "backend", "redis", "api", "worker"])
+@pytest.mark.parametrize("victim", ["postmaster", "backend", "redis", "api", "worker", "ws"])
 def test_killed_part_is_recovered(running: Stack, victim: str) -> None:
     username = f"before-{victim}"
     with Client(running.url) as somebody:
         somebody.user(username=username)
-    postmaster, api = running.server("postgres"), running.server("python")
+    postmaster, api = running.server("postgres"), running.server("api")
     backends = [found for found in postmaster.children() if "idle" in " ".join(found.cmdline())]
     killed = {
         "postmaster": postmaster,
@@ -283,17 +288,18 @@ def test_killed_part_is_recovered(running: Stack, victim: str) -> None:
         "redis": running.server("redis"),
         "api": api,
         "worker": api.children()[0],
+        "ws": running.server("ws"),
     }[victim]
     restarts = running.output.count("runs again")
     killed.kill()
     wait_until(lambda: not killed.is_running(), f"{victim} did not die")
-    if victim in ("postmaster", "redis", "api"):
+    if victim in ("postmaster", "redis", "api", "ws"):
         wait_until(lambda: running.output.count("runs again") > restarts, f"no new {victim}")
     wait_until(lambda: running.answers(username), f"{victim} was not recovered")
     # No worker of a dead API serves on beside the new one.
-    family = running.server("python")
+    family = running.server("api")
     assert {family.pid, *(child.pid for child in family.children())} == {
-        process.pid for process in api_of(running.home)
+        process.pid for process in services_of(running.home, "api")
     }
 
 
@@ -317,7 +323,7 @@ def test_real_servers_replace_the_embedded_ones(running: Stack, place: Path) -> 
     environment = {"DATABASE_URL": urls["database_url"], "REDIS_URL": urls["redis_url"]}
     both = Stack(place / "external", **environment, EVENTS_URL="redis://127.0.0.1:1/")
     told = both.start()
-    assert len(psutil.Process(both.process.pid).children()) == 1
+    assert len(psutil.Process(both.process.pid).children()) == 2  # the API, the websocket server
     assert (told["redis_url"], told["events_url"]) == (urls["redis_url"], "redis://127.0.0.1:1/")
     # The name is taken, with the other home's password.
     wait_until(lambda: "name demo, password changed since" in both.output, "no summary")
@@ -358,7 +364,7 @@ def test_killed_supervisor_is_recovered_by_the_next_start(
 def test_stop_ends_an_api_that_hangs(home: Path) -> None:
     stack = Stack(home, HLFAST_DRAIN_TIMEOUT_S="1")
     stack.start()
-    for process in (stack.server("python"), *stack.server("python").children()):
+    for process in (stack.server("api"), *stack.server("api").children()):
         process.suspend()
     assert stack.stop() == 0
     assert not stack.processes()
@@ -367,7 +373,7 @@ def test_stop_ends_an_api_that_hangs(home: Path) -> None:
 def test_second_signal_kills_at_once(home: Path) -> None:
     stack = Stack(home)
     stack.start()
-    stack.server("python").suspend()
+    stack.server("api").suspend()
     stack.process.send_signal(signal.SIGINT)
     wait_until(lambda: "stopping" in stack.output, "the first signal was ignored")
     assert stack.stop(signal.SIGINT) == 1
@@ -432,7 +438,7 @@ def test_home_that_the_servers_user_cannot_enter(tmp_path: Path) -> None:
 def test_clean_ends_leftovers_first(home: Path) -> None:
     stack = Stack(home)
     stack.start()
-    api = stack.server("python")
+    api = stack.server("api")
     # Its worker has nobody left that could tell it.
     for process in (stack.process, api):
         process.kill()

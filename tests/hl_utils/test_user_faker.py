@@ -191,7 +191,7 @@ def test_index_only_scans_read_no_table(seeded_once: str, postgres_server: Postg
         plan = postgres_server.psql(
             "seeded_once",
             *("-c", "SET enable_seqscan = off"),
-            *("-c", f"EXPLAIN (ANALYZE) SELECT {columns} FROM {table} ORDER BY 1, 2"),  # noqa: S608
+            *("-c", f"EXPLAIN (ANALYZE) SELECT {columns} FROM {table} ORDER BY 1, 2"),
         )
         assert "Heap Fetches: 0" in plan, plan
 

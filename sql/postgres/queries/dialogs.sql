@@ -1,11 +1,11 @@
 -- Every statement but dialog_list names one dialog_id, so a cluster sends it to one node.
 
 -- name: dialog_send
-SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id
+SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id, previous_id
 FROM dialog_send($1, $2, $3, $4, $5);
 
 -- name: dialog_read
-SELECT up_to, event_id
+SELECT up_to, event_id, previous_id
 FROM dialog_read($1, $2, $3);
 
 -- name: dialog_page_before
@@ -58,3 +58,25 @@ FROM (
 ) AS d
 JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
 ORDER BY d.last_message_at DESC, d.dialog_id DESC;
+
+-- name: dialogoutbox_delete
+-- The first two conditions are for the index, the third for what they alone would mix up.
+DELETE FROM dialogoutbox
+WHERE dialog_id = ANY($1::bigint[])
+  AND id = ANY($2::bigint[])
+  AND (dialog_id, id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))
+RETURNING id;
+
+-- name: dialogoutbox_is_there
+SELECT id FROM dialogoutbox WHERE dialog_id = $1 AND id = $2;
+
+-- name: dialogoutbox_left
+-- Every node is asked: only the sweep does.
+SELECT o.dialog_id, o.id AS event_id, NULL::bigint AS previous_id, o.kind, o.user_id,
+       o.message_id AS id, o.message_id AS up_to,
+       m.from_user_id, m.content, m.client_id, m.created_at, false AS read
+FROM dialogoutbox AS o
+LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+WHERE o.created_at < clock_timestamp() - $1::double precision * interval '1 second'
+ORDER BY o.dialog_id, o.id
+LIMIT $2;

@@ -1,9 +1,9 @@
 -- name: friend_put
-SELECT outcome, event_id
+SELECT outcome, event_id, version, after_users, after_ids
 FROM friend_put($1, $2, $3);
 
 -- name: friend_delete
-SELECT outcome, event_id
+SELECT outcome, event_id, version, after_users, after_ids
 FROM friend_delete($1, $2);
 
 -- name: friend_page
@@ -19,3 +19,8 @@ WHERE id = ANY(ARRAY(
     LIMIT $4
 ))
 ORDER BY id;
+
+-- name: friends_of_many
+SELECT user_id, friend_id, version
+FROM friend
+WHERE user_id = ANY($1::integer[]) AND state = 3;

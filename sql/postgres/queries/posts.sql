@@ -1,7 +1,8 @@
 -- Who may see a post is decided in the statement that reads it.
 
 -- name: post_create
-SELECT id, author_id, content, privacy, created_at, updated_at, version, created, event_id
+SELECT id, author_id, content, privacy, created_at, updated_at, version, created, event_id,
+       after_users, after_ids
 FROM post_create($1, $2, $3, $4);
 
 -- name: post_get
@@ -16,40 +17,15 @@ WHERE p.id = $1
     )
   );
 
--- name: post_update
-WITH changed AS (
-    UPDATE post
-    SET content = coalesce($3, content),
-        privacy = coalesce($4, privacy),
-        updated_at = clock_timestamp(),
-        version = version + 1
-    WHERE id = $1 AND author_id = $2
-    RETURNING id, author_id, content, privacy, created_at, updated_at, version
-), told AS (
-    INSERT INTO outbox (kind, user_id, subject_id, version)
-    SELECT 'post.updated', author_id, id, version FROM changed
-    RETURNING id AS event_id
-)
-SELECT id, author_id, content, privacy, created_at, updated_at, version, event_id
-FROM changed, told;
+-- name: post_change
+SELECT id, author_id, content, privacy, created_at, updated_at, version, event_id,
+       after_users, after_ids
+FROM post_change($1, $2, $3, $4);
 
--- name: post_delete
+-- name: post_remove
 -- The author's, or any for a superuser.
-WITH gone AS (
-    DELETE FROM post
-    WHERE id = $1
-      AND (
-        author_id = $2
-        OR EXISTS (SELECT FROM "user" AS me WHERE me.id = $2 AND me.is_superuser AND NOT me.disabled)
-      )
-    RETURNING id, author_id, version
-), told AS (
-    INSERT INTO outbox (kind, user_id, subject_id, version)
-    SELECT 'post.deleted', author_id, id, version + 1 FROM gone
-    RETURNING id AS event_id
-)
-SELECT id, event_id
-FROM gone, told;
+SELECT id, author_id, event_id, after_users, after_ids
+FROM post_remove($1, $2);
 
 -- name: post_wall
 -- $1 the author, $2 who looks.
@@ -85,3 +61,21 @@ WHERE p.id = ANY(ARRAY(
     LIMIT $3
 ))
 ORDER BY p.id DESC;
+
+-- name: outbox_delete
+-- The ids alone would do; the users beside them are what the index starts with.
+DELETE FROM outbox
+WHERE user_id = ANY($1::integer[]) AND id = ANY($2::bigint[])
+RETURNING id;
+
+-- name: outbox_is_there
+SELECT id FROM outbox WHERE user_id = $1 AND id = $2;
+
+-- name: outbox_left
+SELECT o.id AS event_id, NULL::integer[] AS after_users, NULL::bigint[] AS after_ids, o.kind, o.user_id, o.version,
+       o.subject_id AS id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at
+FROM outbox AS o
+LEFT JOIN post AS p ON o.kind LIKE 'post.%' AND p.id = o.subject_id
+WHERE o.created_at < clock_timestamp() - $1::double precision * interval '1 second'
+ORDER BY o.id
+LIMIT $2;

@@ -51,12 +51,14 @@ CREATE TABLE dialogoutbox (
 -- POST /dialogs/{user_id}/messages. outcome: sent, repeated (this client_id had
 -- been sent before; the first message is returned), absent (no such dialog yet:
 -- call again with p_create once the recipient is known to exist).
+-- previous_id: the dialog's event just before this one, if it still waits to be
+-- published. Whoever publishes this one then lets that one go first.
 CREATE FUNCTION dialog_send(
     p_dialog_id bigint, p_from_id integer, p_content text, p_client_id text, p_create boolean
 )
 RETURNS TABLE (
     outcome text, id bigint, from_user_id integer, content text, client_id text,
-    created_at timestamptz, read boolean, event_id bigint
+    created_at timestamptz, read boolean, event_id bigint, previous_id bigint
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -82,7 +84,8 @@ BEGIN
         END IF;
         RETURN QUERY
         SELECT 'repeated', m.id, m.from_user_id, m.content, m.client_id, m.created_at,
-               m.id <= CASE v_to_high WHEN 1 THEN d.high_read ELSE d.low_read END, NULL::bigint
+               m.id <= CASE v_to_high WHEN 1 THEN d.high_read ELSE d.low_read END,
+               NULL::bigint, NULL::bigint
         FROM dialogmessage m JOIN dialog d ON d.dialog_id = m.dialog_id
         WHERE m.dialog_id = p_dialog_id AND m.from_user_id = p_from_id AND m.client_id = p_client_id;
         IF FOUND THEN
@@ -107,6 +110,8 @@ BEGIN
     VALUES (p_dialog_id, id, p_from_id, p_content, p_client_id, created_at);
     INSERT INTO dialogoutbox (dialog_id, id, kind, user_id, message_id)
     VALUES (p_dialog_id, event_id, 'message.created', p_from_id, id);
+    SELECT o.id INTO previous_id FROM dialogoutbox o
+    WHERE o.dialog_id = p_dialog_id AND o.id = event_id - 1;
     outcome := 'sent';
     from_user_id := p_from_id;
     content := p_content;
@@ -120,7 +125,7 @@ $$;
 -- POST /dialogs/{user_id}/read. The mark only moves forward and never past the
 -- newest message. event_id is null when nothing changed.
 CREATE FUNCTION dialog_read(p_dialog_id bigint, p_me integer, p_up_to bigint)
-RETURNS TABLE (up_to bigint, event_id bigint)
+RETURNS TABLE (up_to bigint, event_id bigint, previous_id bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -153,6 +158,8 @@ BEGIN
     RETURNING d.last_event_id INTO event_id;
     INSERT INTO dialogoutbox (dialog_id, id, kind, user_id, message_id)
     VALUES (p_dialog_id, event_id, 'message.read', p_me, up_to);
+    SELECT o.id INTO previous_id FROM dialogoutbox o
+    WHERE o.dialog_id = p_dialog_id AND o.id = event_id - 1;
     RETURN NEXT;
 END
 $$;

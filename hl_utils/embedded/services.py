@@ -1,0 +1,183 @@
+"""The service's own processes as children, and the few requests that we make to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+from hl_utils.embedded.home import Home, StackError
+from hl_utils.embedded.processes import (
+    HOME_MARK,
+    SERVICE_ORPHANS,
+    Server,
+    end,
+    service_mark,
+    services_of,
+)
+from hlfast import codec
+from hlfast.settings import Settings
+
+REPOSITORY = Path(__file__).parents[2]
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 5.0
+LOG_PATIENCE_S = 5.0
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to
+DEMO = "demo"
+CREATED = 201
+CONFLICT = 409
+OK = 200
+
+
+class Service(Server):
+    """One `hlfast VERB` with everything that it needs to know in its environment."""
+
+    verb: str
+    port_setting: str
+
+    def __init__(self, home: Home, settings: Settings, host: str, port: int) -> None:
+        super().__init__(home.logs / f"{self.verb}.log")
+        self._home = home
+        self._settings = settings
+        self._bound = host
+        self._host = ANY_ADDRESS.get(host, host)
+        self._port = port
+        self.ending = ((signal.SIGTERM, settings.drain_timeout_s + 0.5), (signal.SIGKILL, 2.0))
+
+    @property
+    def address(self) -> str:
+        """Host and port where a browser on this machine finds it."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
+
+    def check(self) -> None:
+        """Raises StackError if it could not listen on its port."""
+        try:
+            family, *_, address = socket.getaddrinfo(
+                self._bound, self._port, type=socket.SOCK_STREAM
+            )[0]
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # As the service does it: connections that just ended are in nobody's way.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen()
+        except OSError as error:
+            raise StackError(
+                f"cannot listen on port {self._port} of {self._bound}: {error.strerror}; "
+                f"set {self.port_setting} to another one"
+            ) from None
+
+    async def start(self) -> None:
+        """Start it, and wait until it is ready to serve. Raises StackError."""
+        settings = self._settings
+        known = {
+            HOME_MARK: service_mark(self._home.path, self.verb),
+            "HLFAST_HOME": str(self._home.path),
+            "HLFAST_SECRET": settings.secret,
+            "DATABASE_URL": settings.database_url,
+            "DIALOGS_DATABASE_URL": settings.dialogs_database_url,
+            "REDIS_URL": settings.redis_url,
+            "EVENTS_URL": settings.events_url,
+        }
+        await self._launch(
+            *(sys.executable, "-m", "hlfast", self.verb),
+            cwd=REPOSITORY,
+            env={**os.environ.copy(), **known},
+        )
+        await self._until(self._is_ready, START_TIMEOUT_S)
+
+    async def clear(self) -> None:
+        """End workers that outlived the main process: they hold the port."""
+        await end(services_of(self._home.path, self.verb), SERVICE_ORPHANS)
+
+    async def _is_ready(self) -> bool:
+        return await self._answers("/health/ready")
+
+    async def _answers(self, path: str) -> bool:
+        try:
+            return await self._ask(f"GET {path}") == OK
+        except StackError:
+            return False
+
+    async def _ask(self, request: str, content_type: str = "", body: bytes = b"") -> int:
+        """The status of the answer. Raises StackError if there is none."""
+        head = (
+            f"{request} HTTP/1.1\r\nHost: {self.address}\r\n"
+            f"Connection: close\r\nContent-Length: {len(body)}\r\n"
+        )
+        if content_type:
+            head += f"Content-Type: {content_type}\r\n"
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                writer.write(f"{head}\r\n".encode() + body)
+                answer = await reader.readline()
+                writer.close()
+                return int(answer.split(b" ")[1])
+        except (OSError, TimeoutError, IndexError, ValueError):
+            raise StackError(f"{self.name} at {self.address} does not answer") from None
+
+
+class Api(Service):
+    """The HTTP API."""
+
+    name = "the API"
+    verb = "api"
+    port_setting = "HLFAST_HTTP_PORT"
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        super().__init__(home, settings, settings.http_host, settings.http_port)
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        return f"http://{self.address}"
+
+    async def make_demo_user(self) -> bool:
+        """Make the demo user unless there is one; whether its password is the one kept here."""
+        password = self._home.password(DEMO)
+        user = {
+            "username": DEMO,
+            "password": password,
+            "first_name": "Demo",
+            "last_name": "User",
+        }
+        status = await self._ask("POST /api/v1/users", "application/json", codec.encode(user))
+        if status == CONFLICT:
+            form = urlencode({"username": DEMO, "password": password}).encode()
+            login = await self._ask("POST /api/v1/login", "application/x-www-form-urlencoded", form)
+            return login == OK
+        if status != CREATED:
+            raise StackError(f"the API answers {status} to the registration of the demo user")
+        return True
+
+
+class Websocket(Service):
+    """The websocket server."""
+
+    name = "the websocket server"
+    verb = "ws"
+    port_setting = "HLFAST_WS_PORT"
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        super().__init__(home, settings, settings.ws_host, settings.ws_port)
+
+    async def start(self) -> None:
+        """Start it, and wait until it is ready to serve. Raises StackError."""
+        self._alone_until = time.monotonic() + LOG_PATIENCE_S
+        await super().start()
+
+    async def _is_ready(self) -> bool:
+        # A log that is not there is no reason for the rest not to start: it is looked for again.
+        word = "ready" if time.monotonic() < self._alone_until else "live"
+        return await self._answers(f"/health/{word}")
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine connects to."""
+        return f"ws://{self.address}/ws"

@@ -1,0 +1,1 @@
+"""The event log: publish and follow, through RabbitMQ or Redis, and a broadcast beside it."""

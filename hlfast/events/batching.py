@@ -1,0 +1,118 @@
+"""Events of one loop turn as one entry of the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, MutableSequence
+from typing import Any
+
+from hlfast import codec
+from hlfast.errors import Unavailable
+from hlfast.events.log import EventLog
+from hlfast.settings import Settings
+
+_Submitted = tuple[bytes, asyncio.Future[None]]
+
+
+class BatchPublisher:
+    """Joins the events of one loop turn, and those that come while many entries are under way.
+
+    An entry is a JSON array of events in the order in which they were submitted, over all
+    entries: those under way are appended in order. An entry that fails takes all with it that was
+    submitted after it, so that nothing is there whose forerunner is not. A caller that gives up
+    disturbs no other one's event; its own may be published all the same.
+    """
+
+    def __init__(self, log: EventLog, settings: Settings) -> None:
+        self._log = log
+        self._events_max = settings.events_batch_max
+        self._bytes_max = settings.events_batch_bytes_max
+        self._batches_max = settings.events_batches_max
+        self._queue_free = settings.events_queue_max
+        self._waiting: deque[_Submitted] = deque()
+        self._turn_ends = False
+        # In the order of the entries.
+        self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
+
+    def submit(self, event: Mapping[str, Any]) -> asyncio.Future[None]:
+        """Publish an event: the future is done when it is in the log, or raises Unavailable.
+
+        Raises Unavailable at once when too many events are not confirmed yet.
+        """
+        if self._queue_free <= 0:
+            raise Unavailable("Too many events wait for the event log")
+        loop = asyncio.get_running_loop()
+        confirmed: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((codec.encode(event), confirmed))
+        self._queue_free -= 1
+        if not self._turn_ends:
+            self._turn_ends = True
+            loop.call_soon(self._end_turn)
+        return confirmed
+
+    async def close(self) -> None:
+        """Publish what waits, and wait for what is under way."""
+        self._end_turn()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        self._send()
+
+    def _send(self) -> None:
+        while self._waiting and len(self._under_way) < self._batches_max:
+            batch = self._take()
+            task = asyncio.get_running_loop().create_task(self._publish(batch))
+            self._under_way[task] = batch
+            task.add_done_callback(self._landed)
+
+    def _take(self) -> list[_Submitted]:
+        """As much of what waits as one entry may hold."""
+        batch: list[_Submitted] = []
+        room = self._bytes_max
+        while self._waiting and len(batch) < self._events_max:
+            # Its comma or bracket counts.
+            room -= len(self._waiting[0][0]) + 1
+            if batch and room < 1:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _publish(self, batch: list[_Submitted]) -> None:
+        try:
+            await self._log.publish(b"[%b]" % b",".join([event for event, _ in batch]))
+        except Exception as failure:  # handed to everyone who waits
+            self._fail_from(batch, failure)
+        else:
+            self._settle(batch, None)
+
+    def _fail_from(self, failed: list[_Submitted], failure: Exception) -> None:
+        """This entry, and whatever was submitted after it."""
+        is_later = False
+        for task, batch in self._under_way.items():
+            if batch is failed:
+                is_later = True
+            elif is_later:
+                task.cancel()
+            if is_later:
+                self._settle(batch, failure)
+        waiting, self._waiting = self._waiting, deque()
+        self._settle(waiting, failure)
+
+    def _settle(self, batch: MutableSequence[_Submitted], failure: Exception | None) -> None:
+        for _, confirmed in batch:
+            self._queue_free += 1
+            if confirmed.done():
+                continue
+            if failure is None:
+                confirmed.set_result(None)
+            else:
+                confirmed.set_exception(failure)
+        # Once, however it ends.
+        batch.clear()
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._send()

@@ -1,0 +1,40 @@
+"""An iteration that outlasts the connections that it comes over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from hlfast.errors import Unavailable
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.05
+
+
+async def lasting(
+    attach: Callable[[T | None], AsyncGenerator[T, None]], longest_pause_s: float
+) -> AsyncGenerator[T, None]:
+    """What `attach` yields, attached again whenever it ends or raises Unavailable.
+
+    `attach` is given the last item there was. Pauses after failures double up to the longest,
+    with jitter so that nodes do not return all at once.
+    """
+    last: T | None = None
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            async with aclosing(attach(last)) as items:
+                async for item in items:
+                    last, pause_s = item, _FIRST_PAUSE_S
+                    yield item
+        except Unavailable as lost:
+            logger.warning("The event log is lost, and looked for again: %s", lost.detail)
+            pause_s = min(pause_s, longest_pause_s)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_s *= 2

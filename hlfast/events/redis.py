@@ -1,0 +1,290 @@
+"""The event log as a Redis stream; with hlfast/cache.py the only door to redis.
+
+One key holds all there is of the log, so that it lives and dies as a whole: the entries, and the
+epoch as a consumer group that nobody reads with and whose id is a random number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from hlfast.errors import Unavailable
+from hlfast.events.joining import JoiningSender
+from hlfast.events.lasting import lasting
+from hlfast.events.log import Entry, Position, Reset
+from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_EPOCH = "epoch"
+_EPOCH_BITS = 50
+_BATCH = b"batch"
+# Written with the epoch: the log always has a newest entry.
+_BEGINNING = b"beginning"
+# An offset is the milliseconds of the entry's id above the number that counts within one.
+_SEQUENCE_BITS = 32
+# Entries of one read or one write; one may be as long as a batch.
+_JOINED_MAX = 64
+# A read waits no longer, so that a log that is gone is noticed in a quiet hour, too.
+_BLOCK_S = 1.0
+_RETENTION_EVERY_S = 1.0
+# Whether the log is of that epoch and keeps that entry, 1 or 0; the entry itself may be long.
+_HOLDS = """
+local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+for _, group in ipairs(groups) do
+  for i = 1, #group, 2 do
+    if group[i] == 'last-delivered-id' and group[i + 1] == ARGV[1] then
+      return #redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+    end
+  end
+end
+return 0
+"""
+
+
+def _offset(entry_id: bytes) -> int:
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return int(milliseconds) << _SEQUENCE_BITS | int(sequence)
+
+
+def _entry_id(offset: int) -> str:
+    return f"{offset >> _SEQUENCE_BITS}-{offset & (1 << _SEQUENCE_BITS) - 1}"
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"The event log does not answer ({type(error).__name__})") from error
+
+
+class RedisLog:
+    """An EventLog on a server with `appendonly yes` and `appendfsync always`.
+
+    With `everysec`, Redis may answer two seconds before it writes: what was confirmed is lost
+    when it is killed.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url = url
+        self._key = f"{settings.events_name}:events"
+        self._channel = f"{settings.events_name}:broadcast"
+        self._timeout_s = settings.events_timeout_s
+        self._retry_s = settings.events_retry_s
+        self._kept_bytes = settings.events_kept_bytes
+        self._kept_ms = settings.events_kept_s * 1000
+        self._retention_due = 0.0
+        self._asked_whether_durable = False
+        self._client = self._connect(self._timeout_s)
+        self._appending = JoiningSender(self._append_joined, joined_max=_JOINED_MAX)
+        self._broadcasting = JoiningSender(
+            self._broadcast_joined,
+            joined_max=_JOINED_MAX,
+            waiting_max=settings.broadcast_queue_max,
+        )
+
+    async def publish(self, batch: bytes) -> None:
+        """See EventLog."""
+        appended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with _failures():
+            async with asyncio.timeout(self._timeout_s):
+                self._appending.put((batch, appended))
+                await appended
+
+    def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
+        """See EventLog."""
+        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+
+    async def end(self) -> Position:
+        """See EventLog."""
+        with _failures():
+            async with asyncio.timeout(self._timeout_s):
+                return await self._end(self._client)
+
+    def broadcast(self, data: bytes) -> None:
+        """See EventLog."""
+        self._broadcasting.put(data)
+
+    def listen(self) -> AsyncGenerator[bytes, None]:
+        """See EventLog."""
+        return lasting(lambda _: self._listen(), self._retry_s)
+
+    async def close(self) -> None:
+        """See EventLog."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                await self._appending.close()
+                await self._broadcasting.close()
+        await self._client.aclose()
+
+    def _connect(self, timeout_s: float) -> redis.Redis:
+        return redis.Redis.from_url(
+            self._url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            # Repeating is for those who know what was done already.
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+
+    async def _append_joined(self, waiting: Sequence[tuple[bytes, asyncio.Future[None]]]) -> None:
+        # Whoever gave up before this was sent is not surprised by it later.
+        wanted = [(batch, appended) for batch, appended in waiting if not appended.done()]
+        if not wanted:
+            return
+        failure: Exception | None = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                newest = await self._append([batch for batch, _ in wanted])
+        except (RedisError, OSError, TimeoutError) as error:
+            failure = error
+            # Nothing may be there whose forerunner is not.
+            wanted += self._appending.withdraw()
+        for _, appended in wanted:
+            if appended.done():
+                continue
+            if failure is None:
+                appended.set_result(None)
+            else:
+                appended.set_exception(failure)
+        if failure is None and time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + _RETENTION_EVERY_S
+            await self._retain(newest)
+
+    async def _append(self, batches: Sequence[bytes]) -> int:
+        """All or none, in order. Gives the offset of the last."""
+        await self._warn_unless_durable()
+        async with self._client.pipeline(transaction=True) as pipe:
+            for batch in batches:
+                pipe.xadd(self._key, {_BATCH: batch})
+            ids = await pipe.execute()
+        return _offset(ids[-1])
+
+    async def _warn_unless_durable(self) -> None:
+        if self._asked_whether_durable:
+            return
+        # A server of somebody else's may keep its configuration to itself.
+        with suppress(ResponseError):
+            found = await self._client.config_get("append*")
+            if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
+                logger.error("Redis loses confirmed events when it dies: set appendfsync always")
+        self._asked_whether_durable = True
+
+    async def _retain(self, newest: int) -> None:
+        """Drop what is too old or too much; the newest entry of those too old stays.
+
+        So one who has read all there was still finds the last entry read after a quiet time.
+        """
+        oldest_ms = (newest >> _SEQUENCE_BITS) - self._kept_ms
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self._client.pipeline(transaction=False) as pipe:
+                    pipe.xrevrange(self._key, max=f"({oldest_ms}", count=1)
+                    pipe.memory_usage(self._key)
+                    pipe.xlen(self._key)
+                    too_old, used_bytes, length = await pipe.execute()
+                if too_old:
+                    await self._client.xtrim(self._key, minid=too_old[0][0].decode())
+                if (used_bytes or 0) > self._kept_bytes:
+                    fitting = max(1, length * self._kept_bytes // used_bytes)
+                    await self._client.xtrim(self._key, maxlen=fitting)
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("The event log was not trimmed: %s", type(error).__name__)
+
+    async def _create(self, client: redis.Redis) -> None:
+        async with client.pipeline(transaction=True) as pipe:
+            epoch = f"{secrets.randbits(_EPOCH_BITS)}-0"
+            # Of any number of processes here at once one sets the epoch.
+            pipe.xgroup_create(self._key, _EPOCH, epoch, mkstream=True)
+            pipe.xadd(self._key, {_BEGINNING: b""})
+            answer, _ = await pipe.execute(raise_on_error=False)
+        if isinstance(answer, ResponseError) and "BUSYGROUP" not in str(answer):
+            raise answer
+
+    @staticmethod
+    def _epoch(groups: Any) -> str:
+        """The epoch from the answer to XINFO GROUPS; empty if the log is not there."""
+        if isinstance(groups, ResponseError):
+            return ""
+        for group in groups:
+            if group["name"] == _EPOCH.encode():
+                return str(group["last-delivered-id"].partition(b"-")[0], "ascii")
+        return ""
+
+    async def _end(self, client: redis.Redis) -> Position:
+        while True:
+            async with client.pipeline(transaction=True) as pipe:
+                pipe.xinfo_groups(self._key)
+                pipe.xrevrange(self._key, count=1)
+                groups, newest = await pipe.execute(raise_on_error=False)
+            if (epoch := self._epoch(groups)) and newest:
+                return Position(epoch, _offset(newest[0][0]))
+            await self._create(client)
+
+    async def _follow(self, position: Position | None) -> AsyncGenerator[Entry | Reset, None]:
+        # The trap: a socket's timeout below the time that a read may block makes every quiet
+        # second a failure; none at all makes a server that hangs unnoticed.
+        client = self._connect(_BLOCK_S + self._timeout_s)
+        with _failures():
+            async with client:
+                # The first read does not wait: the position may be one of another log.
+                block_ms = None
+                while position is not None:
+                    found = await self._read(client, position, block_ms)
+                    if found is None:
+                        break
+                    block_ms = round(_BLOCK_S * 1000)
+                    for offset, batch in found:
+                        position = Position(position.epoch, offset)
+                        if batch is not None:
+                            yield Entry(position, batch)
+                yield Reset(await self._end(client))
+
+    async def _read(
+        self, client: redis.Redis, after: Position, block_ms: int | None
+    ) -> list[tuple[int, bytes | None]] | None:
+        """What comes after a position, waiting for it; None if some of it may be lost.
+
+        If the entry at the position is there still when the rest has been read, nothing between
+        was dropped.
+        """
+        entry_id = _entry_id(after.offset)
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.xread({self._key: entry_id}, _JOINED_MAX, block_ms)
+            pipe.eval(_HOLDS, 1, self._key, f"{after.epoch}-0", entry_id)
+            streams, holds = await pipe.execute()
+        if not holds:
+            return None
+        entries = streams[0][1] if streams else []
+        return [(_offset(entry_id), fields.get(_BATCH)) for entry_id, fields in entries]
+
+    async def _broadcast_joined(self, waiting: Sequence[bytes]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for data in waiting:
+                        pipe.publish(self._channel, data)
+                    await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.debug("Broadcasts were dropped: %s", type(error).__name__)
+
+    async def _listen(self) -> AsyncGenerator[bytes, None]:
+        client = self._connect(self._timeout_s)
+        with _failures():
+            async with client, client.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(self._channel)
+                async with aclosing(channel.listen()) as messages:
+                    async for message in messages:
+                        yield message["data"]

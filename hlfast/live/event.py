@@ -1,0 +1,96 @@
+"""What happened, as it stands in the log, and the frames that tell a client of it.
+
+In the log an event is an object: `id` (stable: a repeat bears the same), `type`, `data` (the
+frame's own fields), and whom it concerns: `author` (the author's friends) or `to` (these users).
+A friendship's has `pair` (who did it, the other one) and `version` (of the pair, ever growing);
+`friend.withdrawn` is the end of what was but a request, and to a client the same as its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hlfast import codec
+from hlfast.live.frames import text_frame
+from hlfast.outbox import VOID
+
+_REQUESTED, _ADDED = "friend.requested", "friend.added"
+_REMOVED, _WITHDRAWN = "friend.removed", "friend.withdrawn"
+_TOLD_TO_BOTH = (_ADDED, _REMOVED, _WITHDRAWN)
+
+
+@dataclass(slots=True)
+class Event:
+    """One event, ready to be written. `seq` counts the events that this process has seen.
+
+    Either `author` and `frame`, the same for all of the author's friends, or `targets`: users,
+    each with a frame. Or nothing, when it is void.
+    """
+
+    seq: int
+    id: str
+    cursor: str
+    size_bytes: int
+    author: int = 0
+    frame: bytes = b""
+    targets: tuple[tuple[int, bytes], ...] = ()
+    friendship: Friendship | None = None
+
+    def frame_for(self, user: int) -> bytes:
+        """What one of those that it concerns is told."""
+        return self.frame or dict(self.targets)[user]
+
+
+@dataclass(frozen=True, slots=True)
+class Friendship:
+    """The two are friends from this version of their pair on, or no longer."""
+
+    pair: tuple[int, int]
+    version: int
+    are_friends: bool
+
+    def other(self, user: int) -> int:
+        """Of the two the other one."""
+        one, other = self.pair
+        return other if user == one else one
+
+
+def read(body: Any, seq: int, cursor: str) -> Event:
+    """An event of the log, with its frames encoded once. Raises KeyError, TypeError, ValueError."""
+    kind, event_id = body["type"], body["id"]
+    if not isinstance(kind, str) or not isinstance(event_id, str):
+        raise TypeError("an event's type and id are texts")
+    if kind == VOID:
+        return Event(seq, event_id, cursor, 0)
+    if "pair" in body:
+        return _of_friendship(body, seq, cursor)
+    frame = _frame(kind, cursor, event_id, body["data"])
+    if "author" in body:
+        return Event(seq, event_id, cursor, len(frame), author=int(body["author"]), frame=frame)
+    targets = tuple((int(user), frame) for user in body["to"])
+    return Event(seq, event_id, cursor, len(frame), targets=targets)
+
+
+def _of_friendship(body: Mapping[str, Any], seq: int, cursor: str) -> Event:
+    kind, event_id = body["type"], body["id"]
+    actor, other = map(int, body["pair"])
+    shown = _REMOVED if kind == _WITHDRAWN else kind
+    targets = [(other, _frame(shown, cursor, event_id, {"user_id": actor}))]
+    if kind in _TOLD_TO_BOTH:
+        targets.append((actor, _frame(shown, cursor, event_id, {"user_id": other})))
+    friendship = None
+    if kind in (_ADDED, _REMOVED):
+        friendship = Friendship((actor, other), int(body["version"]), kind == _ADDED)
+    size = sum(len(frame) for _, frame in targets)
+    return Event(seq, event_id, cursor, size, targets=tuple(targets), friendship=friendship)
+
+
+def _frame(kind: str, cursor: str, event_id: str, data: Mapping[str, Any]) -> bytes:
+    return frame({"type": kind, "cursor": cursor, "event_id": event_id, **data})
+
+
+def frame(fields: Mapping[str, Any]) -> bytes:
+    """A text frame of one JSON object."""
+    return text_frame(codec.encode(fields))

@@ -1,0 +1,406 @@
+"""A websocket node: follows the log, and tells those connected here what concerns them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from itertools import islice
+
+from hlfast import codec
+from hlfast.db.batching import BatchReader
+from hlfast.errors import Malformed, Unauthenticated, Unavailable
+from hlfast.events.cursor import Cursor, parse
+from hlfast.events.log import Entry, EventLog, Reset
+from hlfast.live.event import Event, Friendship, frame, read
+from hlfast.live.frames import CloseCode
+from hlfast.live.handshake import Upgrade
+from hlfast.live.interest import Follower, Interest
+from hlfast.live.joined_writes import JoinedWrites
+from hlfast.live.presence import Presence
+from hlfast.live.replay import replay
+from hlfast.live.rfc6455 import Limits
+from hlfast.live.session import Session
+from hlfast.live.tail import Tail
+from hlfast.settings import Settings
+from hlfast.web.auth import Authenticator, Standing, Tokens
+
+logger = logging.getLogger(__name__)
+
+# Frames queued before others have their turn: a few milliseconds.
+_SLICE = 1000
+# When all sockets go: in so many steps.
+_CLOSING_STEPS = 100
+_DRAINING = "the node stops: reconnect"
+# Between two looks at the standing of everybody here.
+_CHECK_PAUSE_S = 0.1
+
+
+class Node:
+    """Everything of one websocket process but its listening socket.
+
+    `friends_of` reads a user's friends, each with the version of the pair, from the primary;
+    `standings` reads those of many users.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        log: EventLog,
+        tokens: Tokens,
+        authenticator: Authenticator,
+        friends_of: BatchReader[int, Sequence[tuple[int, int]]],
+        standings: Callable[[Sequence[int]], Awaitable[Mapping[int, Standing]]],
+    ) -> None:
+        self.name = name
+        self.tokens = tokens
+        self.limits = Limits(
+            message_bytes_max=settings.ws_frame_bytes_max,
+            frames_max=settings.ws_frames_max,
+            frames_window_s=settings.ws_frames_window_s,
+            queue_bytes_max=settings.ws_queue_bytes_max,
+            behind_max_s=settings.ws_behind_s,
+            join_delay_s=settings.ws_join_delay_s,
+            ping_idle_s=settings.ws_ping_s,
+            ping_reply_s=settings.ws_ping_s,
+        )
+        self.writes = JoinedWrites(self.limits)
+        self._settings = settings
+        self._log = log
+        self._authenticator = authenticator
+        self._friends_of = friends_of
+        self._standings = standings
+        self.sessions: set[Session] = set()
+        self._interest = Interest()
+        self._tail = Tail(
+            events_max=settings.tail_events_max,
+            bytes_max=settings.tail_bytes_max,
+            age_max_s=settings.tail_s,
+        )
+        self._is_following = asyncio.Event()
+        # Set, and replaced, with every entry of the log.
+        self._advance = asyncio.Event()
+        # Users who came or went, in that order, whose friends were not told yet.
+        self._came_or_went: dict[int, None] = {}
+        self._somebody_moved = asyncio.Event()
+        self._presence = Presence(
+            name,
+            log.broadcast,
+            self._presence_changed,
+            heartbeat_s=settings.presence_heartbeat_s,
+            grace_s=settings.presence_grace_s,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_draining = False
+        self._is_empty = asyncio.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it follows the log, and is not about to stop."""
+        return self._is_following.is_set() and not self.is_draining
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._listen())
+            group.create_task(self._presence.run(self._settings.presence_join_s))
+            group.create_task(self._tell_presence())
+            group.create_task(self._look_after_standings())
+
+    async def drain(self, within_s: float) -> None:
+        """Close every connection with 1001, spread over some seconds, and wait for that."""
+        self.is_draining = True
+        await self._close_all(CloseCode.GOING_AWAY, _DRAINING, within_s / 2)
+        if self.sessions:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s / 2):
+                    await self._is_empty.wait()
+        self._presence.farewell()
+
+    # Connections
+
+    def connect(self, upgrade: Upgrade) -> Session:
+        """The session of a handshake. Raises errors.Unauthenticated, Unavailable."""
+        if not self.is_ready or len(self.sessions) >= self._settings.ws_connections_max:
+            raise Unavailable("This node takes no more connections now.")
+        claims = self.tokens.verify("access", upgrade.token)
+        return Session(self, claims, upgrade.cursor)
+
+    def opened(self, session: Session) -> None:
+        """The handshake is done; what the session missed is looked up now."""
+        self.sessions.add(session)
+        if self.is_draining:
+            session.close(CloseCode.GOING_AWAY, _DRAINING)
+        else:
+            self._spawn(self._enter(session))
+
+    def closed(self, session: Session) -> None:
+        """A connection is gone."""
+        self.sessions.discard(session)
+        if self.is_draining and not self.sessions:
+            self._is_empty.set()
+        follower = session.follower
+        if follower is not None:
+            follower.sockets.remove(session)
+            if not follower.sockets:
+                self._interest.remove(follower)
+                self._presence.departed(follower.id)
+
+    async def _enter(self, session: Session) -> None:
+        cursor = parse(session.cursor) if session.cursor is not None else None
+        try:
+            await self._authenticator.check(session.claims)
+            if cursor is not None:
+                await self._catch_up(cursor)
+            follower = await self._follower(session.claims.user_id)
+        except Unauthenticated as error:
+            session.close(CloseCode.POLICY, error.detail)
+        except Unavailable as error:
+            session.close(CloseCode.TRY_AGAIN_LATER, error.detail)
+        except Exception as error:
+            # Not the message: it may hold what is nobody's business.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s when a socket was to enter\n%s", type(error).__name__, where)
+            session.close(CloseCode.INTERNAL_ERROR)
+        else:
+            self._attach(session, follower, cursor)
+
+    def _attach(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
+        """Nothing else runs meanwhile: what is replayed and what comes live meet."""
+        if session.is_open:
+            session.follower = follower
+            follower.sockets.append(session)
+            if len(follower.sockets) == 1:
+                self._presence.arrived(follower.id)
+            self._welcome(session, follower, cursor)
+        elif not follower.sockets:
+            self._interest.remove(follower)
+
+    async def _catch_up(self, cursor: Cursor) -> None:
+        """Another node was ahead of this one: wait for the log, within reason."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.events_timeout_s):
+                while self._tail.is_behind(cursor):
+                    await self._advance.wait()
+
+    async def _follower(self, user_id: int) -> Follower:
+        """The user among those followed, with their friends as of now.
+
+        Between the noted event and the reading there is no gap: the friends are read later than
+        the log was, and changes after the note are applied on top, by the versions of the pairs.
+        """
+        while True:
+            await self._is_following.wait()
+            noted = self._tail.seq
+            friends = await self._friends_of.get(user_id)
+            known = self._interest.get(user_id)
+            if known is not None:
+                return known
+            if self._tail.has_since(noted):
+                follower = self._interest.add(user_id, friends or ())
+                for event in self._tail.of_user(user_id, noted):
+                    if (change := event.friendship) is not None:
+                        self._interest.apply_to(follower, change.other(user_id), change)
+                return follower
+
+    def _welcome(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
+        online = [friend for friend in follower.friends if self._presence.is_online(friend)]
+        seq = self._tail.seq_at(cursor) if cursor is not None else None
+        bytes_max = self.limits.queue_bytes_max // 2
+        missed = replay(self._tail, follower, seq, bytes_max) if seq is not None else None
+        hello = {
+            "type": "hello",
+            "user_id": follower.id,
+            "node": self.name,
+            # What this client has seen once it has read this frame: who is cut off in the middle
+            # of the replay comes back for the rest.
+            "cursor": session.cursor if missed else self._tail.end.text(),
+            "online": online,
+        }
+        session.queue(frame(hello))
+        session.after_seq = self._tail.seq
+        if session.cursor is not None:
+            session.cursor = None
+            for event_frame in missed or ():
+                session.queue(event_frame)
+            session.queue(frame({"type": "resumed", "recovered": missed is not None}))
+
+    # The log
+
+    async def _follow(self) -> None:
+        async with aclosing(self._log.follow(None)) as items:
+            async for item in items:
+                if isinstance(item, Reset):
+                    await self._reset(item)
+                else:
+                    await self._take(item)
+
+    async def _reset(self, item: Reset) -> None:
+        """What came before is void: whoever is connected may have missed something."""
+        self._tail.reset(item.position)
+        if self._is_following.is_set():
+            logger.warning("The event log was lost: %d clients reload", len(self.sessions))
+            # Changes of friendships may be lost, too: whoever returns has them read anew.
+            for follower in self._interest:
+                self._presence.departed(follower.id)
+            self._interest = Interest()
+            for session in self.sessions:
+                session.follower = None
+            await self._close_all(CloseCode.GOING_AWAY, "the event log was lost: reload", 0)
+        self._is_following.set()
+
+    async def _take(self, entry: Entry) -> None:
+        try:
+            bodies = list(codec.decode(entry.batch))
+        except (Malformed, TypeError):
+            logger.error("An entry of the log is no list of events: it is passed over")
+            bodies = []
+        for index, body in enumerate(bodies):
+            cursor = Cursor(entry.position, index)
+            try:
+                event = read(body, self._tail.next_seq(), cursor.text())
+            except (KeyError, TypeError, ValueError):
+                logger.error("An entry of the log holds no event of ours: it is passed over")
+                self._tail.passed(cursor)
+                continue
+            if self._tail.knows(event.id):
+                self._tail.passed(cursor)
+                continue
+            self._tail.append(event, cursor)
+            await self._deliver(event)
+        self._advance.set()
+        self._advance = asyncio.Event()
+
+    async def _deliver(self, event: Event) -> None:
+        for user_id, event_frame in event.targets:
+            follower = self._interest.get(user_id)
+            if follower is not None:
+                _queue(follower, event_frame, event.seq)
+        if event.author:
+            followers = self._interest.of(event.author)
+            for start in range(0, len(followers), _SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                for follower in islice(followers, start, start + _SLICE):
+                    _queue(follower, event.frame, event.seq)
+        if event.friendship is not None:
+            self._interest.apply(event.friendship)
+            if event.friendship.are_friends:
+                self._introduce(event.friendship)
+
+    def _introduce(self, friendship: Friendship) -> None:
+        """New friends see at once whether the other one is online."""
+        for user_id in friendship.pair:
+            follower, other = self._interest.get(user_id), friendship.other(user_id)
+            if follower is not None and self._presence.is_online(other):
+                _queue_all([follower], {"type": "presence", "user_id": other, "online": True})
+
+    # What is broadcast, and never replayed
+
+    async def _listen(self) -> None:
+        async with aclosing(self._log.listen()) as messages:
+            async for data in messages:
+                try:
+                    message = codec.decode(data)
+                    if "typing" in message:
+                        author, reader = message["typing"]
+                        follower = self._interest.get(reader)
+                        if follower is not None and author in follower.friends:
+                            _queue_all([follower], {"type": "typing", "user_id": author})
+                    else:
+                        self._presence.heard(message)
+                except (Malformed, KeyError, TypeError, ValueError):
+                    logger.error("A broadcast is none of ours: it is passed over")
+
+    def typing(self, session: Session, user_id: int) -> None:
+        """Tell a friend that the session's user writes to them; anybody else is not told."""
+        follower = session.follower
+        if follower is None:
+            session.refuse("too_early", "Wait for the hello.")
+            return
+        if not 0 < user_id < 2**31 or user_id not in follower.friends:
+            session.refuse("not_friends", "Only friends see that you are typing.")
+            return
+        self._log.broadcast(codec.encode({"typing": [follower.id, user_id]}))
+
+    def _presence_changed(self, users: Sequence[int]) -> None:
+        self._came_or_went.update(dict.fromkeys(users))
+        self._somebody_moved.set()
+
+    async def _tell_presence(self) -> None:
+        """Friends are told how it stands when their turn comes: a whole node may have gone."""
+        told = 0
+        while True:
+            await self._somebody_moved.wait()
+            self._somebody_moved.clear()
+            while self._came_or_went:
+                user = next(iter(self._came_or_went))
+                del self._came_or_went[user]
+                online = self._presence.is_online(user)
+                if followers := self._interest.of(user):
+                    _queue_all(followers, {"type": "presence", "user_id": user, "online": online})
+                told += 1 + len(followers)
+                if told >= _SLICE:
+                    told = 0
+                    await asyncio.sleep(0)
+
+    # Tokens
+
+    async def _look_after_standings(self) -> None:
+        """Close the connections of whoever was disabled or changed their password."""
+        while True:
+            await asyncio.sleep(max(_CHECK_PAUSE_S, self._settings.revocation_check_s))
+            users = [follower.id for follower in self._interest]
+            for start in range(0, len(users), self._settings.batch_max):
+                some = users[start : start + self._settings.batch_max]
+                try:
+                    standings = await self._standings(some)
+                except Unavailable:
+                    break
+                for user in some:
+                    self._hold_against(user, standings.get(user))
+
+    def _hold_against(self, user: int, standing: Standing | None) -> None:
+        follower = self._interest.get(user)
+        for socket in list(follower.sockets) if follower else ():
+            assert isinstance(socket, Session)  # noqa: S101 (nothing else is ever put there)
+            if (
+                standing is None
+                or standing.disabled
+                or standing.token_version != socket.claims.token_version
+            ):
+                socket.close(CloseCode.POLICY, "the token has been revoked")
+
+    async def _close_all(self, code: int, reason: str, within_s: float) -> None:
+        sessions = list(self.sessions)
+        # In no order that clients could share.
+        random.shuffle(sessions)
+        step = -(-len(sessions) // _CLOSING_STEPS) or 1
+        pause_s = within_s / _CLOSING_STEPS
+        for start in range(0, len(sessions), step):
+            for session in sessions[start : start + step]:
+                session.close(code, reason)
+            await asyncio.sleep(pause_s)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _queue(follower: Follower, event_frame: bytes, seq: int) -> None:
+    for socket in follower.sockets:
+        if socket.after_seq < seq:
+            socket.queue(event_frame)
+
+
+def _queue_all(followers: Sequence[Follower], fields: Mapping[str, object]) -> None:
+    told = frame(fields)
+    for follower in followers:
+        for socket in follower.sockets:
+            socket.queue(told)

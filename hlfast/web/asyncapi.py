@@ -1,0 +1,76 @@
+"""AsyncAPI 3.0 of the websocket, made from the table of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+_SCHEMA = "#/components/schemas/"
+CLOSE_CODES = """Close codes: 1001 the node is draining (reconnect with jitter), 1007 bad UTF-8,
+1008 the token expired, 1009 a frame over 16 KiB, 1013 too slow a reader, 4429 too many frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One kind of frame: a text of one JSON object of this model."""
+
+    model: type[BaseModel]
+    from_client: bool = False
+
+    @property
+    def name(self) -> str:
+        """The message's name in the document."""
+        return self.model.__name__
+
+
+def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any]:
+    """The whole document."""
+    frames = tuple(frames)
+    references, definitions = models_json_schema(
+        [(frame.model, "serialization") for frame in frames], ref_template=_SCHEMA + "{model}"
+    )
+    messages = {
+        frame.name: {
+            "name": frame.name,
+            "contentType": "application/json",
+            "summary": frame.model.__doc__,
+            "payload": references[frame.model, "serialization"],
+        }
+        for frame in frames
+    }
+    token = {"type": "string", "description": "An access token."}
+    cursor = {"type": "string", "description": "The last cursor that was seen, from any node."}
+    channel = {
+        "address": "/ws",
+        "description": CLOSE_CODES,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        "bindings": {
+            "ws": {
+                "method": "GET",
+                "query": {"type": "object", "properties": {"token": token, "cursor": cursor}},
+            }
+        },
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": title, "version": version},
+        "defaultContentType": "application/json",
+        "channels": {"live": channel},
+        "operations": {
+            "tell": _operation("send", [frame for frame in frames if not frame.from_client]),
+            "hear": _operation("receive", [frame for frame in frames if frame.from_client]),
+        },
+        "components": {"messages": messages, "schemas": definitions["$defs"]},
+    }
+
+
+def _operation(action: str, frames: Iterable[Frame]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": "#/channels/live"},
+        "messages": [{"$ref": f"#/channels/live/messages/{frame.name}"} for frame in frames],
+    }

@@ -1,0 +1,135 @@
+"""The websocket process: opens what a node needs, listens, and drains when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import secrets
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from http import HTTPStatus
+
+import picows
+import uvloop
+
+from hlfast import codec
+from hlfast.db import queries
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database
+from hlfast.db.postgres import open_database
+from hlfast.events.open import open_log
+from hlfast.live import handshake
+from hlfast.live.listen import Answer, listen
+from hlfast.live.node import Node
+from hlfast.settings import Settings, SettingsError
+from hlfast.users import service as users_service
+from hlfast.web.auth import Authenticator, Standing, Tokens
+
+PATH = "/ws"
+_DATABASE_START_S = 30.0
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run the node until SIGTERM or SIGINT; the exit code.
+
+    Raises SettingsError, and errors.Unavailable when the database does not answer in time.
+    """
+    if not settings.database_url:
+        raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
+    # A connection is an open file, and the usual bound is 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    uvloop.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        node = await _open_node(settings, stack)
+        running = asyncio.create_task(node.run())
+        try:
+            server = await listen(
+                partial(_answer, node),
+                node.limits,
+                settings.ws_host,
+                settings.ws_port,
+                backlog=settings.ws_backlog,
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on port {settings.ws_port}: {error.strerror}"
+            ) from None
+        if settings.tuning.freeze_gc:
+            gc.collect()
+            gc.freeze()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        server.close()
+        await node.drain(settings.drain_timeout_s)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def _open_node(settings: Settings, stack: AsyncExitStack) -> Node:
+    main = await open_database(
+        settings.database_url, (queries.MAIN,), settings, wait_s=_DATABASE_START_S
+    )
+    stack.push_async_callback(main.close)
+    log = open_log(settings)
+    stack.push_async_callback(log.close)
+    tokens = Tokens(settings)
+    standings = partial(users_service.standing, main)
+    reader: BatchReader[int, Standing] = BatchReader(standings, batch_max=settings.batch_max)
+    friends: BatchReader[int, Sequence[tuple[int, int]]] = BatchReader(
+        partial(_friends, main), batch_max=settings.batch_max
+    )
+    return Node(
+        settings.ws_name or f"{socket.gethostname()}-{settings.ws_port}-{secrets.token_hex(3)}",
+        settings,
+        log,
+        tokens,
+        Authenticator(tokens, reader.get, settings),
+        friends,
+        standings,
+    )
+
+
+async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
+    """Of each user the friends, with the version of each pair."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for user, friend, version in await main.fetch("friends_of_many", users):
+        found.setdefault(user, []).append((friend, version))
+    return found
+
+
+def _answer(node: Node, request: picows.WSUpgradeRequest) -> Answer:
+    """A handshake, or a proxy that asks how we are."""
+    path = handshake.target_path(request)
+    if path == "/health/live":
+        return _status(HTTPStatus.OK, "ok")
+    if path == "/health/ready":
+        if node.is_ready:
+            return _status(HTTPStatus.OK, "ok")
+        return _status(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+    return handshake.answer(request, PATH, node.connect)
+
+
+def _status(status: HTTPStatus, word: str) -> Answer:
+    body = codec.encode({"status": word})
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    if status == HTTPStatus.OK:
+        response = picows.WSUpgradeResponse.create_ok_response(body, headers)
+    else:
+        response = picows.WSUpgradeResponse.create_error_response(status, body, headers)
+    return Answer(response, None)

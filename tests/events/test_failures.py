@@ -1,0 +1,200 @@
+"""The event log's server is killed, stopped, hangs, or loses the log: what stays true."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import aclosing
+
+import pytest
+
+from hlfast.errors import Unavailable
+from hlfast.events.log import Entry, Position, Reset
+from tests.events.brokers import (
+    Broker,
+    batches,
+    entries,
+    first_item,
+    in_a_loop,
+    soon,
+    until_available,
+)
+
+
+@in_a_loop
+async def test_what_was_confirmed_outlives_the_server(broker: Broker) -> None:
+    """Killed with the confirm just received, many publishes under way."""
+    async with broker.opened() as log:
+        start = await log.end()
+        publishing = [asyncio.ensure_future(log.publish(b"%d" % n)) for n in range(200)]
+        await soon(publishing[99])
+        broker.server.kill()
+        outcomes = await soon(asyncio.gather(*publishing, return_exceptions=True))
+    confirmed = [n for n, outcome in enumerate(outcomes) if outcome is None]
+    assert len(confirmed) >= 100
+    assert all(outcome is None or isinstance(outcome, Unavailable) for outcome in outcomes)
+    await asyncio.to_thread(broker.server.start)
+    async with broker.opened() as log:
+        await until_available(lambda: log.publish(b"last"))
+        found: list[bytes] = []
+        async with aclosing(log.follow(start)) as following:
+            while not found or found[-1] != b"last":
+                found += [entry.batch for entry in await entries(following, 1)]
+    assert set(confirmed) <= set(map(int, found[:-1]))
+    assert list(map(int, found[:-1])) == sorted(map(int, found[:-1]))
+
+
+@in_a_loop
+async def test_a_follower_outlasts_the_server(broker: Broker) -> None:
+    """Killed twice under load: nothing confirmed is missing, and no position comes twice."""
+    async with broker.opened() as log:
+        start = await log.end()
+        reached = {100: asyncio.Event(), 300: asyncio.Event()}
+
+        async def publish() -> None:
+            for number in range(600):
+                await until_available(lambda: log.publish(b"%d" % number))  # noqa: B023
+                if number in reached:
+                    reached[number].set()
+
+        async def kill() -> None:
+            for moment in reached.values():
+                await moment.wait()
+                broker.server.kill()
+                await asyncio.to_thread(broker.server.start)
+
+        found: list[Entry] = []
+
+        async def follow() -> None:
+            async with aclosing(log.follow(start)) as following:
+                while not found or found[-1].batch != b"599":
+                    found.extend(await entries(following, 1))
+
+        await asyncio.gather(publish(), kill(), follow())
+    positions = [entry.position for entry in found]
+    assert positions == sorted(set(positions))
+    numbers = [int(entry.batch) for entry in found]
+    # One whose confirm was lost was published again, next to the first.
+    assert numbers == sorted(numbers)
+    assert set(numbers) == set(range(600))
+
+
+@in_a_loop
+async def test_publishing_while_the_server_is_down_fails_and_later_works(broker: Broker) -> None:
+    """With the same object, whether it was connected before or not."""
+    async with broker.opened() as used, broker.opened() as fresh:
+        start = await used.end()
+        await used.publish(b"before")
+        broker.server.kill()
+        for log in (used, fresh):
+            with pytest.raises(Unavailable):
+                await soon(log.publish(b"meanwhile"))
+            with pytest.raises(Unavailable):
+                await soon(log.end())
+            log.broadcast(b"unheard")
+        async with aclosing(fresh.follow(start)) as following:
+            first = asyncio.ensure_future(entries(following, 1))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(broker.server.start)
+            for log in (used, fresh):
+                await until_available(lambda: log.publish(b"after"))  # noqa: B023
+            found = [*await first, *await entries(following, 2)]
+        assert [entry.batch for entry in found] == [b"before", b"after", b"after"]
+
+
+@in_a_loop
+async def test_a_server_that_hangs_holds_up_nobody_for_long(broker: Broker) -> None:
+    """And goes on being used when it does."""
+    async with broker.opened(events_timeout_s=1.0) as used, broker.opened() as follower:
+        start = await used.end()
+        await used.publish(b"before")
+        async with (
+            broker.opened(events_timeout_s=1.0) as fresh,
+            aclosing(follower.follow(start)) as following,
+        ):
+            await entries(following, 1)
+            broker.server.process.send_signal(signal.SIGSTOP)
+            waiting = [log.publish(b"%d" % n) for n in range(50) for log in (used, fresh)]
+            outcomes = await soon(
+                asyncio.gather(*waiting, used.end(), fresh.end(), return_exceptions=True)
+            )
+            assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+            broker.server.process.send_signal(signal.SIGCONT)
+            for log in (used, fresh):
+                await until_available(lambda: log.publish(b"after"))  # noqa: B023
+            seen: list[bytes] = []
+            while seen.count(b"after") < 2:
+                seen += [entry.batch for entry in await entries(following, 1)]
+
+
+@in_a_loop
+async def test_a_listener_outlasts_the_server(broker: Broker) -> None:
+    """What was said meanwhile is lost, what is said afterwards is heard."""
+    async with broker.opened() as log, aclosing(log.listen()) as listening:
+
+        async def hear(word: bytes) -> None:
+            heard = b""
+            while heard != word:
+                hearing = asyncio.ensure_future(soon(anext(listening)))
+                while not hearing.done():
+                    log.broadcast(word)
+                    await asyncio.wait([hearing], timeout=0.05)
+                heard = hearing.result()
+
+        await hear(b"before")
+        broker.server.kill()
+        await asyncio.to_thread(broker.server.start)
+        await hear(b"after")
+
+
+@in_a_loop
+async def test_a_log_made_anew_is_noticed(broker: Broker) -> None:
+    """By those who follow it, by those who come back, and by those who publish."""
+    async with broker.opened() as log, broker.opened() as other:
+        start = await log.end()
+        await other.publish(b"other's old")
+        await log.publish(b"old")
+        async with aclosing(log.follow(start)) as following:
+            await entries(following, 2)
+            await broker.lose()
+            await until_available(lambda: other.publish(b"new"))
+            # This one was connected before; it must not write for the old log.
+            end = await other.end()
+            await until_available(lambda: log.publish(b"new, too"))
+            assert await batches(other, end, 1) == [b"new, too"]
+            reset = await soon(anext(following))
+            assert isinstance(reset, Reset)
+            assert reset.position.epoch != start.epoch
+        anew = await first_item(other, start)
+        assert isinstance(anew, Reset)
+        assert anew.position.epoch == reset.position.epoch == (await log.end()).epoch
+        await log.publish(b"newest")
+        assert await batches(other, anew.position, 1) == [b"newest"]
+
+
+@in_a_loop
+async def test_a_quiet_log_made_anew_is_noticed_too(broker: Broker) -> None:
+    """Though nobody publishes."""
+    async with broker.opened() as log, aclosing(log.follow(None)) as following:
+        start = await soon(anext(following))
+        waiting = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)
+        await broker.lose()
+        reset = await soon(waiting)
+        assert isinstance(reset, Reset)
+        assert reset.position.epoch != start.position.epoch
+
+
+@in_a_loop
+async def test_positions_that_the_log_never_had_are_refused(broker: Broker) -> None:
+    """Of another epoch; beyond the end, as after a power cut; out of a forged cursor."""
+    async with broker.opened() as log:
+        end = await log.end()
+        await log.publish(b"x")
+        for position in (
+            Position("other", end.offset),
+            Position(end.epoch, end.offset + (1 << 40)),
+            Position(end.epoch, (1 << 96) - 1),
+        ):
+            assert isinstance(await first_item(log, position), Reset)
+        assert await first_item(log, end) != Reset(end)

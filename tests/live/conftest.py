@@ -1,0 +1,85 @@
+"""An API and two nodes, shared: tests take users of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.clients import Client
+from tests.conftest import TEMPLATE, new_database
+from tests.nodes import Frame, Node, Socket
+from tests.servers import Api, PostgresServer, RedisServer
+
+# Short, and yet long beside what a busy machine may be late by.
+NODE: dict[str, float] = {
+    "HLFAST_PRESENCE_HEARTBEAT_S": 0.5,
+    "HLFAST_PRESENCE_GRACE_S": 2,
+    "HLFAST_PRESENCE_JOIN_S": 0.05,
+    "HLFAST_REVOCATION_CHECK_S": 0.2,
+    "HLFAST_EVENTS_RETRY_S": 0.1,
+}
+API: dict[str, float] = {
+    "HLFAST_OUTBOX_SWEEP_S": 0.2,
+    "HLFAST_OUTBOX_AGE_S": 1,
+    "HLFAST_EVENTS_TIMEOUT_S": 2,
+    "HLFAST_EVENTS_RETRY_S": 0.1,
+}
+
+
+@dataclass
+class Live:
+    """The servers, and people who look at them."""
+
+    api: Api
+    nodes: list[Node]
+    herald: Client
+    sockets: list[Socket] = field(default_factory=list)
+
+    def user(self) -> Client:
+        """Somebody new."""
+        with Client(self.api.url) as anybody:
+            return anybody.user()
+
+    def socket(self, user: Client, node: int = 0, cursor: str | None = None) -> Socket:
+        """One of theirs, closed after the test."""
+        socket = Socket(self.nodes[node].ws_url, token(user), cursor)
+        self.sockets.append(socket)
+        return socket
+
+    def seen(self, user: Client, *sockets: Socket) -> list[list[Frame]]:
+        """What came over each of a user's sockets since the last look, presence apart.
+
+        Everything up to now: the herald's message comes after it.
+        """
+        message = self.herald.send_to(user, "That was all.")
+        return [socket.until(lambda frame: frame.get("message") == message) for socket in sockets]
+
+
+def token(user: Client) -> str:
+    """What the user's requests bear."""
+    return user.headers["authorization"].removeprefix("Bearer ")
+
+
+@pytest.fixture(scope="session")
+def stack(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Live]:
+    """One API, two nodes."""
+    servers = new_database(postgres_server, TEMPLATE), redis_server.url
+    name = {"HLFAST_EVENTS_NAME": "live"}
+    with (
+        Api(*servers, **API, **name) as api,
+        Node(*servers, **NODE, **name) as one,
+        Node(*servers, **NODE, **name) as other,
+        Client(api.url) as anybody,
+    ):
+        yield Live(api, [one, other], anybody.user())
+
+
+@pytest.fixture
+def live(stack: Live) -> Iterator[Live]:
+    """The same, without the sockets of the test before."""
+    yield stack
+    for socket in stack.sockets:
+        socket.connection.close()
+    stack.sockets.clear()

@@ -1,0 +1,193 @@
+"""API processes, as far as their outboxes go, on logs that can be held back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from hlfast import api, codec, profiles
+from hlfast.db import queries
+from hlfast.db.batching import BatchReader
+from hlfast.db.database import Database, Row
+from hlfast.db.postgres import open_database
+from hlfast.errors import Conflict, NotFound, Unavailable
+from hlfast.events.log import Entry, EventLog, Position, Reset
+from hlfast.events.open import open_log
+from hlfast.outbox import Outbox, Told
+from hlfast.settings import Settings
+from tests.events.brokers import soon
+
+_names = itertools.count(1)
+NEW_USER = """
+INSERT INTO "user" (username, username_key, password_hash, first_name, last_name, first_key,
+                    last_key)
+SELECT name, name, '', '', '', '', ''
+FROM (SELECT 'u' || n FROM generate_series(1, {count}) n) u (name)
+"""
+
+
+class HeldLog:
+    """A real log; what is published on it waits while the gate is closed."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.gate = asyncio.Event()
+        self.gate.set()
+        # When the gate opens. None: it is published. Else it fails, and may be there nevertheless.
+        self.fails_but_is_there: bool | None = None
+        self.held = 0
+
+    async def publish(self, batch: bytes) -> None:
+        """As EventLog does."""
+        self.held += 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.held -= 1
+        if self.fails_but_is_there is not False:
+            await self._log.publish(batch)
+        if self.fails_but_is_there is not None:
+            raise Unavailable("The event log hung up")
+
+    async def close(self) -> None:
+        """As EventLog does."""
+        await self._log.close()
+
+    def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
+        """As EventLog does."""
+        return self._log.follow(after)
+
+    async def end(self) -> Position:
+        """As EventLog does."""
+        return await self._log.end()
+
+    def broadcast(self, data: bytes) -> None:
+        """As EventLog does."""
+        self._log.broadcast(data)
+
+    def listen(self) -> AsyncGenerator[bytes, None]:
+        """As EventLog does."""
+        return self._log.listen()
+
+
+@dataclass
+class Process:
+    """What one API process has of it."""
+
+    log: HeldLog
+    posts: Outbox
+    dialogs: Outbox
+
+
+@dataclass
+class Happened:
+    """An event and when its request began and ended, counted by requests."""
+
+    event: dict[str, Any]
+    began: int
+    ended: int = 0
+
+
+@dataclass
+class Office:
+    """A database, a log, and processes."""
+
+    settings: Settings
+    database: Database
+    users: BatchReader[int, Row]
+    start: Position
+    processes: list[Process]
+    happened: list[Happened] = field(default_factory=list)
+    _moment: Any = field(default_factory=lambda: itertools.count(1))
+
+    async def ask(self, process: Process, request: Callable[[Process], Awaitable[Any]]) -> Any:
+        """A request of that process; the events that it committed are noted."""
+        noted: list[Happened] = []
+        began = next(self._moment)
+
+        class Noting(Process):
+            """Beside the outbox."""
+
+        def noting(outbox: Outbox) -> Any:
+            class One:
+                def committed(self, told: Told) -> None:
+                    noted.append(Happened(dict(told.event), began))
+                    outbox.committed(told)
+
+            return One()
+
+        try:
+            return await request(
+                Noting(process.log, noting(process.posts), noting(process.dialogs))
+            )
+        except (Conflict, NotFound):
+            return None
+        finally:
+            ended = next(self._moment)
+            for one in noted:
+                one.ended = ended
+            self.happened += noted
+
+    async def left(self) -> int:
+        """Rows in the outboxes."""
+        rows = [
+            *await self.database.fetch("outbox_left", -3600.0, 1000),
+            *await self.database.fetch("dialogoutbox_left", -3600.0, 1000),
+        ]
+        return len(rows)
+
+    async def settle(self) -> None:
+        """Sweep, as another process does, until nothing is left."""
+        process = self.processes[-1]
+        async with asyncio.timeout(60):
+            while await self.left():
+                for outbox in (process.posts, process.dialogs):
+                    await outbox.sweep(0.0, 1000)
+                await asyncio.sleep(0.01)
+
+    async def published(self) -> list[dict[str, Any]]:
+        """The log's events from the start, up to a mark that is set now; repeats included."""
+        mark = f"mark-{next(_names)}"
+        await self.processes[-1].log.publish(codec.encode([{"id": mark}]))
+        found: list[dict[str, Any]] = []
+        async with aclosing(self.processes[-1].log.follow(self.start)) as following:
+            while True:
+                entry = await soon(anext(following))
+                assert isinstance(entry, Entry)
+                events = codec.decode(entry.batch)
+                if events[0]["id"] == mark:
+                    return found
+                found += [event for event in events if not event["id"].startswith("mark")]
+
+
+@asynccontextmanager
+async def office(
+    database_url: str, log_url: str, *, processes: int, users: int, **settings: Any
+) -> AsyncIterator[Office]:
+    """Processes on one database and one log, none of which sweeps by itself."""
+    made = Settings(
+        database_url=database_url,
+        events_url=log_url,
+        events_name=f"outbox{next(_names)}",
+        secret="x" * 32,
+        **{"outbox_sweep_s": 3600.0, **settings},
+    )
+    async with AsyncExitStack() as stack:
+        database = await open_database(
+            database_url, (queries.MAIN, queries.DIALOGS), made, wait_s=30
+        )
+        stack.push_async_callback(database.close)
+        opened = []
+        for _ in range(processes):
+            log = HeldLog(open_log(made))
+            stack.push_async_callback(log.close)
+            outboxes = await api.open_outboxes(made, database, database, log, stack)
+            stack.callback(log.gate.set)
+            opened.append(Process(log, *outboxes))
+        reader = BatchReader(partial(profiles.by_ids, database), batch_max=100)
+        yield Office(made, database, reader, await opened[0].log.end(), opened)

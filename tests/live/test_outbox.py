@@ -1,0 +1,298 @@
+"""What is committed gets into the log, each event behind those that it must not overtake."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from hlfast import codec
+from hlfast.db.postgres import connect
+from hlfast.dialogs import service as dialogs
+from hlfast.dialogs.schemas import MessageNew
+from hlfast.friends import service as friends
+from hlfast.outbox import VOID
+from hlfast.posts import service as posts
+from hlfast.posts.schemas import PostNew, PostPatch
+from tests.events.brokers import in_a_loop
+from tests.live.outboxes import NEW_USER, Happened, Office, Process, office
+from tests.servers import PostgresServer, RedisServer
+
+USERS = 4
+Request = Callable[[Process], Awaitable[Any]]
+
+
+@pytest.fixture
+def people_database_url(migrated_database_url: str, postgres_server: PostgresServer) -> str:
+    """A database with users 1 to USERS."""
+    name = migrated_database_url.partition("?")[0].rpartition("/")[2]
+    postgres_server.psql(name, "-c", NEW_USER.format(count=USERS))
+    return migrated_database_url
+
+
+def write(desk: Office, author: int, content: str = "A post") -> Request:
+    return lambda process: posts.create(
+        desk.database, process.posts, author, PostNew(content=content)
+    )
+
+
+def change(desk: Office, author: int, post_id: int) -> Request:
+    patch = PostPatch(content="Changed")
+    return lambda process: posts.change(desk.database, process.posts, author, post_id, patch)
+
+
+def delete(desk: Office, author: int, post_id: int) -> Request:
+    return lambda process: posts.delete(desk.database, process.posts, author, post_id)
+
+
+def befriend(desk: Office, me: int, other: int) -> Request:
+    return lambda process: friends.request(desk.database, process.posts, me, other, friends_max=100)
+
+
+def part(desk: Office, me: int, other: int) -> Request:
+    return lambda process: friends.remove(desk.database, process.posts, me, other)
+
+
+def send(desk: Office, me: int, to: int) -> Request:
+    new = MessageNew(content="A message")
+    return lambda process: dialogs.send(desk.database, desk.users, process.dialogs, me, to, new)
+
+
+def mark_read(desk: Office, me: int, other: int) -> Request:
+    return lambda process: dialogs.mark_read(
+        desk.database, desk.users, process.dialogs, me, other, 2**40
+    )
+
+
+def must_follow(first: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether clients must see the one before the other."""
+    if "pair" in first:
+        if "pair" in then:
+            return set(first["pair"]) == set(then["pair"])
+        decides = first["type"] in ("friend.added", "friend.removed")
+        return decides and then.get("author") in first["pair"]
+    if "author" in first:
+        return first["author"] == then.get("author")
+    return "to" in then and set(first["to"]) == set(then["to"])
+
+
+def check_order(happened: list[Happened], published: list[dict[str, Any]]) -> None:
+    """Everything is there, in its order; what is there twice is the same."""
+    places: dict[str, int] = {}
+    for place, event in enumerate(published):
+        places.setdefault(event["id"], place)
+    assert places.keys() == {one.event["id"] for one in happened}
+    for first, then in itertools.permutations(happened, 2):
+        if first.ended < then.began and must_follow(first.event, then.event):
+            assert places[first.event["id"]] < places[then.event["id"]], (first, then)
+
+
+@pytest.mark.parametrize("kind", ["posts", "messages", "friends and posts", "pair"])
+@in_a_loop
+async def test_one_process_waits_for_another(
+    kind: str, people_database_url: str, redis_server: RedisServer
+) -> None:
+    async with office(people_database_url, redis_server.url, processes=3, users=USERS) as desk:
+        slow, quick, _ = desk.processes
+        requests = {
+            "posts": [write(desk, 1), write(desk, 1), write(desk, 1)],
+            "messages": [send(desk, 1, 2), send(desk, 2, 1), mark_read(desk, 1, 2)],
+            # The one who was asked accepts; the other one's post is for a friend.
+            "friends and posts": [befriend(desk, 2, 1), write(desk, 1), write(desk, 2)],
+            "pair": [befriend(desk, 2, 1), part(desk, 1, 2), befriend(desk, 1, 2)],
+        }[kind]
+        await desk.ask(desk.processes[2], befriend(desk, 1, 2))
+        slow.log.gate.clear()
+        await desk.ask(slow, requests[0])
+        for request in requests[1:]:
+            await desk.ask(quick, request)
+        # Somebody else's does not wait: by then the others had every opportunity.
+        await desk.ask(quick, write(desk, 3))
+        async with asyncio.timeout(30):
+            while not any(event.get("author") == 3 for event in await desk.published()):
+                pass
+        slow.log.gate.set()
+        async with asyncio.timeout(30):
+            while await desk.left():
+                pass
+        published = await desk.published()
+        check_order(desk.happened, published)
+        assert len(published) == len(desk.happened) == len({e["id"] for e in published})
+
+
+@in_a_loop
+async def test_a_failure_takes_along_what_came_after_it(
+    people_database_url: str, redis_server: RedisServer
+) -> None:
+    async with office(
+        people_database_url,
+        redis_server.url,
+        processes=2,
+        users=USERS,
+        events_batch_max=1,
+        outbox_age_s=0.2,
+    ) as desk:
+        failing, _other = desk.processes
+        failing.log.gate.clear()
+        for _ in range(3):
+            await desk.ask(failing, write(desk, 1))
+        failing.log.fails_but_is_there = False
+        failing.log.gate.set()
+        # The first has failed; the log is well again before the others notice.
+        async with asyncio.timeout(30):
+            while failing.log.held:
+                await asyncio.sleep(0)
+        failing.log.fails_but_is_there = None
+        await desk.ask(failing, write(desk, 1))
+        await desk.settle()
+        published = await desk.published()
+        check_order(desk.happened, published)
+        assert len({event["id"] for event in published}) == 4
+
+
+@in_a_loop
+async def test_what_a_dead_process_left_is_swept(
+    people_database_url: str, redis_server: RedisServer
+) -> None:
+    async with office(people_database_url, redis_server.url, processes=2, users=USERS) as desk:
+        dead, other = desk.processes
+        dead.log.gate.clear()
+        post, _ = await desk.ask(dead, write(desk, 1))
+        gone, _ = await desk.ask(dead, write(desk, 1))
+        await desk.ask(dead, change(desk, 1, post["id"]))
+        await desk.ask(dead, delete(desk, 1, gone["id"]))
+        await desk.ask(dead, befriend(desk, 1, 2))
+        await desk.ask(dead, part(desk, 2, 1))
+        await desk.ask(dead, send(desk, 1, 2))
+        await desk.ask(dead, mark_read(desk, 2, 1))
+        # What is younger stays where it is.
+        assert await other.posts.sweep(3600.0, 100) == 0
+        assert await other.dialogs.sweep(3600.0, 100) == 0
+        assert await desk.left() == 8
+        await desk.settle()
+        published = await desk.published()
+        told = {one.event["id"]: one.event for one in desk.happened}
+        assert [event["id"] for event in published] == list(told)
+        # The first post is told as it is now, the other one only that it is gone.
+        assert published[0]["data"]["post"]["content"] == "Changed"
+        assert published[1]["type"] == VOID
+        assert published[2:] == codec.decode(codec.encode(list(told.values())[2:]))
+
+
+# Each waits for the other's commit.
+MEETING = {
+    "a change and another": ("post_change(1, 1, 'One', NULL)", "post_change(1, 1, 'Two', NULL)"),
+    "a change and the end": ("post_change(1, 1, 'One', NULL)", "post_remove(1, 1)"),
+    "two posts": (
+        "post_create(1, 'One', 'public', NULL)",
+        "post_create(1, 'Two', 'public', NULL)",
+    ),
+    "a friendship and its end": ("friend_put(2, 1, 9)", "friend_delete(1, 2)"),
+}
+
+
+@pytest.mark.parametrize("meeting", MEETING)
+@in_a_loop
+async def test_an_event_knows_the_one_that_it_met(meeting: str, people_database_url: str) -> None:
+    first, then = [f"SELECT event_id, after_ids FROM {call}" for call in MEETING[meeting]]
+    one, other = await connect(people_database_url), await connect(people_database_url)
+    try:
+        for setting in ("post_create(1, 'A post', 'public', NULL)", "friend_put(1, 2, 9)"):
+            await one.execute(f"SELECT FROM {setting}")
+        await one.execute("DELETE FROM outbox")
+        transaction = one.transaction()
+        await transaction.start()
+        before = await one.fetchrow(first)
+        waiting = asyncio.create_task(other.fetchrow(then))
+        locked = """SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+                    WHERE NOT granted AND datname = current_database()"""
+        async with asyncio.timeout(30):
+            while not await one.fetchval(locked):
+                pass
+        await transaction.commit()
+        assert (await waiting)["after_ids"] == [before["event_id"]]
+    finally:
+        await one.close()
+        await other.close()
+
+
+@in_a_loop
+async def test_one_process_at_a_time_sweeps(
+    people_database_url: str, redis_server: RedisServer
+) -> None:
+    async with office(people_database_url, redis_server.url, processes=1, users=USERS) as desk:
+
+        async def takes(holder: str, lease_s: float) -> bool:
+            found = await desk.database.fetch_row("lease_take", "sweep", holder, lease_s)
+            return found is not None
+
+        assert await takes("one", 3600.0)
+        assert not await takes("other", 3600.0)
+        assert await takes("one", 0.0)
+        assert await takes("other", 3600.0)
+        assert not await takes("one", 3600.0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@in_a_loop
+async def test_any_order_of_requests_failures_and_sweeps(
+    seed: int, people_database_url: str, redis_server: RedisServer
+) -> None:
+    chance = random.Random(seed)
+    async with office(
+        people_database_url,
+        redis_server.url,
+        processes=4,
+        users=USERS,
+        outbox_age_s=0.2,
+        events_batch_max=chance.choice([1, 2, 512]),
+    ) as desk:
+        written: list[tuple[int, int]] = []
+
+        async def one() -> None:
+            me, other = chance.sample(range(1, USERS + 1), 2)
+            process = chance.choice(desk.processes[:3])
+            requests = [
+                write(desk, me),
+                write(desk, me),
+                befriend(desk, me, other),
+                befriend(desk, me, other),
+                part(desk, me, other),
+                send(desk, me, other),
+                send(desk, me, other),
+                mark_read(desk, me, other),
+            ]
+            if written:
+                author, post_id = chance.choice(written)
+                requests += [change(desk, author, post_id), delete(desk, author, post_id)]
+            answer = await desk.ask(process, chance.choice(requests))
+            if isinstance(answer, tuple) and "author_id" in answer[0]:
+                written.append((answer[0]["author_id"], answer[0]["id"]))
+
+        for _ in range(60):
+            log = chance.choice(desk.processes[:3]).log
+            match chance.randrange(6):
+                case 0:
+                    log.gate.clear()
+                case 1:
+                    log.fails_but_is_there = chance.choice([None, None, False, True])
+                    log.gate.set()
+                case 2:
+                    for _ in range(chance.randrange(20)):
+                        await asyncio.sleep(0)
+                case 3:
+                    await asyncio.gather(one(), one(), one())
+                case _:
+                    await one()
+            if chance.random() < 0.05:
+                await desk.processes[3].posts.sweep(0.0, chance.choice([2, 512]))
+                await desk.processes[3].dialogs.sweep(0.0, 512)
+        for process in desk.processes:
+            process.log.fails_but_is_there = None
+            process.log.gate.set()
+        await desk.settle()
+        check_order(desk.happened, await desk.published())

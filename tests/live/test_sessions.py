@@ -1,0 +1,238 @@
+"""A connection from its handshake to its close code."""
+
+from __future__ import annotations
+
+import json
+import socket as sockets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import jwt
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.clients import PASSWORD, Client
+from tests.live.conftest import NODE, Live, token
+from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
+from tests.nodes import DEADLINE_S, Node, Socket, check
+from tests.servers import SECRET, START_S
+
+
+def signed(user: Client, **claims: Any) -> str:
+    """A token of the user's with other claims than the API would give."""
+    return jwt.encode(jwt.decode(token(user), SECRET, ["HS256"]) | claims, SECRET, "HS256")
+
+
+def opened(url: str, **options: Any) -> ClientConnection:
+    return connect(url, open_timeout=DEADLINE_S, proxy=None, **options).__enter__()
+
+
+def refused(url: str, **options: Any) -> Any:
+    """The answer to a handshake that fails."""
+    with pytest.raises(InvalidStatus) as failure:
+        opened(url, **options)
+    return failure.value.response
+
+
+WAYS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
+    "header": lambda given: ("", {"additional_headers": {"Authorization": f"Bearer {given}"}}),
+    "query": lambda given: (f"?token={given}", {}),
+    "subprotocol": lambda given: ("", {"subprotocols": ["bearer", given]}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_token_in_each_of_its_places(live: Live, way: str) -> None:
+    user, url = live.user(), live.nodes[0].ws_url
+    query, options = WAYS[way](token(user))
+    with closing(opened(url + query, **options)) as connection:
+        assert check(connection.recv())["user_id"] == user.id
+        assert connection.subprotocol == ("bearer" if way == "subprotocol" else None)
+
+    bad = [
+        signed(user, exp=int(time.time()) - 1),
+        signed(user, typ="refresh"),
+        token(user)[:-2],
+        "x",
+    ]
+    for one in bad:
+        query, options = WAYS[way](one)
+        answer = refused(url + query, **options)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        problem = json.loads(answer.body)
+        assert (problem["status"], problem["title"]) == (401, "Unauthorized")
+
+
+def test_no_token_and_no_such_path(live: Live) -> None:
+    url = live.nodes[0].ws_url
+    assert refused(url).status_code == 401
+    assert refused(f"{url}?cursor=x").status_code == 401
+    assert refused(f"{url}/x?token={token(live.user())}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        '"typing"',
+        "{}",
+        '{"type": 5}',
+        '{"type": "hello"}',
+        '{"type": ["typing"]}',
+        '{"type": "typing"}',
+        '{"type": "typing", "user_id": "5"}',
+        '{"type": "typing", "user_id": true}',
+        '{"type": "typing", "user_id": 1.0}',
+        '{"type": "token"}',
+        '{"type": "token", "access_token": 5}',
+        '{"type": "token", "access_token": "\\u00e4"}',
+        '{"type": "typing", "user_id": 1, "x": "\\ud800"}',
+        b"{}",
+        "[" * 16_000,
+    ],
+)
+def test_a_malformed_frame_is_answered(live: Live, said: str | bytes) -> None:
+    socket = live.socket(live.user())
+    socket.say(said)
+    assert socket.next()["code"] == "malformed"
+    # The connection stays.
+    socket.say({"type": "typing", "user_id": 2**31})
+    assert socket.next()["code"] == "not_friends"
+
+
+def test_tokens_of_a_frame_that_are_not_good(live: Live) -> None:
+    user = live.user()
+    socket = live.socket(user)
+    for bad, code in (
+        ("x", "unauthenticated"),
+        (signed(user, exp=1), "unauthenticated"),
+        (token(live.user()), "forbidden"),
+    ):
+        socket.say({"type": "token", "access_token": bad})
+        assert socket.next()["code"] == code
+    assert live.seen(user, socket) == [[]]
+
+
+def test_a_token_expires_unless_a_fresh_one_came(live: Live) -> None:
+    user = live.user()
+    soon = signed(user, exp=int(time.time()) + 2)
+    url = live.nodes[0].ws_url
+    with Socket(url, soon) as left, Socket(url, soon) as renewed:
+        renewed.say({"type": "token", "access_token": token(user)})
+        assert left.closed() == 1008
+        assert live.seen(user, renewed) == [[]]
+
+
+def test_a_changed_password_ends_the_connections_of_older_tokens(live: Live) -> None:
+    user = live.user()
+    one, other, new = live.socket(user, 0), live.socket(user, 1), "a new password"
+    stays = live.socket(user)
+    words = {"old_password": PASSWORD, "new_password": new}
+    assert user.post("/users/me/password", json=words).status_code == 204
+    fresh = user.token(user.username, new)
+    stays.say({"type": "token", "access_token": fresh})
+    assert (one.closed(), other.closed()) == (1008, 1008)
+    with Socket(live.nodes[0].ws_url, fresh) as later:
+        assert live.seen(user, stays, later)[1] == []
+
+
+def test_a_revoked_token_is_told_nothing(live: Live) -> None:
+    """Its signature is good, so the handshake succeeds; there is no hello."""
+    user = live.user()
+    connection = opened(f"{live.nodes[0].ws_url}?token={signed(user, ver=7)}")
+    with pytest.raises(Exception, match="1008"):
+        connection.recv(timeout=DEADLINE_S)
+
+
+def test_a_message_that_is_too_big(live: Live) -> None:
+    socket = live.socket(live.user())
+    socket.say("[" * 16_384)
+    assert socket.next()["code"] == "malformed"
+    socket.say("[" * 16_385)
+    assert socket.closed() == 1009
+
+
+@pytest.fixture
+def peer(live: Live) -> Iterator[Peer]:
+    """A client that sends any bytes."""
+    with Peer(live.nodes[0].port, f"/ws?token={token(live.user())}") as raw:
+        yield raw
+
+
+def test_text_that_is_not_utf_8(peer: Peer) -> None:
+    peer.send(client_frame(TEXT, b"\xff"))
+    assert (CLOSE, 1007) in peer.frames()
+
+
+def test_too_many_frames(live: Live) -> None:
+    socket = live.socket(live.user())
+    for _ in range(101):
+        socket.say("{}")
+    assert socket.closed() == 4429
+
+
+@pytest.fixture(scope="module")
+def small(stack: Live) -> Iterator[Node]:
+    """A node with little patience."""
+    settings = stack.nodes[0].settings
+    little = {
+        "HLFAST_WS_QUEUE_BYTES_MAX": 16_384,
+        "HLFAST_WS_BEHIND_S": 1,
+        "HLFAST_WS_CONNECTIONS_MAX": 3,
+        "HLFAST_EVENTS_NAME": "live",
+    }
+    with Node(settings["DATABASE_URL"], settings["REDIS_URL"], **NODE | little) as node:
+        yield node
+
+
+def test_a_reader_that_does_not_read(live: Live, small: Node) -> None:
+    """It is closed with 1013; what it did not read is lost to it, and to nobody else."""
+    user, writer = live.user(), live.user()
+    target = f"/ws?token={token(user)}"
+    with (
+        Socket(small.ws_url, token(user)) as healthy,
+        Peer(small.port, target, receive_buffer=4096) as idle,
+    ):
+        # 16 KiB each, more than the bound and the kernel's buffers hold.
+        for _ in range(40):
+            sent = writer.send_to(user, "\U0001f600" * 4096)
+            assert healthy.next()["message"] == sent
+        number, end = next((n, f) for n, f in enumerate(idle.frames()) if f[0] == CLOSE)
+        assert end == (CLOSE, 1013)
+        assert number < 40
+
+
+def test_a_node_that_is_full(live: Live, small: Node) -> None:
+    url = f"{small.ws_url}?token={token(live.user())}"
+    with closing(opened(url)), closing(opened(url)), closing(opened(url)):
+        answer = refused(url)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_node_that_is_told_to_stop(stack: Live) -> None:
+    """It closes everybody with 1001, refuses who comes meanwhile, and leaves."""
+    settings = stack.nodes[0].settings
+    drain = {"HLFAST_DRAIN_TIMEOUT_S": 4, "HLFAST_EVENTS_NAME": "live"}
+    with Node(settings["DATABASE_URL"], settings["REDIS_URL"], **NODE | drain) as node:
+        user = stack.user()
+        staying = [Socket(node.ws_url, token(user)) for _ in range(20)]
+        node.process.terminate()
+        assert [socket.closed() for socket in staying] == [1001] * 20
+        with pytest.raises((OSError, InvalidStatus)):
+            Socket(node.ws_url, token(user))
+        assert node.process.wait(START_S) == 0
+        assert "Traceback" not in node.log
+
+
+def test_health(live: Live) -> None:
+    with sockets.create_connection(("127.0.0.1", live.nodes[0].port)) as raw:
+        raw.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.recv(64).startswith(b"HTTP/1.1 200")

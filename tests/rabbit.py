@@ -1,0 +1,129 @@
+"""A private RabbitMQ node for the tests: its own name, ports, directories and port mapper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import aio_pika
+
+from tests.servers import START_S, Server, free_port, wait_until
+
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+# The wrappers on PATH insist on Debian's own user and directories.
+PROGRAMS = Path("/usr/lib/rabbitmq/bin")
+CONFIGURATION = """\
+# Tests of retention write little and wait for nothing.
+disk_free_limit.absolute = 50MB
+log.file.level = warning
+"""
+
+
+def installed() -> bool:
+    """Whether this machine has RabbitMQ's programs where Debian puts them."""
+    return (PROGRAMS / "rabbitmq-server").exists() and shutil.which("epmd") is not None
+
+
+class RabbitServer(Server):
+    """RabbitMQ 3.10 or later on a loopback port, without plugins; kept over restarts."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._mapper_port = free_port()
+        self._distribution_port = free_port()
+        self._mapper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What EVENTS_URL says of it."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        self._start_mapper()
+        (self.home.data / "rabbitmq.conf").write_text(CONFIGURATION)
+        (self.home.data / "enabled_plugins").write_text("[].\n")
+        with (self.home.logs / "rabbitmq.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [PROGRAMS / "rabbitmq-server"],
+                cwd="/",
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                **self.home.account.spawn,
+            )
+        wait_until(self._answers, "RabbitMQ did not start")
+
+    async def settle(self) -> None:
+        """Make a first stream and start again, cleanly.
+
+        The node notes that it coordinates streams, and the Erlang runtime writes that note to disk
+        at a clean end or after three minutes. Killed before that it finds no stream again, ever.
+        """
+        async with await aio_pika.connect(self.url) as connection:
+            channel = await connection.channel()
+            await channel.declare_queue("first", durable=True, arguments={"x-queue-type": "stream"})
+        self.stop()
+        self.start()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        super().stop(how)
+        if self._mapper is not None:
+            self._mapper.terminate()
+            self._mapper.wait(START_S)
+            self._mapper = None
+
+    def _start_mapper(self) -> None:
+        # Started by us and in the foreground, or the node would leave a daemon behind.
+        self._mapper = subprocess.Popen(
+            ["epmd", "-port", str(self._mapper_port), "-address", "127.0.0.1"],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self.home.account.spawn,
+        )
+
+        def listens() -> bool:
+            with socket.socket() as client:
+                return client.connect_ex(("127.0.0.1", self._mapper_port)) == 0
+
+        wait_until(listens, "epmd did not start")
+
+    def _environment(self) -> dict[str, str]:
+        data = self.home.data
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(data),
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"hlfast-{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(data / "logs"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            # The script then becomes the node instead of waiting for it: signals reach it.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+
+    def _answers(self) -> bool:
+        log = (self.home.logs / "rabbitmq.log").read_text(errors="replace")
+        assert self.process.poll() is None, log[-2000:]
+        with socket.socket() as client:
+            client.settimeout(START_S)
+            try:
+                client.connect(("127.0.0.1", self.port))
+                client.sendall(PROTOCOL_HEADER)
+                return len(client.recv(16)) > 0
+            except OSError:
+                return False
