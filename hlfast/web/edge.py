@@ -37,9 +37,11 @@ class Edge:
             await send_problem(scope, send, head, error)
 
 
-# The docs work without internet, and do not even try to reach it (Redoc would fetch a logo).
+# The docs work without internet, and do not even try to reach it (Redoc would fetch a logo). From
+# the page's console the websocket may be tried, which is on another port.
 _FROM_HERE = (
-    b"default-src 'self'; img-src 'self' data:; worker-src 'self' blob:; "
+    b"default-src 'self'; connect-src 'self' ws: wss:; "
+    b"img-src 'self' data:; worker-src 'self' blob:; "
     b"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 )
 
