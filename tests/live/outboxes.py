@@ -26,8 +26,7 @@ _names = itertools.count(1)
 NEW_USER = """
 INSERT INTO "user" (username, username_key, password_hash, first_name, last_name, first_key,
                     last_key)
-SELECT name, name, '', '', '', '', ''
-FROM (SELECT 'u' || n FROM generate_series(1, {count}) n) u (name)
+SELECT 'u' || n, 'u' || n, '', '', '', '', '' FROM generate_series(1, {count}) n
 """
 
 

@@ -136,7 +136,7 @@ async def test_a_failure_takes_along_what_came_after_it(
         events_batch_max=1,
         outbox_age_s=0.2,
     ) as desk:
-        failing, _other = desk.processes
+        failing, _ = desk.processes
         failing.log.gate.clear()
         for _ in range(3):
             await desk.ask(failing, write(desk, 1))
@@ -183,6 +183,7 @@ async def test_what_a_dead_process_left_is_swept(
         assert published[2:] == codec.decode(codec.encode(list(told.values())[2:]))
 
 
+BLOCKED = "SELECT cardinality(pg_blocking_pids($1)) > 0"
 # Each waits for the other's commit.
 MEETING = {
     "a change and another": ("post_change(1, 1, 'One', NULL)", "post_change(1, 1, 'Two', NULL)"),
@@ -198,7 +199,8 @@ MEETING = {
 @pytest.mark.parametrize("meeting", MEETING)
 @in_a_loop
 async def test_an_event_knows_the_one_that_it_met(meeting: str, people_database_url: str) -> None:
-    first, then = [f"SELECT event_id, after_ids FROM {call}" for call in MEETING[meeting]]
+    asked = "SELECT event_id, after_ids FROM "
+    first, then = (asked + call for call in MEETING[meeting])
     one, other = await connect(people_database_url), await connect(people_database_url)
     try:
         for setting in ("post_create(1, 'A post', 'public', NULL)", "friend_put(1, 2, 9)"):
@@ -208,10 +210,8 @@ async def test_an_event_knows_the_one_that_it_met(meeting: str, people_database_
         await transaction.start()
         before = await one.fetchrow(first)
         waiting = asyncio.create_task(other.fetchrow(then))
-        locked = """SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
-                    WHERE NOT granted AND datname = current_database()"""
         async with asyncio.timeout(30):
-            while not await one.fetchval(locked):
+            while not await one.fetchval(BLOCKED, other.get_server_pid()):
                 pass
         await transaction.commit()
         assert (await waiting)["after_ids"] == [before["event_id"]]
