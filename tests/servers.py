@@ -42,11 +42,15 @@ def wait_until(condition: Any, what: str, within_s: float = START_S) -> Any:
 
 
 def _end(server: Server | Api) -> None:
-    """What is thrown away need not end in order. (That is what tests of stopping are for.)"""
+    """Stop it. One that does not end is killed, so that nothing outlives the tests, and fails them.
+
+    Raises subprocess.TimeoutExpired, which names the process.
+    """
     try:
         server.stop()
     except subprocess.TimeoutExpired:
         server.kill()
+        raise
 
 
 class Server:
