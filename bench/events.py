@@ -26,7 +26,7 @@ from importlib.metadata import version
 import uvloop
 
 from hlfast import codec
-from hlfast.events.batching import BatchPublisher
+from hlfast.events.batching import BatchPublisher, read_batch
 from hlfast.events.log import Entry, Reset
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
@@ -82,7 +82,7 @@ async def collect(
             raise Wrong("the log was reset")
         entries += 1
         now = time.perf_counter()
-        for found in codec.decode(item.batch):
+        for found in read_batch(item.batch).events:
             if found["n"] != expected:
                 raise Wrong(f"event {found['n']} came where {expected} was due")
             expected += 1

@@ -46,6 +46,15 @@ def cpu_s(pid: int) -> float:
     return ticks / _TICKS_PER_S
 
 
+def run_s(pid: int) -> float:
+    """The same of one process, in nanoseconds' steps and not a clock tick's: for short windows.
+
+    Threads that have ended do not count.
+    """
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 def core_busy_s(core: int) -> float:
     """Time that a core has not been idle since boot, in seconds, time stolen from it included."""
     for line in Path("/proc/stat").read_text().splitlines():

@@ -57,7 +57,7 @@ class Spread:
         return f"{self.median:.2f} ({self.low:.2f}..{self.high:.2f})"
 
 
-def machine() -> dict[str, str]:
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """What the figures were taken on."""
     model = next(
         (
@@ -74,7 +74,7 @@ def machine() -> dict[str, str]:
         else f"{os.cpu_count()}-core {platform.machine()}, {model}",
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in PACKAGES},
+        **{name: metadata.version(name) for name in packages},
     }
 
 

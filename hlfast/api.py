@@ -56,10 +56,12 @@ def create() -> ASGIApp:
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_context(settings) as context:
             router.routes.extend(routes(context))
+            sampling = asyncio.create_task(_sampler(context).run())
             if settings.tuning.freeze_gc:
                 gc.collect()
                 gc.freeze()
             yield
+            sampling.cancel()
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     return Edge(router)
@@ -234,6 +236,26 @@ class _Answer:
 
 async def _asyncapi() -> tuple[int, bytes, bytes]:
     return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
+
+
+def _sampler(context: Context) -> metrics.Sampler:
+    """The numbers that the parts keep for themselves."""
+    sampler = metrics.Sampler()
+    databases = {"main": context.main}
+    if context.dialogs is not context.main:
+        databases["dialogs"] = context.dialogs
+    for name, database in databases.items():
+        load = database.load
+        sampler.gauge(metrics.CONNECTIONS.labels(name), load, "in_use")
+        sampler.gauge(metrics.QUEUED.labels(name), load, "queued")
+        sampler.counter(metrics.WAITS.labels(name), load, "waits")
+        sampler.counter(metrics.WAITED.labels(name), load, "waited_s")
+    for name, outbox in {"main": context.outbox, "dialogs": context.dialogs_outbox}.items():
+        sampler.counter(metrics.SWEEPS.labels(name), outbox, "sweeps")
+        sampler.counter(metrics.SWEPT.labels(name), outbox, "swept")
+    sampler.gauge(metrics.UNCONFIRMED, context.outbox, "unconfirmed")
+    sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
+    return sampler
 
 
 async def _metrics() -> tuple[int, bytes, bytes]:

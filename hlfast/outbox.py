@@ -89,9 +89,17 @@ class Outbox:
         # Those that wait for others; set when they do so no longer.
         self._waiting: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Since the start: how often this process swept, and how many rows it found.
+        self.sweeps = 0
+        self.swept = 0
         self._deleting: JoiningSender[tuple[int, int]] = JoiningSender(
             self._delete, joined_max=_DELETED_AT_ONCE_MAX
         )
+
+    @property
+    def unconfirmed(self) -> int:
+        """Events that its publisher has not got into the log yet, another outbox's included."""
+        return self._publisher.unconfirmed
 
     def committed(self, told: Told) -> None:
         """It is committed: publish it soon. Never waits and never fails."""
@@ -106,12 +114,16 @@ class Outbox:
     async def sweep(self, older_than_s: float, limit: int) -> int:
         """Publish and delete what a dead process, or a lost log, left; how many there were.
 
+        How late their events come is measured from now on: when they were committed is not known.
+
         Raises errors.Unavailable; what was published by then may be published again.
         """
+        self.sweeps += 1
         left = await self._rows.left(older_than_s, limit)
         if left:
             await asyncio.gather(*(self._publisher.submit(told.event) for told in left))
             await self._rows.delete([told.key for told in left], [told.id for told in left])
+            self.swept += len(left)
         return len(left)
 
     async def close(self) -> None:

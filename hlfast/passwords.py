@@ -41,9 +41,15 @@ class Passwords:
     def __init__(self, settings: Settings) -> None:
         self._hasher = _hasher(settings)
         self._threads = ThreadPoolExecutor(settings.password_hash_threads, "argon2")
-        self._places_free = settings.password_hash_queue_max + settings.password_hash_threads
+        self._queue_max = settings.password_hash_queue_max
+        self._places_free = self._queue_max + settings.password_hash_threads
         # Verified for names that nobody has, so that they take the same time.
         self._nobodys = self._hasher.hash(secrets.token_hex(16))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a thread."""
+        return max(0, self._queue_max - self._places_free)
 
     async def hash(self, password: str) -> str:
         """The hash to store."""

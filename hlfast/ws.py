@@ -23,12 +23,13 @@ from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
 from hlfast.db.postgres import open_database
 from hlfast.events.open import open_log
-from hlfast.live import handshake
+from hlfast.live import handshake, metrics
 from hlfast.live.listen import Answer, listen
 from hlfast.live.node import Node
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.web.metrics import CONTENT_TYPE, Reading
 
 PATH = "/ws"
 _DATABASE_START_S = 30.0
@@ -59,7 +60,7 @@ async def _serve(settings: Settings) -> None:
         running = asyncio.create_task(node.run())
         try:
             server = await listen(
-                partial(_answer, node),
+                partial(_answer, node, Reading(partial(metrics.read, node))),
                 node.limits,
                 settings.ws_host,
                 settings.ws_port,
@@ -113,8 +114,8 @@ async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequenc
     return found
 
 
-def _answer(node: Node, request: picows.WSUpgradeRequest) -> Answer:
-    """A handshake, or a proxy that asks how we are."""
+def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> Answer:
+    """A handshake, or somebody of ours who asks how we are."""
     path = handshake.target_path(request)
     if path == "/health/live":
         return _status(HTTPStatus.OK, "ok")
@@ -122,12 +123,20 @@ def _answer(node: Node, request: picows.WSUpgradeRequest) -> Answer:
         if node.is_ready:
             return _status(HTTPStatus.OK, "ok")
         return _status(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
-    return handshake.answer(request, PATH, node.connect)
+    if path == "/metrics":
+        return _plain(HTTPStatus.OK, CONTENT_TYPE.decode(), reading.exposition())
+    answer = handshake.answer(request, PATH, node.connect)
+    if answer.listener is None:
+        node.counts.refusals[int(answer.response.status)] += 1
+    return answer
 
 
 def _status(status: HTTPStatus, word: str) -> Answer:
-    body = codec.encode({"status": word})
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return _plain(status, "application/json", codec.encode({"status": word}))
+
+
+def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
     if status == HTTPStatus.OK:
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import Phase, settings
 from hlfast.db import migrations, queries
 from tests.clients import Client
 from tests.servers import Api, PostgresServer, RedisServer
+
+# Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 _numbers = itertools.count(1)
 TEMPLATE = "migrated"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -15,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from hlfast.frames import FRAMES
-from tests.servers import ROOT, Api, wait_until
+from tests.servers import Api
 
 # Long enough for anything that comes at all.
 DEADLINE_S = 30.0
@@ -25,25 +22,12 @@ Frame = dict[str, Any]
 class Node(Api):
     """`hlfast ws` on a free port. `settings` are environment variables."""
 
+    verb = "ws"
+
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         super().__init__(database_url, redis_url, **settings)
         self.settings["HLFAST_WS_PORT"] = str(self.port)
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
-
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        with (self.directory / "api.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "hlfast", "ws"],
-                cwd=ROOT,
-                env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        wait_until(self._ready, "the node did not start")
 
 
 def _models() -> dict[str, type[BaseModel]]:

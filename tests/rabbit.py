@@ -56,7 +56,8 @@ class RabbitServer(Server):
                 stderr=output,
                 **self.home.account.spawn,
             )
-        wait_until(self._answers, "RabbitMQ did not start")
+        # Several seconds of work: on a busy machine a minute and more.
+        wait_until(self._answers, "RabbitMQ did not start", 3 * START_S)
 
     async def settle(self) -> None:
         """Make a first stream and start again, cleanly.

@@ -183,6 +183,9 @@ class RedisServer(Server):
 class Api:
     """`hlfast api` on a free port. `settings` are environment variables."""
 
+    # Of the `hlfast` command.
+    verb = "api"
+
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -215,7 +218,7 @@ class Api:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with (self.directory / "api.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hlfast", "api"],
+                [sys.executable, "-m", "hlfast", self.verb],
                 cwd=ROOT,
                 env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
                 stdin=subprocess.DEVNULL,
@@ -223,7 +226,7 @@ class Api:
                 stderr=output,
                 start_new_session=True,
             )
-        wait_until(self._ready, "the API did not start")
+        wait_until(self._ready, f"hlfast {self.verb} did not start")
 
     def stop(self) -> None:
         """End it gracefully."""

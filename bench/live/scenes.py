@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -96,21 +99,52 @@ async def celebrity(world: World) -> Figures:
         async with press(world) as pressing:
             clients = await open_all(node.port, world.fan_tokens(FANS))
             await _calm(clients)
-            all_s, meter = [], Meter(node)
-            for number in range(1, 21):
-                await pressing.post(HUB)
-                await until(lambda n=number: all(c.events >= n for c in clients), clients)
-                all_s.append(time.perf_counter() - pressing.sent[number])
-                await asyncio.sleep(0.1)
+            meter = Meter(node)
+            all_s = await _tell_all(pressing, clients)
             cpu, others = meter.read()
-            if any(client.events != 20 for client in clients):
+            # Apart: its questions cost the node something, too.
+            prober = Prober(node)
+            await asyncio.sleep(3)
+            idle_s, prober = prober.read(), Prober(node)
+            await _tell_all(pressing, clients)
+            probed_s = prober.read()
+            if any(client.events != len(pressing.sent) for client in clients):
                 raise Wrong("frames are too many")
             close_all(clients)
             return [
                 (f"one post to {FANS:,}: read by the last", ms(all_s)),
                 ("the same, the node's CPU", f"{1000 * cpu / 20:.0f} ms a post"),
+                ("an answer of the loop meanwhile", ms(probed_s)),
+                ("an answer of the loop, with no post", ms(idle_s)),
                 ("others on the node's core", others),
             ]
+
+
+async def _tell_all(pressing: Press, clients: Sequence[Client], posts: int = 20) -> list[float]:
+    """From publishing a post to its reading by the last, in seconds."""
+    took_s = []
+    for _ in range(posts):
+        await pressing.post(HUB)
+        number = len(pressing.sent)
+        await until(lambda n=number: all(c.events >= n for c in clients), clients)
+        took_s.append(time.perf_counter() - pressing.sent[number])
+        await asyncio.sleep(0.1)
+    return took_s
+
+
+class Prober:
+    """A process that asks a node's loop for a turn all the time, since this was made."""
+
+    def __init__(self, node: Node) -> None:
+        command = [sys.executable, "-m", "bench.live.prober", str(node.port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def read(self) -> list[float]:
+        """Stop it: how long each turn took to come, in seconds. Raises Wrong."""
+        found, _ = self._process.communicate()
+        if self._process.returncode:
+            raise Wrong("the node's loop did not answer")
+        return list(json.loads(found))
 
 
 async def sustained(world: World, seconds: int = 10, per_s: int = 1000) -> Figures:

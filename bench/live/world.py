@@ -88,14 +88,16 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(log_statement: str = "all") -> Iterator[World]:
     """Everything but API and nodes."""
     raise_open_files()
     os.nice(5)
     os.sched_setaffinity(0, {OTHER_CORE})
     with ExitStack() as stack:
         # What the nodes ask is read from its log.
-        postgres = stack.enter_context(PostgresServer(log_statement="all", shared_buffers="256MB"))
+        postgres = stack.enter_context(
+            PostgresServer(log_statement=log_statement, shared_buffers="256MB")
+        )
         redis = stack.enter_context(LogRedisServer())
         postgres.psql("postgres", "-c", "CREATE DATABASE bench")
         url = postgres.url("bench")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
 
@@ -17,6 +18,28 @@ class Row(Protocol):
     def __len__(self) -> int: ...
 
 
+@dataclass(slots=True)
+class Load:
+    """What a pool has to do, for who measures. Counts are since the start."""
+
+    connections: int
+    # Statements that run, or wait for a connection.
+    under_way: int = 0
+    # Those that had to wait for a connection and got it, and how long in all.
+    waits: int = 0
+    waited_s: float = 0.0
+
+    @property
+    def in_use(self) -> int:
+        """Connections."""
+        return min(self.under_way, self.connections)
+
+    @property
+    def queued(self) -> int:
+        """Statements that wait for a connection."""
+        return self.under_way - self.in_use
+
+
 class Database(Protocol):
     """A pool of connections that runs the named statements of `sql/`.
 
@@ -25,6 +48,8 @@ class Database(Protocol):
     not answer, is not reached in time, or too many wait already; whether a write took place is
     then unknown.
     """
+
+    load: Load
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""

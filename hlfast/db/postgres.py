@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from hlfast.db import queries
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database, Load, Row
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 
@@ -56,15 +57,17 @@ class PostgresDatabase(Database):
         self._pool = pool
         self._statements = statements
         self._timeout_s = bounds.database_timeout_s
-        self._places_free = bounds.database_queue_max + bounds.database_pool_size
+        self._under_way_max = bounds.database_queue_max + bounds.database_pool_size
+        self.load = Load(bounds.database_pool_size)
         # The loop holds tasks weakly; without this one could vanish under way.
         self._released: set[asyncio.Task[None]] = set()
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
-        if self._places_free <= 0:
+        load = self.load
+        if load.under_way >= self._under_way_max:
             raise Unavailable("Too many requests are waiting for the database.")
-        self._places_free -= 1
+        load.under_way += 1
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._run(self._statements[statement], args)
@@ -75,10 +78,18 @@ class PostgresDatabase(Database):
         except _UNAVAILABLE as error:
             raise Unavailable("The database does not answer.") from error
         finally:
-            self._places_free += 1
+            load.under_way -= 1
 
     async def _run(self, text: str, args: Sequence[Any]) -> Sequence[Row]:
-        connection = await self._pool.acquire()
+        load = self.load
+        if load.under_way <= load.connections:
+            connection = await self._pool.acquire()
+        else:
+            # Only a wait is timed: where a connection is free there is none.
+            start = time.perf_counter()
+            connection = await self._pool.acquire()
+            load.waits += 1
+            load.waited_s += time.perf_counter() - start
         try:
             found: Sequence[Row] = await connection.fetch(text, *args)
         except asyncio.CancelledError:
@@ -130,6 +141,8 @@ async def open_database(
             for text in statements.values():
                 # Prepares into the statement cache, which `prepare` bypasses, and runs nothing.
                 await connection.executemany(text, [])
+            # Which leaves a transaction open, with its locks on every table, until the next sync.
+            await connection.execute("SELECT")
         except BaseException:
             # The pool would wait for a server that hangs to say good-bye.
             connection.terminate()

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping, MutableSequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hlfast import codec
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
 
-_Submitted = tuple[bytes, asyncio.Future[None]]
+
+class Batch(NamedTuple):
+    """What an entry of the log holds. `since` is Unix time in seconds."""
+
+    since: float
+    events: list[Any]
+
+
+def read_batch(entry: bytes) -> Batch:
+    """An entry as BatchPublisher writes it. Raises Malformed, KeyError, TypeError, ValueError."""
+    found = codec.decode(entry)
+    return Batch(float(found["since"]), list(found["events"]))
+
+
+class _Submitted(NamedTuple):
+    event: bytes
+    confirmed: asyncio.Future[None]
+    at: float
 
 
 class BatchPublisher:
     """Joins the events of one loop turn, and those that come while many entries are under way.
 
-    An entry is a JSON array of events in the order in which they were submitted, over all
-    entries: those under way are appended in order. An entry that fails takes all with it that was
-    submitted after it, so that nothing is there whose forerunner is not. A caller that gives up
-    disturbs no other one's event; its own may be published all the same.
+    An entry is a JSON object: `events` in the order in which they were submitted, over all
+    entries: those under way are appended in order; and `since`, when the first of them was
+    submitted, for who measures how late it comes: once, because events of an entry were submitted
+    within a moment, and where they had to wait the longest wait is the one to know.
+
+    An entry that fails takes all with it that was submitted after it, so that nothing is there
+    whose forerunner is not. A caller that gives up disturbs no other one's event; its own may be
+    published all the same.
     """
 
     def __init__(self, log: EventLog, settings: Settings) -> None:
@@ -29,11 +51,16 @@ class BatchPublisher:
         self._events_max = settings.events_batch_max
         self._bytes_max = settings.events_batch_bytes_max
         self._batches_max = settings.events_batches_max
-        self._queue_free = settings.events_queue_max
+        self._queue_max = self._queue_free = settings.events_queue_max
         self._waiting: deque[_Submitted] = deque()
         self._turn_ends = False
         # In the order of the entries.
         self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many events are not in the log yet."""
+        return self._queue_max - self._queue_free
 
     def submit(self, event: Mapping[str, Any]) -> asyncio.Future[None]:
         """Publish an event: the future is done when it is in the log, or raises Unavailable.
@@ -44,7 +71,7 @@ class BatchPublisher:
             raise Unavailable("Too many events wait for the event log")
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((codec.encode(event), confirmed))
+        self._waiting.append(_Submitted(codec.encode(event), confirmed, time.time()))
         self._queue_free -= 1
         if not self._turn_ends:
             self._turn_ends = True
@@ -74,15 +101,16 @@ class BatchPublisher:
         room = self._bytes_max
         while self._waiting and len(batch) < self._events_max:
             # Its comma or bracket counts.
-            room -= len(self._waiting[0][0]) + 1
+            room -= len(self._waiting[0].event) + 1
             if batch and room < 1:
                 break
             batch.append(self._waiting.popleft())
         return batch
 
     async def _publish(self, batch: list[_Submitted]) -> None:
+        events = b",".join([one.event for one in batch])
         try:
-            await self._log.publish(b"[%b]" % b",".join([event for event, _ in batch]))
+            await self._log.publish(b'{"since":%.6f,"events":[%b]}' % (batch[0].at, events))
         except Exception as failure:  # handed to everyone who waits
             self._fail_from(batch, failure)
         else:
@@ -102,14 +130,14 @@ class BatchPublisher:
         self._settle(waiting, failure)
 
     def _settle(self, batch: MutableSequence[_Submitted], failure: Exception | None) -> None:
-        for _, confirmed in batch:
+        for one in batch:
             self._queue_free += 1
-            if confirmed.done():
+            if one.confirmed.done():
                 continue
             if failure is None:
-                confirmed.set_result(None)
+                one.confirmed.set_result(None)
             else:
-                confirmed.set_exception(failure)
+                one.confirmed.set_exception(failure)
         # Once, however it ends.
         batch.clear()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import suppress
 from typing import TypeVar
 
 from hlfast.errors import Unavailable
@@ -28,13 +28,20 @@ async def lasting(
     last: T | None = None
     pause_s = _FIRST_PAUSE_S
     while True:
+        items = attach(last)
         try:
-            async with aclosing(attach(last)) as items:
-                async for item in items:
-                    last, pause_s = item, _FIRST_PAUSE_S
-                    yield item
+            async for item in items:
+                last, pause_s = item, _FIRST_PAUSE_S
+                yield item
         except Unavailable as lost:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A connection that could not even be closed must not hide that we are to end.
+                raise asyncio.CancelledError from lost
             logger.warning("The event log is lost, and looked for again: %s", lost.detail)
             pause_s = min(pause_s, longest_pause_s)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause_s *= 2
+        finally:
+            with suppress(Unavailable):
+                await items.aclose()

@@ -239,10 +239,11 @@ class RedisLog:
         client = self._connect(_BLOCK_S + self._timeout_s)
         with _failures():
             async with client:
+                connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 # The first read does not wait: the position may be one of another log.
                 block_ms = None
                 while position is not None:
-                    found = await self._read(client, position, block_ms)
+                    found = await self._read(connection, position, block_ms)
                     if found is None:
                         break
                     block_ms = round(_BLOCK_S * 1000)
@@ -253,22 +254,30 @@ class RedisLog:
                 yield Reset(await self._end(client))
 
     async def _read(
-        self, client: redis.Redis, after: Position, block_ms: int | None
+        self, connection: redis.Connection, after: Position, block_ms: int | None
     ) -> list[tuple[int, bytes | None]] | None:
         """What comes after a position, waiting for it; None if some of it may be lost.
 
         If the entry at the position is there still when the rest has been read, nothing between
-        was dropped.
+        was dropped. Both commands go over the bare connection: a lonely event is mostly this, and a
+        pipeline's own work doubles it.
         """
         entry_id = _entry_id(after.offset)
-        async with client.pipeline(transaction=False) as pipe:
-            pipe.xread({self._key: entry_id}, _JOINED_MAX, block_ms)
-            pipe.eval(_HOLDS, 1, self._key, f"{after.epoch}-0", entry_id)
-            streams, holds = await pipe.execute()
+        wait = () if block_ms is None else ("BLOCK", block_ms)
+        commands = [
+            ("XREAD", "COUNT", _JOINED_MAX, *wait, "STREAMS", self._key, entry_id),
+            ("EVAL", _HOLDS, 1, self._key, f"{after.epoch}-0", entry_id),
+        ]
+        await connection.send_packed_command(connection.pack_commands(commands))
+        streams = await connection.read_response()
+        holds = await connection.read_response()
         if not holds:
             return None
         entries = streams[0][1] if streams else []
-        return [(_offset(entry_id), fields.get(_BATCH)) for entry_id, fields in entries]
+        return [
+            (_offset(entry_id), fields[1] if fields[0] == _BATCH else None)
+            for entry_id, fields in entries
+        ]
 
     async def _broadcast_joined(self, waiting: Sequence[bytes]) -> None:
         try:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from hlfast.live.rfc6455 import Connection, Limits
+
+
+class Queued(Protocol):
+    """What has a turn in the order of the writes: a connection, or who waits for those before."""
+
+    def flush(self) -> None:
+        """It is its turn."""
 
 
 class JoinedWrites:
@@ -25,7 +32,7 @@ class JoinedWrites:
         self.limits = limits
         self.frames = 0
         self.writes = 0
-        self._queued: deque[Connection] = deque()
+        self._queued: deque[Queued] = deque()
         self._is_scheduled = False
         self._next_write = 0.0
         self._behind: set[Connection] = set()
@@ -36,9 +43,9 @@ class JoinedWrites:
         """How many readers have not taken what was written to them."""
         return len(self._behind)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, queued: Queued) -> None:
         """This connection has frames queued: flush it when the time has come."""
-        self._queued.append(connection)
+        self._queued.append(queued)
         if not self._is_scheduled:
             self._is_scheduled = True
             loop = asyncio.get_running_loop()

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import random
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from itertools import islice
 
 from hlfast import codec
 from hlfast.db.batching import BatchReader
 from hlfast.errors import Malformed, Unauthenticated, Unavailable
+from hlfast.events.batching import read_batch
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.live.event import Event, Friendship, frame, read
@@ -20,8 +20,10 @@ from hlfast.live.frames import CloseCode
 from hlfast.live.handshake import Upgrade
 from hlfast.live.interest import Follower, Interest
 from hlfast.live.joined_writes import JoinedWrites
+from hlfast.live.metrics import Counts, Delivery
 from hlfast.live.presence import Presence
 from hlfast.live.replay import replay
+from hlfast.live.revocation import end_revoked
 from hlfast.live.rfc6455 import Limits
 from hlfast.live.session import Session
 from hlfast.live.tail import Tail
@@ -35,8 +37,6 @@ _SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
-# Between two looks at the standing of everybody here.
-_CHECK_PAUSE_S = 0.1
 
 
 class Node:
@@ -75,19 +75,21 @@ class Node:
         self._friends_of = friends_of
         self._standings = standings
         self.sessions: set[Session] = set()
-        self._interest = Interest()
-        self._tail = Tail(
+        self.interest = Interest()
+        self.tail = Tail(
             events_max=settings.tail_events_max,
             bytes_max=settings.tail_bytes_max,
             age_max_s=settings.tail_s,
         )
         self._is_following = asyncio.Event()
+        # Frames since others had their turn.
+        self._queued = 0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
         # Users who came or went, in that order, whose friends were not told yet.
         self._came_or_went: dict[int, None] = {}
         self._somebody_moved = asyncio.Event()
-        self._presence = Presence(
+        self.presence = Presence(
             name,
             log.broadcast,
             self._presence_changed,
@@ -97,6 +99,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
         self._is_empty = asyncio.Event()
+        self.counts = Counts()
 
     @property
     def is_ready(self) -> bool:
@@ -108,9 +111,9 @@ class Node:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())
-            group.create_task(self._presence.run(self._settings.presence_join_s))
+            group.create_task(self.presence.run(self._settings.presence_join_s))
             group.create_task(self._tell_presence())
-            group.create_task(self._look_after_standings())
+            group.create_task(end_revoked(self, self._standings, self._settings))
 
     async def drain(self, within_s: float) -> None:
         """Close every connection with 1001, spread over some seconds, and wait for that."""
@@ -120,7 +123,7 @@ class Node:
             with suppress(TimeoutError):
                 async with asyncio.timeout(within_s / 2):
                     await self._is_empty.wait()
-        self._presence.farewell()
+        self.presence.farewell()
 
     # Connections
 
@@ -139,17 +142,18 @@ class Node:
         else:
             self._spawn(self._enter(session))
 
-    def closed(self, session: Session) -> None:
+    def closed(self, session: Session, code: int) -> None:
         """A connection is gone."""
         self.sessions.discard(session)
+        self.counts.closes[code] += 1
         if self.is_draining and not self.sessions:
             self._is_empty.set()
         follower = session.follower
         if follower is not None:
             follower.sockets.remove(session)
             if not follower.sockets:
-                self._interest.remove(follower)
-                self._presence.departed(follower.id)
+                self.interest.remove(follower)
+                self.presence.departed(follower.id)
 
     async def _enter(self, session: Session) -> None:
         cursor = parse(session.cursor) if session.cursor is not None else None
@@ -176,16 +180,16 @@ class Node:
             session.follower = follower
             follower.sockets.append(session)
             if len(follower.sockets) == 1:
-                self._presence.arrived(follower.id)
+                self.presence.arrived(follower.id)
             self._welcome(session, follower, cursor)
         elif not follower.sockets:
-            self._interest.remove(follower)
+            self.interest.remove(follower)
 
     async def _catch_up(self, cursor: Cursor) -> None:
         """Another node was ahead of this one: wait for the log, within reason."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.events_timeout_s):
-                while self._tail.is_behind(cursor):
+                while self.tail.is_behind(cursor):
                     await self._advance.wait()
 
     async def _follower(self, user_id: int) -> Follower:
@@ -196,36 +200,37 @@ class Node:
         """
         while True:
             await self._is_following.wait()
-            noted = self._tail.seq
+            noted = self.tail.seq
             friends = await self._friends_of.get(user_id)
-            known = self._interest.get(user_id)
+            known = self.interest.get(user_id)
             if known is not None:
                 return known
-            if self._tail.has_since(noted):
-                follower = self._interest.add(user_id, friends or ())
-                for event in self._tail.of_user(user_id, noted):
+            if self.tail.has_since(noted):
+                follower = self.interest.add(user_id, friends or ())
+                for event in self.tail.of_user(user_id, noted):
                     if (change := event.friendship) is not None:
-                        self._interest.apply_to(follower, change.other(user_id), change)
+                        self.interest.apply_to(follower, change.other(user_id), change)
                 return follower
 
     def _welcome(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
-        online = [friend for friend in follower.friends if self._presence.is_online(friend)]
-        seq = self._tail.seq_at(cursor) if cursor is not None else None
+        online = [friend for friend in follower.friends if self.presence.is_online(friend)]
+        seq = self.tail.seq_at(cursor) if cursor is not None else None
         bytes_max = self.limits.queue_bytes_max // 2
-        missed = replay(self._tail, follower, seq, bytes_max) if seq is not None else None
+        missed = replay(self.tail, follower, seq, bytes_max) if seq is not None else None
         hello = {
             "type": "hello",
             "user_id": follower.id,
             "node": self.name,
             # What this client has seen once it has read this frame: who is cut off in the middle
             # of the replay comes back for the rest.
-            "cursor": session.cursor if missed else self._tail.end.text(),
+            "cursor": session.cursor if missed else self.tail.end.text(),
             "online": online,
         }
         session.queue(frame(hello))
-        session.after_seq = self._tail.seq
+        session.after_seq = self.tail.seq
         if session.cursor is not None:
             session.cursor = None
+            self.counts.resumes[missed is not None] += 1
             for event_frame in missed or ():
                 session.queue(event_frame)
             session.queue(frame({"type": "resumed", "recovered": missed is not None}))
@@ -242,13 +247,13 @@ class Node:
 
     async def _reset(self, item: Reset) -> None:
         """What came before is void: whoever is connected may have missed something."""
-        self._tail.reset(item.position)
+        self.tail.reset(item.position)
         if self._is_following.is_set():
             logger.warning("The event log was lost: %d clients reload", len(self.sessions))
             # Changes of friendships may be lost, too: whoever returns has them read anew.
-            for follower in self._interest:
-                self._presence.departed(follower.id)
-            self._interest = Interest()
+            for follower in self.interest:
+                self.presence.departed(follower.id)
+            self.interest = Interest()
             for session in self.sessions:
                 session.follower = None
             await self._close_all(CloseCode.GOING_AWAY, "the event log was lost: reload", 0)
@@ -256,48 +261,67 @@ class Node:
 
     async def _take(self, entry: Entry) -> None:
         try:
-            bodies = list(codec.decode(entry.batch))
-        except (Malformed, TypeError):
-            logger.error("An entry of the log is no list of events: it is passed over")
-            bodies = []
+            since, bodies = read_batch(entry.batch)
+        except (Malformed, KeyError, TypeError, ValueError):
+            logger.error("An entry of the log is none of ours: it is passed over")
+            self.counts.events["unreadable"] += 1
+            since, bodies = 0.0, []
+        is_told = False
         for index, body in enumerate(bodies):
             cursor = Cursor(entry.position, index)
             try:
-                event = read(body, self._tail.next_seq(), cursor.text())
+                event = read(body, self.tail.next_seq(), cursor.text())
             except (KeyError, TypeError, ValueError):
                 logger.error("An entry of the log holds no event of ours: it is passed over")
-                self._tail.passed(cursor)
+                self.counts.events["unreadable"] += 1
+                self.tail.passed(cursor)
                 continue
-            if self._tail.knows(event.id):
-                self._tail.passed(cursor)
+            if self.tail.knows(event.id):
+                self.counts.events["repeated"] += 1
+                self.tail.passed(cursor)
                 continue
-            self._tail.append(event, cursor)
-            await self._deliver(event)
+            self.tail.append(event, cursor)
+            self.counts.events["new"] += 1
+            is_told |= await self._deliver(event)
+            await self._give_way(1)
+        if is_told:
+            self.writes.add(Delivery(since, self.counts.lag))
         self._advance.set()
         self._advance = asyncio.Event()
 
-    async def _deliver(self, event: Event) -> None:
+    async def _deliver(self, event: Event) -> bool:
+        """Whether it concerned anybody here."""
+        is_told = False
         for user_id, event_frame in event.targets:
-            follower = self._interest.get(user_id)
+            follower = self.interest.get(user_id)
             if follower is not None:
-                _queue(follower, event_frame, event.seq)
+                _queue((follower,), event_frame, event.seq)
+                is_told = True
         if event.author:
-            followers = self._interest.of(event.author)
+            followers = self.interest.of(event.author)
+            is_told = bool(followers)
             for start in range(0, len(followers), _SLICE):
-                if start:
-                    await asyncio.sleep(0)
-                for follower in islice(followers, start, start + _SLICE):
-                    _queue(follower, event.frame, event.seq)
+                some = followers[start : start + _SLICE]
+                _queue(some, event.frame, event.seq)
+                await self._give_way(len(some))
         if event.friendship is not None:
-            self._interest.apply(event.friendship)
+            self.interest.apply(event.friendship)
             if event.friendship.are_friends:
                 self._introduce(event.friendship)
+        return is_told
+
+    async def _give_way(self, queued: int) -> None:
+        """Others have their turn after so many frames, of one event or of many."""
+        self._queued += queued
+        if self._queued >= _SLICE:
+            self._queued = 0
+            await asyncio.sleep(0)
 
     def _introduce(self, friendship: Friendship) -> None:
         """New friends see at once whether the other one is online."""
         for user_id in friendship.pair:
-            follower, other = self._interest.get(user_id), friendship.other(user_id)
-            if follower is not None and self._presence.is_online(other):
+            follower, other = self.interest.get(user_id), friendship.other(user_id)
+            if follower is not None and self.presence.is_online(other):
                 _queue_all([follower], {"type": "presence", "user_id": other, "online": True})
 
     # What is broadcast, and never replayed
@@ -309,11 +333,11 @@ class Node:
                     message = codec.decode(data)
                     if "typing" in message:
                         author, reader = message["typing"]
-                        follower = self._interest.get(reader)
+                        follower = self.interest.get(reader)
                         if follower is not None and author in follower.friends:
                             _queue_all([follower], {"type": "typing", "user_id": author})
                     else:
-                        self._presence.heard(message)
+                        self.presence.heard(message)
                 except (Malformed, KeyError, TypeError, ValueError):
                     logger.error("A broadcast is none of ours: it is passed over")
 
@@ -341,40 +365,13 @@ class Node:
             while self._came_or_went:
                 user = next(iter(self._came_or_went))
                 del self._came_or_went[user]
-                online = self._presence.is_online(user)
-                if followers := self._interest.of(user):
+                online = self.presence.is_online(user)
+                if followers := self.interest.of(user):
                     _queue_all(followers, {"type": "presence", "user_id": user, "online": online})
                 told += 1 + len(followers)
                 if told >= _SLICE:
                     told = 0
                     await asyncio.sleep(0)
-
-    # Tokens
-
-    async def _look_after_standings(self) -> None:
-        """Close the connections of whoever was disabled or changed their password."""
-        while True:
-            await asyncio.sleep(max(_CHECK_PAUSE_S, self._settings.revocation_check_s))
-            users = [follower.id for follower in self._interest]
-            for start in range(0, len(users), self._settings.batch_max):
-                some = users[start : start + self._settings.batch_max]
-                try:
-                    standings = await self._standings(some)
-                except Unavailable:
-                    break
-                for user in some:
-                    self._hold_against(user, standings.get(user))
-
-    def _hold_against(self, user: int, standing: Standing | None) -> None:
-        follower = self._interest.get(user)
-        for socket in list(follower.sockets) if follower else ():
-            assert isinstance(socket, Session)  # noqa: S101 (nothing else is ever put there)
-            if (
-                standing is None
-                or standing.disabled
-                or standing.token_version != socket.claims.token_version
-            ):
-                socket.close(CloseCode.POLICY, "the token has been revoked")
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)
@@ -393,10 +390,11 @@ class Node:
         task.add_done_callback(self._tasks.discard)
 
 
-def _queue(follower: Follower, event_frame: bytes, seq: int) -> None:
-    for socket in follower.sockets:
-        if socket.after_seq < seq:
-            socket.queue(event_frame)
+def _queue(followers: Iterable[Follower], event_frame: bytes, seq: int) -> None:
+    for follower in followers:
+        for socket in follower.sockets:
+            if socket.after_seq < seq:
+                socket.queue(event_frame)
 
 
 def _queue_all(followers: Sequence[Follower], fields: Mapping[str, object]) -> None:

@@ -70,6 +70,16 @@ class Presence:
         self._heard_myself_at = self._clock()
         self._is_gone = False
 
+    @property
+    def online(self) -> int:
+        """How many users are online on any node."""
+        return len(self._places)
+
+    @property
+    def others(self) -> int:
+        """How many other nodes are known to run."""
+        return len(self._nodes)
+
     def is_online(self, user: int) -> bool:
         """On any node."""
         return user in self._places

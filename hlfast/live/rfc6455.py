@@ -109,7 +109,8 @@ class Connection(picows.WSListener):
         self._transport: asyncio.Transport | None = None
         self._message: bytearray | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._out: list[bytes] = []
+        # Mostly one frame waits, and no list is made for it.
+        self._out: bytes | list[bytes] | None = None
         self._out_bytes = 0
         self._behind_since = 0.0
         self._window_start = 0.0
@@ -158,9 +159,14 @@ class Connection(picows.WSListener):
         if self.close_code:
             return
         out = self._out
-        if not out and not self._behind_since:
-            self._writes.add(self)
-        out.append(frame)
+        if out is None:
+            self._out = frame
+            if not self._behind_since:
+                self._writes.add(self)
+        elif isinstance(out, list):
+            out.append(frame)
+        else:
+            self._out = [out, frame]
         self._out_bytes += len(frame) + _FRAME_HEAD_BYTES
         if self._behind_since or self._out_bytes > self._writes.limits.queue_bytes_max:
             self._hold_to_bound()
@@ -172,14 +178,17 @@ class Connection(picows.WSListener):
     def flush(self) -> None:
         """Write what is queued, as one write. While the peer is behind it waits instead."""
         out = self._out
-        if not out or self._behind_since or self._transport is None:
+        if out is None or self._behind_since or self._transport is None:
             return
-        self._writes.count(len(out))
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
+        self._out = None
         self._out_bytes = 0
+        if isinstance(out, list):
+            self._writes.count(len(out))
+            out = b"".join(out)
+        else:
+            self._writes.count(1)
         # What the kernel does not take at once makes the transport call pause_writing.
-        self._transport.write(data)
+        self._transport.write(out)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Start the close handshake, behind what is queued; cut when it takes too long.
@@ -192,7 +201,7 @@ class Connection(picows.WSListener):
     def close_slow_reader(self) -> None:
         """1013: what is queued for the peer is dropped, its last frames are lost to it."""
         if not self.close_code and self._transport is not None:
-            self._out.clear()
+            self._out = None
             self._send_close(self._transport, CloseCode.TRY_AGAIN_LATER, "too slow a reader")
 
     # What picows calls
@@ -233,7 +242,7 @@ class Connection(picows.WSListener):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._writes.forget(self)
-        self._out.clear()
+        self._out = None
         self._message = self._decoder = self._transport = None
         if self._outgoing is not None:
             self._outgoing.connection = None  # a cycle fewer for the collector
@@ -364,11 +373,11 @@ class Connection(picows.WSListener):
         """What is queued and the close frame leave in one write; nothing follows it."""
         self.close_code, self.close_reason = code, reason
         self._message = self._decoder = None
-        self._out.append(close_frame(code, reason))
-        self._writes.count(len(self._out))
-        data = b"".join(self._out)
-        self._out.clear()
+        out = self._out or []
+        frames = [*(out if isinstance(out, list) else [out]), close_frame(code, reason)]
+        self._out = None
+        self._writes.count(len(frames))
         self._close_timer = asyncio.get_running_loop().call_later(
             self._writes.limits.close_timeout_s, transport.abort
         )
-        transport.write(data)
+        transport.write(b"".join(frames))

@@ -48,7 +48,7 @@ class Session(Connection):
     def on_closed(self, code: int, reason: str) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        self._node.closed(self)
+        self._node.closed(self, code)
 
     def refuse(self, code: str, detail: str) -> None:
         """An `error` frame; the connection stays."""

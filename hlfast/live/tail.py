@@ -51,6 +51,11 @@ class Tail:
         """The cursor of whoever has seen everything up to now."""
         return self._end
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the frames of all events here."""
+        return self._bytes
+
     def __len__(self) -> int:
         return len(self._events)
 

@@ -1,9 +1,23 @@
-"""Prometheus metrics of the HTTP process, shared by the workers of a node through files."""
+"""Prometheus metrics: of HTTP processes, which share files, and of a process that stands alone."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+import asyncio
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    metrics_core,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,5 +52,150 @@ class EndpointMetrics:
 def exposition() -> bytes:
     """All workers' series together, in Prometheus' text format."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    shared = MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    # Nobody tells when a worker was killed.
+    for file in Path(shared._path).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not _is_alive(pid):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# What a process keeps as plain numbers, because to write a shared series takes microseconds
+
+SAMPLED_EVERY_S = 1.0
+CONNECTIONS = Gauge(
+    "hlfast_database_connections_in_use",
+    "Connections that run a statement",
+    ["database"],
+    multiprocess_mode="livesum",
+)
+QUEUED = Gauge(
+    "hlfast_database_queued_statements",
+    "Statements that wait for a connection",
+    ["database"],
+    multiprocess_mode="livesum",
+)
+WAITS = Counter(
+    "hlfast_database_waits_total", "Statements that had to wait for a connection", ["database"]
+)
+WAITED = Counter(
+    "hlfast_database_wait_seconds_total", "How long they waited for it in all", ["database"]
+)
+UNCONFIRMED = Gauge(
+    "hlfast_events_unconfirmed",
+    "Events submitted to the event log and not in it yet",
+    multiprocess_mode="livesum",
+)
+SWEEPS = Counter("hlfast_outbox_sweeps_total", "Looks for what was left in an outbox", ["outbox"])
+SWEPT = Counter(
+    "hlfast_outbox_swept_rows_total", "Rows that were left in an outbox, and published", ["outbox"]
+)
+PASSWORDS = Gauge(
+    "hlfast_passwords_waiting", "Passwords that wait to be hashed", multiprocess_mode="livesum"
+)
+
+
+class Sampler:
+    """Shares a process's own numbers with the others of its node, once a second."""
+
+    def __init__(self) -> None:
+        self._gauges: list[tuple[Gauge, object, str]] = []
+        self._counters: list[tuple[Counter, object, str]] = []
+        self._counted: list[float] = []
+
+    def gauge(self, series: Gauge, part: object, number: str) -> None:
+        """`series` is what this attribute of the part is now."""
+        self._gauges.append((series, part, number))
+
+    def counter(self, series: Counter, part: object, number: str) -> None:
+        """`series` grows as this attribute does, which starts at 0 and never falls."""
+        self._counters.append((series, part, number))
+        self._counted.append(0.0)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._share()
+            await asyncio.sleep(SAMPLED_EVERY_S)
+
+    def _share(self) -> None:
+        for gauge, part, number in self._gauges:
+            gauge.set(getattr(part, number))
+        for place, (counter, part, number) in enumerate(self._counters):
+            total = getattr(part, number)
+            counter.inc(total - self._counted[place])
+            self._counted[place] = total
+
+
+# Of one process alone: read from plain numbers when somebody asks
+
+Metric = metrics_core.Metric
+# Of times from a millisecond to a minute.
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+
+
+class Durations:
+    """A histogram that costs a search among a dozen numbers."""
+
+    __slots__ = ("_counts", "_sum_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """One more."""
+        self._counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self._sum_s += seconds
+
+    def metric(self, name: str, documentation: str) -> Metric:
+        """As it is now."""
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return metrics_core.HistogramMetricFamily(name, documentation, buckets, self._sum_s)
+
+
+def gauge(name: str, documentation: str, value: float) -> Metric:
+    """A number that rises and falls."""
+    return metrics_core.GaugeMetricFamily(name, documentation, value)
+
+
+def counter(name: str, documentation: str, value: float) -> Metric:
+    """A number that only rises; its name ends in `_total`."""
+    return metrics_core.CounterMetricFamily(name, documentation, value)
+
+
+def counters(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
+    """The same for each value of a label."""
+    family = metrics_core.CounterMetricFamily(name, documentation, labels=[label])
+    for one, value in values.items():
+        family.add_metric([one], value)
+    return family
+
+
+class Reading(Collector):
+    """Reads metrics anew at each scrape, and shows them."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus_client asks for."""
+        return self._read()
+
+    def exposition(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)

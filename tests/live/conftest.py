@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from hlfast.live.rfc6455 import Limits
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
+from tests.live.echo import Server, serving
 from tests.nodes import Frame, Node, Socket
 from tests.servers import Api, PostgresServer, RedisServer
 
@@ -60,6 +62,13 @@ class Live:
 def token(user: Client) -> str:
     """What the user's requests bear."""
     return user.headers["authorization"].removeprefix("Bearer ")
+
+
+@pytest.fixture(scope="session")
+def echo() -> Iterator[Server]:
+    """A server that sends back every message up to 70,000 bytes."""
+    with serving(Limits(message_bytes_max=70_000)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

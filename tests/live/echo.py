@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from typing import Any
 import picows
 import uvloop
 
-from hlfast.live.frames import binary_frame
+from hlfast.live.frames import binary_frame, text_frame
 from hlfast.live.joined_writes import JoinedWrites
 from hlfast.live.listen import Answer, listen
 from hlfast.live.rfc6455 import Connection, Limits
+from tests.live.raw_client import DEADLINE_S, Peer
 
 # Autobahn's largest message has 16 MiB (its section 9; 256 KiB elsewhere).
 LIMITS = Limits(message_bytes_max=16 << 20, queue_bytes_max=32 << 20)
@@ -80,6 +82,74 @@ def serving(
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def exchange(server: Server, *sent: bytes) -> list[Any]:
+    """Every frame that comes back, until the server closes TCP."""
+    with Peer(server.port) as peer:
+        peer.send(*sent)
+        return list(peer.frames())
+
+
+class Reported(Echo):
+    """Tells the test what happened to it, and does what a message says."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, writes: JoinedWrites, events: queue.Queue[Any]) -> None:
+        super().__init__(writes)
+        self.events = events
+
+    def on_open(self) -> None:
+        self.events.put(self)
+
+    def on_text(self, text: str) -> None:
+        verb, _, argument = text.partition(" ")
+        match verb:
+            case "close":
+                self.send_text(b"before")
+                self.close(int(argument), "because")
+                self.close(1000)
+                self.send_text(b"after")
+            case "queue":
+                frame = text_frame(b"*" * 1020)
+                for _ in range(int(argument)):
+                    self.queue(frame)
+                self.events.put(("waiting", self._out_bytes))
+            case "fail":
+                raise ValueError(text)
+            case _:
+                self.events.put(text)
+
+    def on_caught_up(self) -> None:
+        self.events.put("caught up")
+
+    def close_slow_reader(self) -> None:
+        super().close_slow_reader()
+        self.events.put("too slow")
+
+    def on_closed(self, code: int, reason: str) -> None:
+        self.events.put(("closed", code, reason))
+
+
+class Reports:
+    """A server of `Reported`, and what they report."""
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[Any] = queue.Queue()
+
+    def __call__(self, writes: JoinedWrites) -> Reported:
+        return Reported(writes, self.events)
+
+    def next(self) -> Any:
+        return self.events.get(timeout=DEADLINE_S)
+
+    def until(self, kind: str) -> Any:
+        """The next event of this kind."""
+        while True:
+            event = self.next()
+            if event == kind or (isinstance(event, tuple) and event[0] == kind):
+                return event
 
 
 if __name__ == "__main__":

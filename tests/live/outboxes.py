@@ -16,6 +16,7 @@ from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.postgres import open_database
 from hlfast.errors import Conflict, NotFound, Unavailable
+from hlfast.events.batching import read_batch
 from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
 from hlfast.outbox import Outbox, Told
@@ -152,13 +153,13 @@ class Office:
     async def published(self) -> list[dict[str, Any]]:
         """The log's events from the start, up to a mark that is set now; repeats included."""
         mark = f"mark-{next(_names)}"
-        await self.processes[-1].log.publish(codec.encode([{"id": mark}]))
+        await self.processes[-1].log.publish(codec.encode({"since": 0, "events": [{"id": mark}]}))
         found: list[dict[str, Any]] = []
         async with aclosing(self.processes[-1].log.follow(self.start)) as following:
             while True:
                 entry = await soon(anext(following))
                 assert isinstance(entry, Entry)
-                events = codec.decode(entry.batch)
+                events = read_batch(entry.batch).events
                 if events[0]["id"] == mark:
                     return found
                 found += [event for event in events if not event["id"].startswith("mark")]

@@ -59,6 +59,10 @@ def close(code: int | None = 1000, reason: bytes = b"") -> bytes:
     return client_frame(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason)
 
 
+HELLO = text("hello")
+HELLO_BACK = (TEXT, b"hello")
+
+
 class Peer:
     """One connection. Frames read are `(opcode, payload)`, a close frame is `(CLOSE, code)`."""
 

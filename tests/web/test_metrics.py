@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
 
 from tests import wire
-from tests.clients import Client
-from tests.servers import Api, wait_until
+from tests.clients import PASSWORD, Client
+from tests.events.brokers import LogRedisServer
+from tests.servers import Api, PostgresServer, RedisServer, wait_until
+from tests.web.locks import locked, name_of, wait_for_waiting
 
 
 def scrape(api: Api) -> tuple[str, dict[str, float]]:
@@ -71,3 +81,195 @@ def test_statuses_are_counted_apart(several: Api) -> None:
         name = series("posts_create", status)
         assert after[name] - before.get(name, 0) == count, status
     assert not [name for name in after if 'status="500"' in name]
+
+
+# What each process keeps for itself, and shares once a second
+
+POOL = 2
+# Nothing but what is asked for goes to the database.
+QUIET = {
+    "HLFAST_DATABASE_POOL_SIZE": POOL,
+    "HLFAST_DATABASE_TIMEOUT_S": 60,
+    "HLFAST_OUTBOX_SWEEP_S": 3600,
+    "HLFAST_DRAIN_TIMEOUT_S": 1,
+}
+IN_USE = 'hlfast_database_connections_in_use{database="main"}'
+QUEUED = 'hlfast_database_queued_statements{database="main"}'
+WAITS = 'hlfast_database_waits_total{database="main"}'
+WAITED = 'hlfast_database_wait_seconds_total{database="main"}'
+UNCONFIRMED = "hlfast_events_unconfirmed"
+PASSWORDS = "hlfast_passwords_waiting"
+
+
+def swept(outbox: str) -> str:
+    """The rows of an outbox that were swept."""
+    return f'hlfast_outbox_swept_rows_total{{outbox="{outbox}"}}'
+
+
+def come_to(api: Api, wanted: dict[str, float]) -> dict[str, float]:
+    """All series, once these are so."""
+    found: dict[str, float] = {}
+
+    def have_come() -> bool:
+        nonlocal found
+        # One that is killed may have taken the connection.
+        with suppress(OSError, HTTPException):
+            _, found = scrape(api)
+        return all(found.get(name) == value for name, value in wanted.items())
+
+    try:
+        wait_until(have_come, "")
+    except TimeoutError:
+        assert {name: found.get(name) for name in wanted} == wanted
+    return found
+
+
+def walls(user_id: int, api: Api, count: int, threads: ThreadPoolExecutor, token: str) -> list[Any]:
+    """So many requests at once, of one statement each."""
+    target = b"/api/v1/users/%d/posts" % user_id
+    header = f"Authorization: {token}".encode()
+    return [threads.submit(wire.get, api.url, target, header) for _ in range(count)]
+
+
+def test_what_waits_for_a_connection(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
+) -> None:
+    with (
+        Api(migrated_database_url, redis_server.url, **QUIET) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        me = anybody.user()
+        # Of an empty wall it would also be asked whose it is.
+        me.write()
+        before = come_to(api, {IN_USE: 0, QUEUED: 0})
+        with locked(migrated_database_url, "post", "ACCESS EXCLUSIVE") as unlock:
+            asked = walls(me.id, api, 5, threads, me.headers["authorization"])
+            wait_for_waiting(postgres_server, migrated_database_url, POOL)
+            come_to(api, {IN_USE: POOL, QUEUED: 5 - POOL})
+            began = time.perf_counter()
+            come_to(api, {WAITS: before[WAITS], WAITED: before[WAITED]})
+            held_s = time.perf_counter() - began
+            unlock()
+            assert [one.result().status for one in asked] == [200] * 5
+        after = come_to(api, {IN_USE: 0, QUEUED: 0, WAITS: before[WAITS] + 5 - POOL})
+        assert after[WAITED] - before[WAITED] > held_s * (5 - POOL)
+
+
+def test_a_killed_process_is_forgotten(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
+) -> None:
+    """What it was doing is no longer done; what the other one does is counted on."""
+    settings = QUIET | {"HLFAST_WORKERS": 2, "HLFAST_DATABASE_POOL_SIZE": 16}
+    with (
+        Api(migrated_database_url, redis_server.url, **settings) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor(16) as threads,
+        locked(migrated_database_url, "post", "ACCESS EXCLUSIVE"),
+    ):
+        me = anybody.user()
+        asked = walls(me.id, api, 16, threads, me.headers["authorization"])
+        wait_for_waiting(postgres_server, migrated_database_url, 16)
+        come_to(api, {IN_USE: 16})
+
+        def broken() -> int:
+            return sum(one.done() for one in asked)
+
+        # How the requests are shared among the two is chance; often one has them all.
+        killed = workers(api)[0]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: killed not in workers(api), "it is still there")
+        wait_until(lambda: len(workers(api)) == 2, "no other process was started")
+        wait_until(lambda: in_use(api) == 16 - broken(), "it is not forgotten")
+
+
+def in_use(api: Api) -> float:
+    """Connections to the database; -1 when nobody answered."""
+    return come_to(api, {}).get(IN_USE, -1)
+
+
+def workers(api: Api) -> list[int]:
+    """The processes that answer."""
+    children = Path(f"/proc/{api.process.pid}/task/{api.process.pid}/children").read_text()
+    return [
+        int(pid)
+        for pid in children.split()
+        if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_passwords_that_wait(redis_server: RedisServer, migrated_database_url: str) -> None:
+    slow = {
+        "HLFAST_PASSWORD_HASH_THREADS": 1,
+        "HLFAST_PASSWORD_HASH_MEMORY_KIB": 65_536,
+        "HLFAST_PASSWORD_HASH_TIME": 24,
+    }
+    with (
+        Api(migrated_database_url, redis_server.url, **QUIET, **slow) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        come_to(api, {PASSWORDS: 0})
+        anybody.timeout = 120
+        asked = [threads.submit(anybody.login, f"nobody{n}", PASSWORD) for n in range(3)]
+        come_to(api, {PASSWORDS: 2})
+        come_to(api, {PASSWORDS: 0})
+        assert [one.result().status_code for one in asked] == [401] * 3
+
+
+def test_events_on_their_way_and_those_left_behind(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
+) -> None:
+    database = name_of(migrated_database_url)
+
+    def all_are_published() -> bool:
+        return postgres_server.psql(database, "-c", "SELECT count(*) FROM outbox") == "0\n"
+
+    with LogRedisServer() as log:
+        settings = {
+            "EVENTS_URL": log.url,
+            "HLFAST_EVENTS_TIMEOUT_S": 20,
+            "HLFAST_EVENTS_RETRY_S": 0.1,
+            "HLFAST_OUTBOX_SWEEP_S": 0.2,
+            "HLFAST_OUTBOX_AGE_S": 30,
+        }
+        with (
+            Api(migrated_database_url, redis_server.url, **settings) as api,
+            Client(api.url) as anybody,
+        ):
+            me = anybody.user()
+            me.write()
+            wait_until(all_are_published, "an event stays in the outbox")
+            come_to(api, {UNCONFIRMED: 0, swept("main"): 0})
+            log.process.send_signal(signal.SIGSTOP)
+            for _ in range(3):
+                me.write()
+            come_to(api, {UNCONFIRMED: 3})
+            log.process.send_signal(signal.SIGCONT)
+            found = come_to(api, {UNCONFIRMED: 0, swept("main"): 0, swept("dialogs"): 0})
+            assert found['hlfast_outbox_sweeps_total{outbox="main"}'] > 0
+
+
+def test_what_was_left_is_swept(redis_server: RedisServer, migrated_database_url: str) -> None:
+    with LogRedisServer() as log:
+        settings = {
+            "EVENTS_URL": log.url,
+            "HLFAST_EVENTS_TIMEOUT_S": 1,
+            "HLFAST_EVENTS_RETRY_S": 0.1,
+            "HLFAST_OUTBOX_SWEEP_S": 0.2,
+            "HLFAST_OUTBOX_AGE_S": 2,
+        }
+        with (
+            Api(migrated_database_url, redis_server.url, **settings) as api,
+            Client(api.url) as anybody,
+        ):
+            me, other = anybody.user(), anybody.user()
+            me.write()
+            log.stop()
+            for _ in range(3):
+                me.write()
+            me.send_to(other)
+            log.start()
+            come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})
+            me.write()
+            come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})

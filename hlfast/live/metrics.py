@@ -1,0 +1,106 @@
+"""What a node counts, and how Prometheus is told.
+
+Counting is all that is done on the way of an event; the rest when somebody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hlfast.live.frames import CloseCode
+from hlfast.web.metrics import Durations, Metric, counter, counters, gauge
+
+if TYPE_CHECKING:
+    from hlfast.live.node import Node
+
+_CODES = frozenset(map(int, CloseCode))
+
+
+class Counts:
+    """Since the node's start."""
+
+    def __init__(self) -> None:
+        # `new`, `repeated` or `unreadable`.
+        self.events: Counter[str] = Counter(new=0, repeated=0, unreadable=0)
+        # By whether they were recovered.
+        self.resumes: Counter[bool] = Counter({True: 0, False: 0})
+        self.closes: Counter[int] = Counter()
+        # Handshakes by the status that they were answered with.
+        self.refusals: Counter[int] = Counter()
+        self.lag = Durations()
+
+
+class Delivery:
+    """Queued behind the sockets that an entry concerned: its turn comes when all had theirs.
+
+    What is measured begins with the submission of the entry's first event, by the clock of another
+    machine, and ends now, by ours: it is right as far as the two agree, and not less than nothing.
+    """
+
+    __slots__ = ("_lag", "_since")
+
+    def __init__(self, since: float, lag: Durations) -> None:
+        self._since = since
+        self._lag = lag
+
+    def flush(self) -> None:
+        """All of it was written, but to readers that are behind."""
+        self._lag.observe(max(0.0, time.time() - self._since))
+
+
+def read(node: Node) -> Iterator[Metric]:
+    """Everything that there is to know of a node."""
+    counts, writes, presence = node.counts, node.writes, node.presence
+    yield gauge("hlfast_ws_sockets", "Open sockets", len(node.sessions))
+    yield gauge("hlfast_ws_users", "Users that have sockets here", len(node.interest))
+    yield gauge("hlfast_ws_readers_behind", "Readers that are behind", writes.behind)
+    yield counter("hlfast_ws_frames_total", "Frames written", writes.frames)
+    yield counter(
+        "hlfast_ws_writes_total",
+        "Writes to sockets: joins per write are frames / writes",
+        writes.writes,
+    )
+    yield counters(
+        "hlfast_ws_events_total",
+        "Events read from the log, by what they were",
+        "kind",
+        counts.events,
+    )
+    yield counts.lag.metric(
+        "hlfast_ws_event_lag_seconds",
+        "Of entries of the log that concerned somebody here: from the submission of their first "
+        "event to the last write (clocks of two machines)",
+    )
+    yield counters(
+        "hlfast_ws_resumes_total",
+        "Clients that came back with a cursor",
+        "recovered",
+        {str(recovered).lower(): count for recovered, count in counts.resumes.items()},
+    )
+    yield counters(
+        "hlfast_ws_closes_total",
+        "Connections that ended, by close code",
+        "code",
+        _by_known_code(counts.closes),
+    )
+    yield counters(
+        "hlfast_ws_refused_handshakes_total",
+        "Handshakes refused, by status",
+        "status",
+        {str(status): count for status, count in counts.refusals.items()},
+    )
+    yield gauge("hlfast_ws_tail_events", "Events kept for resumes", len(node.tail))
+    yield gauge("hlfast_ws_tail_bytes", "Bytes of their frames", node.tail.size_bytes)
+    yield gauge("hlfast_ws_users_online", "Users online on any node", presence.online)
+    yield gauge("hlfast_ws_other_nodes", "Other nodes that are heard", presence.others)
+
+
+def _by_known_code(closes: Counter[int]) -> dict[str, int]:
+    """A client may send any of thousands of codes, which would each be a series."""
+    found: Counter[str] = Counter()
+    for code, count in closes.items():
+        found[str(code) if code in _CODES else "other"] += count
+    return found

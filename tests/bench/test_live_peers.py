@@ -1,0 +1,114 @@
+"""The peers that `bench.live.peers` measures really start, and deliver the bytes that they must.
+
+And what must be noticed is: a server that sends something else, or twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from bench.live import peers_servers
+from bench.live.client import Wrong
+from bench.live.peers_scenes import Contender, deliver, http_to_frame, message, post
+from bench.live.peers_servers import Event, Face, Peer, Server
+from bench.live.world import World
+from tests.servers import PostgresServer, RedisServer
+
+SOCKETS = 5
+CORE = min(os.sched_getaffinity(0))
+needs_node = pytest.mark.skipif(
+    shutil.which("npm") is None, reason="npm is missing: install Node.js 20 with npm"
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """PostgreSQL and Redis, and nobody in them."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(PostgresServer())
+        redis = stack.enter_context(RedisServer())
+        postgres.psql("postgres", "-c", "CREATE DATABASE bench")
+        postgres.psql("bench", "-c", peers_servers.PEER_TABLE)
+        yield World(postgres, postgres.url("bench"), redis.url, stack)
+
+
+@pytest.fixture(scope="module")
+def starlette(world: World) -> Iterator[Server]:
+    with peers_servers.starlette(world, "starlette", CORE) as server:
+        yield server
+
+
+async def delivers(server: Server, face: Face) -> None:
+    """One event to all, one to one of them, some at once, and messages over HTTP."""
+    contender = Contender(server, face)
+    await contender.connect(SOCKETS)
+    everybody = contender.audience.listeners
+    try:
+        await deliver(contender, [post(next(contender.numbers))], everybody)
+        await deliver(contender, [message(next(contender.numbers), to=2)], everybody[1:2])
+        await deliver(contender, [post(next(contender.numbers)) for _ in range(10)], everybody)
+        assert (await http_to_frame(contender, number=1, seconds=0.2)).messages
+    finally:
+        await contender.close()
+
+
+def test_starlette(starlette: Server) -> None:
+    asyncio.run(delivers(starlette, starlette.face()))
+
+
+@needs_node
+@pytest.mark.parametrize("send", ["plain", "prepared", "corked"])
+def test_node(world: World, send: str) -> None:
+    peers_servers.install_node_peer()
+    with peers_servers.node_ws(world, send, send, CORE) as server:
+        asyncio.run(delivers(server, server.face()))
+
+
+class Twice(Peer):
+    """Makes its server send everything twice."""
+
+    def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
+        return super().publish([*events, *events])
+
+
+class Altered(Peer):
+    """Makes its server send another type of frame."""
+
+    def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
+        return super().publish([{**event, "type": "post.updated"} for event in events])
+
+
+class ToEverybody(Peer):
+    """Makes its server tell all of them what is for one."""
+
+    def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
+        users = range(1, SOCKETS + 1)
+        return super().publish([{**one, "to": list(users)} for one in events])
+
+
+@pytest.mark.parametrize("face", [Twice, Altered])
+def test_wrong_frames_are_noticed(world: World, starlette: Server, face: type[Peer]) -> None:
+    with pytest.raises(Wrong):
+        asyncio.run(delivers(starlette, face(world, "starlette")))
+
+
+def test_a_frame_for_somebody_else_is_noticed(world: World, starlette: Server) -> None:
+    async def told_to_all() -> None:
+        contender = Contender(starlette, ToEverybody(world, "starlette"))
+        await contender.connect(SOCKETS)
+        readers = contender.audience.listeners[1:2]
+        try:
+            await deliver(contender, [message(next(contender.numbers), to=2)], readers)
+            await contender.settled()
+        finally:
+            await contender.close()
+
+    with pytest.raises(Wrong):
+        asyncio.run(told_to_all())

@@ -1,0 +1,39 @@
+"""Tables that nobody else can write: requests that want to are under way until they are free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hlfast.db.postgres import connect
+from tests.servers import PostgresServer, wait_until
+
+
+@contextmanager
+def locked(
+    url: str, tables: str, mode: str = "SHARE ROW EXCLUSIVE"
+) -> Iterator[Callable[[], None]]:
+    """Lock them; what is given unlocks them, as does the block's end."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(connect(url))
+        runner.run(connection.execute(f"BEGIN; LOCK TABLE {tables} IN {mode} MODE"))
+        try:
+            yield lambda: runner.run(connection.execute("COMMIT"))
+        finally:
+            runner.run(connection.close())
+
+
+def wait_for_waiting(server: PostgresServer, url: str, count: int) -> None:
+    """Until so many statements of a database wait for a lock."""
+    name = name_of(url)
+    query = f"""SELECT count(*) FROM pg_stat_activity
+                WHERE datname = '{name}' AND wait_event_type = 'Lock'"""
+    wait_until(
+        lambda: int(server.psql("postgres", "-c", query)) == count, "nothing waits for the lock"
+    )
+
+
+def name_of(url: str) -> str:
+    """The database of a DSN."""
+    return url.partition("?")[0].rpartition("/")[2]

@@ -1,0 +1,112 @@
+"""An API that is told to stop finishes what it has begun."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPException
+
+import pytest
+
+from tests import wire
+from tests.clients import PASSWORD, Client
+from tests.conftest import TEMPLATE, new_database
+from tests.servers import START_S, Api, PostgresServer, RedisServer, wait_until
+from tests.web.locks import locked, name_of, wait_for_waiting
+
+WORDS = ["one", "three", "two"]
+NEWCOMER = {"password": PASSWORD, "first_name": "New", "last_name": "Comer"}
+
+
+def post(url: str, path: str, body: object, authorization: str = "") -> wire.Answer:
+    """The answer to a POST of JSON."""
+    data = json.dumps(body).encode()
+    lines = [
+        f"POST /api/v1{path} HTTP/1.1\r\nHost: test\r\nConnection: close",
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}",
+        *([f"Authorization: {authorization}"] if authorization else []),
+        "\r\n",
+    ]
+    return wire.ask(url, "\r\n".join(lines).encode() + data, method="POST")
+
+
+@contextmanager
+def idle_connection(api: Api) -> Iterator[socket.socket]:
+    """One that has had an answer, and would be kept."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as kept:
+        kept.sendall(b"GET /health/ready HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+        yield kept
+
+
+def is_refused(api: Api) -> bool:
+    """Whether a new connection is."""
+    try:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=1):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_under_way_are_answered(
+    postgres_server: PostgresServer, redis_server: RedisServer, workers: int
+) -> None:
+    """Meanwhile nobody new is let in: no readiness can be read, which is how a proxy sees it.
+
+    (Granian closes what it listens on, and idle connections, as soon as it is told to stop.)
+    """
+    database = new_database(postgres_server, TEMPLATE)
+    settings = {"HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": 60}
+    with (
+        Api(database, redis_server.url, **settings) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        # Of one author an event might wait for that of another process, and stay for the sweep.
+        authors = [anybody.user().headers["authorization"] for _ in WORDS]
+        with locked(database, 'post, "user"') as unlock, idle_connection(api) as kept:
+            asked = [
+                threads.submit(post, api.url, "/posts", {"content": word}, author)
+                for word, author in zip(WORDS, authors, strict=True)
+            ] + [
+                threads.submit(post, api.url, "/users", {**NEWCOMER, "username": word})
+                for word in WORDS
+            ]
+            wait_for_waiting(postgres_server, database, len(asked))
+            api.process.terminate()
+            wait_until(lambda: is_refused(api), "new connections are taken")
+            assert kept.recv(1) == b""
+            assert not any(future.done() for future in asked)
+            unlock()
+            assert [future.result(START_S).status for future in asked] == [201] * len(asked)
+        assert api.process.wait(START_S) == 0
+        assert "Traceback" not in api.log
+        written = postgres_server.psql(name_of(database), "-c", "SELECT content FROM post")
+        assert sorted(written.split()) == WORDS
+        # Those events are told of, too.
+        assert postgres_server.psql(name_of(database), "-c", "SELECT id FROM outbox") == ""
+
+
+def test_a_request_that_does_not_end_holds_up_nobody(
+    postgres_server: PostgresServer, redis_server: RedisServer
+) -> None:
+    database = new_database(postgres_server, TEMPLATE)
+    with (
+        Api(database, redis_server.url, HLFAST_DRAIN_TIMEOUT_S=1) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor() as threads,
+    ):
+        author = anybody.user()
+        with locked(database, "post"):
+            answer: Future[wire.Answer] = threads.submit(
+                post, api.url, "/posts", {"content": "x"}, author.headers["authorization"]
+            )
+            wait_for_waiting(postgres_server, database, 1)
+            api.process.terminate()
+            api.process.wait(START_S)
+            with pytest.raises((OSError, HTTPException)):
+                answer.result(START_S)
