@@ -117,6 +117,9 @@ install_servers() {
     local missing=()
     any_of redis-server valkey-server || missing+=(redis-server)
     any_of rabbitmq-server /usr/sbin/rabbitmq-server || missing+=(rabbitmq-server)
+    any_of haproxy /usr/sbin/haproxy || missing+=(haproxy)
+    any_of pgbouncer /usr/sbin/pgbouncer || missing+=(pgbouncer)
+    any_of mariadbd /usr/sbin/mariadbd || missing+=(mariadb-server)
     any_of chromium chromium-browser google-chrome || missing+=(chromium)
     any_of chromedriver || missing+=(chromium-driver)
     [ ${#missing[@]} -gt 0 ] || return 0

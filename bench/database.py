@@ -10,24 +10,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from hlfast.db import migrations, queries
-from hlfast.db.postgres import connect
-from tests.servers import PostgresServer
+from tests.databases import connect
+from tests.servers import MariadbServer, PostgresServer, SqlServer
 
 # As wide as a small server would be set; durable, as everywhere.
 _SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+_MARIADB_SETTINGS = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "2G"}
 
 
 @contextmanager
-def seeded(url: str | None, *, users: int, means: Mapping[str, float]) -> Iterator[str]:
-    """The DSN of the database at `url`, or of an embedded one of our own.
+def seeded(
+    url: str | None, *, users: int, means: Mapping[str, float], dialect: str = "postgres"
+) -> Iterator[str]:
+    """The DSN of the database at `url`, or of one of our own in a server of that dialect.
 
     Seeded with `users` and, per user, the means of `friends`, `posts` and `dialogs`, if it has no
     users yet; the same population every time.
     """
     with ExitStack() as stack:
         if url is None:
-            server = stack.enter_context(PostgresServer(**_SETTINGS))
-            server.psql("postgres", "-c", "CREATE DATABASE bench")
+            server: SqlServer = (
+                PostgresServer(**_SETTINGS)
+                if dialect == "postgres"
+                else MariadbServer(**_MARIADB_SETTINGS)
+            )
+            stack.enter_context(server)
+            server.create_database("bench")
             url = server.url("bench")
         if asyncio.run(_make_tables(url)) == 0:
             amounts = [f"--{name}={value:g}" for name, value in means.items()]
@@ -45,7 +53,7 @@ async def _make_tables(url: str) -> int:
         await migrations.apply(url, database)
     connection = await connect(url)
     try:
-        users: int = await connection.fetchval('SELECT count(*) FROM "user"')
-        return users
+        [(users,)] = await connection.rows('SELECT count(*) FROM "user"')
+        return int(users)
     finally:
         await connection.close()

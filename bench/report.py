@@ -119,7 +119,7 @@ def table(rounds: Sequence[Round], ours: str, peer: str) -> list[str]:
     """Ratios, then what they come from (medians of the rounds)."""
     scenarios = list(dict.fromkeys(one.scenario for one in rounds))
     lines = [
-        f"| {ours} / {peer} | requests per second | server CPU per request | PostgreSQL CPU |",
+        f"| {ours} / {peer} | requests per second | server CPU per request | database CPU |",
         "| --- | --- | --- | --- |",
     ]
     for scenario in scenarios:
@@ -134,7 +134,7 @@ def table(rounds: Sequence[Round], ours: str, peer: str) -> list[str]:
 
 def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:
     lines = [
-        "| | requests/s | server CPU, µs | PostgreSQL CPU, µs | p50, ms | p99, ms "
+        "| | requests/s | server CPU, µs | database CPU, µs | p50, ms | p99, ms "
         "| server busy | load busy | others on the server's core |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import aiomysql
 import asyncpg
+from pymysql.constants import ER
 
 from hlfast.db.migrations import MigrationChanged
 from hlfast.errors import HlfastError
@@ -14,13 +16,19 @@ from hlfast.settings import Settings, SettingsError
 FAILED = 1
 INTERRUPTED = 130
 
+_NO_TABLES = "the tables are missing: run `hlfast tables` first"
+# MySQL's number for it, and MariaDB's.
+_NO_LOCAL_INFILE = (3948, 4166, ER.NOT_ALLOWED_COMMAND)
+
 
 def reported(command: str, work: Callable[[], int]) -> int:
     """The exit code of the work. A foreseen failure becomes a line on stderr, and 1."""
     try:
         return work()
-    except asyncpg.UndefinedTableError:
-        line = "the tables are missing: run `hlfast tables` first"
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
+        line = _NO_TABLES
+    except aiomysql.MySQLError as error:
+        line = _line_of(error)
     except (
         HlfastError,
         MigrationChanged,
@@ -37,6 +45,15 @@ def reported(command: str, work: Callable[[], int]) -> int:
         return INTERRUPTED
     print(f"{command}: {line}", file=sys.stderr)
     return FAILED
+
+
+def _line_of(error: aiomysql.MySQLError) -> str:
+    code, text = [*error.args, "", ""][:2]
+    if code in (ER.NO_SUCH_TABLE, ER.SP_DOES_NOT_EXIST):
+        return _NO_TABLES
+    if code in _NO_LOCAL_INFILE:
+        return "the server takes no rows from here: SET GLOBAL local_infile = 1 on it meanwhile"
+    return str(text or code).partition("\n")[0]
 
 
 def need_database(settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""The population as rows of the schema, in the text format of COPY, a bounded chunk at a time."""
+"""The population as rows of the schema, a bounded chunk at a time.
+
+A row is a line in the text format of COPY, which is that of LOAD DATA too; times are in UTC.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,10 @@ _ANSWERED = 0.75  # of a dialog's readers: have read everything
 
 _MESSAGES_MIN, _MESSAGES_MEAN, _MESSAGES_MAX = 2, 8, 200
 _MESSAGE_GAP_S_MAX = 6 * 3600
+
+
+# Ids of users stay below it.
+USERS_END = 2**31
 
 
 class Table(NamedTuple):
@@ -76,6 +83,13 @@ MESSAGE = Table(
     chunk_rows=20_000,
 )
 TABLES = (USER, FRIEND, POST, DIALOG, MESSAGE)
+
+
+def tables_of(database: str) -> list[str]:
+    """The tables of `main` or `dialogs` that hold a population, what is derived included."""
+    names = [table.name for table in TABLES if table.database == database]
+    return [*names, "friendcount"] if database == MAIN else names
+
 
 # Run once after the rows of `FRIEND`, for the ids of this run.
 COUNT_FRIENDS = """
@@ -309,7 +323,7 @@ def _time(at_s: float) -> str:
     """Seconds since the first of the two years; from tables, ten times as fast as datetime."""
     day, second = divmod(int(at_s), 86400)
     minute, second = divmod(second, 60)
-    return f"{_DAYS[day]} {_MINUTES[minute]}:{second:02}+00"
+    return f"{_DAYS[day]} {_MINUTES[minute]}:{second:02}"
 
 
 def _chunks(table: Table, rows: Iterator[str]) -> Iterator[Chunk]:

@@ -9,7 +9,7 @@ import sys
 from hl_utils.failures import need_database, reported
 from hlfast.codec import search_key
 from hlfast.db import migrations, queries
-from hlfast.db.postgres import connect
+from hlfast.db.open import open_database
 from hlfast.errors import Invalid
 from hlfast.passwords import hash_password
 from hlfast.settings import Settings, SettingsError
@@ -91,11 +91,11 @@ def _acceptable(name: str, password: str) -> UserNew:
 
 
 async def _make_superuser(user: UserNew, settings: Settings) -> int:
-    statement = queries.load("postgres", queries.MAIN)["user_make_superuser"]
-    connection = await connect(settings.database_url)
+    one = settings.model_copy(update={"database_pool_size": 1})
+    database = await open_database(settings.database_url, [queries.MAIN], one)
     try:
-        user_id: int = await connection.fetchval(
-            statement,
+        row = await database.fetch_row(
+            "user_make_superuser",
             user.username,
             username_key(user.username),
             hash_password(user.password, settings),
@@ -105,5 +105,6 @@ async def _make_superuser(user: UserNew, settings: Settings) -> int:
             search_key(user.last_name),
         )
     finally:
-        await connection.close()
-    return user_id
+        await database.close()
+    assert row is not None  # noqa: S101 - it is made, or found
+    return int(row["id"])

@@ -30,8 +30,8 @@ from rich.progress import (
 
 from hl_utils.failures import reported
 from hl_utils.population import languages
-from hl_utils.population_rows import COUNT_FRIENDS, Chunk, Plan, Population
-from hl_utils.population_sinks import ScriptSink, Sink, database_sink
+from hl_utils.population_rows import COUNT_FRIENDS, USERS_END, Chunk, Plan, Population
+from hl_utils.population_sinks import SCRIPTS, Sink, database_sink
 from hlfast import settings as settings_module
 from hlfast.passwords import hash_password
 from hlfast.settings import Settings, SettingsError
@@ -40,7 +40,7 @@ from hlfast.settings import Settings, SettingsError
 # that real people use.
 PASSWORD = "hlfast-demo"  # noqa: S105
 
-_USERS_MAX = 2**31 - 1
+_USERS_MAX = USERS_END - 1
 # The connections of one circle of people are in memory.
 _MEANS_MAX = {"friends": 200, "posts": 10_000, "dialogs": 200}
 _PLAIN_PROGRESS_S = 5.0
@@ -74,8 +74,14 @@ def _parser() -> argparse.ArgumentParser:
         "--sql",
         type=Path,
         metavar="FILE",
-        help="write a script that makes the tables and fills them instead, "
-        "for psql or a database container's /docker-entrypoint-initdb.d",
+        help="write a script that makes the tables and fills them instead, for psql or mysql, "
+        "or a database container's /docker-entrypoint-initdb.d",
+    )
+    parser.add_argument(
+        "--dialect",
+        choices=SCRIPTS,
+        default="postgres",
+        help="of the script (%(default)s)",
     )
     parser.add_argument(
         "--database-url", metavar="URL", help="the main database (that of DATABASE_URL)"
@@ -89,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
         settings = settings.model_copy(update={"database_url": arguments.database_url})
     plan = _plan(arguments, settings)
     started = time.monotonic()
-    asyncio.run(_seed(plan, settings, arguments.sql))
+    asyncio.run(_seed(plan, settings, arguments.sql, arguments.dialect))
     print(
         f"Done in {time.monotonic() - started:.1f} s. The password of every seeded user: {PASSWORD}"
     )
@@ -113,13 +119,13 @@ def _plan(arguments: argparse.Namespace, settings: Settings) -> Plan:
     )
 
 
-async def _seed(plan: Plan, settings: Settings, script: Path | None) -> None:
+async def _seed(plan: Plan, settings: Settings, script: Path | None, dialect: str) -> None:
     if script is None:
         async with database_sink(settings) as sink:
             await _fill(sink, plan, settings)
     else:
         with script.open("wb") as file:
-            await _fill(ScriptSink(file), plan, settings)
+            await _fill(SCRIPTS[dialect](file), plan, settings)
 
 
 async def _fill(sink: Sink, plan: Plan, settings: Settings) -> None:
@@ -139,7 +145,7 @@ async def _fill(sink: Sink, plan: Plan, settings: Settings) -> None:
         await _copy(sink, "posts", plan.posts, population.posts())
     if plan.dialogs_mean:
         await _copy(sink, "dialogs", plan.dialog_rows_expected, population.dialogs())
-    _say("vacuuming and analysing")
+    _say("committing and analysing")
     await sink.finish()
     known = " (very well known)" if plan.friends_mean else ""
     print(f"Names to log in with: {f'{known}, '.join(population.examples)}")

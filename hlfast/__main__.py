@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs.add_parser("tables", help="create the tables, or bring them to the newest schema")
     verbs.add_parser("superuser", help="make the superuser of FIRST_SUPERUSER")
     verbs.add_parser("seed", help="fill with realistic users", add_help=False)
+    check = verbs.add_parser("check", help="find what is set wrong, before users do")
+    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--haproxy", type=Path, metavar="FILE", help="its configuration")
+    check.add_argument("--apis", type=int, default=1, help="machines that run `api`")
+    check.add_argument("--websockets", type=int, default=1, help="nodes that run `ws`")
     clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     arguments, rest = parser.parse_known_args(argv)
@@ -61,6 +67,11 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
             from hl_utils import user_faker  # noqa: PLC0415
 
             return user_faker.main(rest)
+        case "check":
+            from hl_utils import check  # noqa: PLC0415
+
+            processes = check.Processes(arguments.apis, arguments.websockets)
+            return check.check(settings, processes, arguments.haproxy, json=arguments.json)
         case "tables":
             from hl_utils import tables  # noqa: PLC0415
 
@@ -91,6 +102,9 @@ def _serve_api(settings: Settings) -> int:
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
+    # A connection is an open file, and the usual bound is 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with _metrics_directory(settings.http_port) as metrics:
         # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics

@@ -20,7 +20,8 @@ from hlfast.context import Context
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.db.postgres import open_database
+from hlfast.db.open import open_database
+from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
 from hlfast.dialogs import service as dialogs_service
 from hlfast.endpoints import ENDPOINTS
 from hlfast.events.batching import BatchPublisher
@@ -85,6 +86,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """Everything that a request may need; closed in reverse order."""
     async with AsyncExitStack() as stack:
         main, dialogs = await _open_databases(settings, stack)
+        replicated = await _open_replicas(settings, main, stack)
         cache = Cache(settings)
         stack.push_async_callback(cache.close)
         passwords = Passwords(settings)
@@ -107,6 +109,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         yield Context(
             settings=settings,
             main=main,
+            reads=replicated or main,
             dialogs=dialogs,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
@@ -120,6 +123,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             passwords=passwords,
             tokens=tokens,
             authenticator=Authenticator(tokens, standings.get, settings),
+            replicated=replicated,
         )
 
 
@@ -137,6 +141,17 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     )
     stack.push_async_callback(dialogs.close)
     return main, dialogs
+
+
+async def _open_replicas(
+    settings: Settings, main: Database, stack: AsyncExitStack
+) -> Replicated | None:
+    if not settings.replica_urls:
+        return None
+    counts = {answered: metrics.READS.labels(answered).inc for answered in ANSWERED}
+    replicated = await open_replicated(main, settings, lambda answered: counts[answered]())
+    stack.push_async_callback(replicated.close)
+    return replicated
 
 
 async def open_outboxes(
@@ -278,7 +293,8 @@ def _health_routes(context: Context) -> list[Route]:
 
     async def look() -> dict[str, bool]:
         answers = await asyncio.gather(*(check() for check in checks.values()))
-        return dict(zip(checks, answers, strict=True))
+        found = dict(zip(checks, answers, strict=True))
+        return found if context.replicated is None else found | await context.replicated.health()
 
     async def live() -> tuple[int, bytes, bytes]:
         return 200, endpoint.JSON, codec.encode({"status": "ok"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
+from hlfast.db.replicas import Replicated
 from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
 from hlfast.settings import Settings
@@ -16,10 +17,14 @@ from hlfast.web.auth import Authenticator, Tokens
 
 @dataclass(slots=True)
 class Context:
-    """The service's parts. `main` and `dialogs` may be one database."""
+    """The service's parts. `main` and `dialogs` may be one database.
+
+    `reads` is the main one for reads that cost more than to find a replica that may answer.
+    """
 
     settings: Settings
     main: Database
+    reads: Database
     dialogs: Database
     outbox: Outbox
     dialogs_outbox: Outbox
@@ -29,6 +34,7 @@ class Context:
     passwords: Passwords
     tokens: Tokens
     authenticator: Authenticator
+    replicated: Replicated | None
 
 
 Call = endpoint.Call[Context]

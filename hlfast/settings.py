@@ -60,12 +60,17 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "",
         validation_alias=_env("DATABASE_URL"),
-        description="Main database, `postgresql://…`. Empty: the embedded one.",
+        description="Main database, `postgresql://…` or `mysql://…`. Empty: the embedded one.",
     )
     dialogs_database_url: str = Field(
         "",
         validation_alias=_env("DIALOGS_DATABASE_URL"),
-        description="Database of the dialogs, `postgresql://…`. Empty: the main one.",
+        description="The dialogs' database, `postgresql://…` or `mysql://…`. Empty: the main one.",
+    )
+    database_replica_urls: str = Field(
+        "",
+        validation_alias=_env("DATABASE_REPLICA_URLS"),
+        description="Standbys of the main database that may answer reads, comma separated.",
     )
     redis_url: str = Field(
         "",
@@ -129,6 +134,21 @@ class Settings(BaseSettings):
         10.0,
         gt=0,
         description="Longest wait for one statement, the wait for a connection included.",
+    )
+    replica_wait_s: float = Field(
+        0.02,
+        ge=0,
+        description="Longest wait for a replica to replay what a read must see; "
+        "then the primary answers.",
+    )
+    replica_timeout_s: float = Field(
+        1.0, gt=0, description="Silence after which a replica is left out."
+    )
+    replica_retry_s: float = Field(
+        1.0,
+        gt=0,
+        description="Pause before a lost replica is tried again, "
+        "and between two looks at an idle one.",
     )
     batch_max: int = Field(512, ge=1, description="Keys joined into one batched read.")
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
@@ -225,6 +245,18 @@ class Settings(BaseSettings):
     def dialogs_url(self) -> str:
         """The dialogs' database, which is the main one unless set apart."""
         return self.dialogs_database_url or self.database_url
+
+    @property
+    def replica_urls(self) -> list[str]:
+        """Each of the replicas'. Raises SettingsError where there can be none."""
+        urls = [url.strip() for url in self.database_replica_urls.split(",") if url.strip()]
+        for url in (self.database_url, *urls) if urls else ():
+            if not url.startswith(("postgresql://", "postgres://")):
+                raise SettingsError(
+                    "DATABASE_REPLICA_URLS needs PostgreSQL: each of its URLs, and DATABASE_URL, "
+                    "must begin with postgresql://"
+                )
+        return urls
 
     @property
     def stack_file(self) -> Path:

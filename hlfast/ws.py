@@ -21,7 +21,7 @@ from hlfast import codec
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
-from hlfast.db.postgres import open_database
+from hlfast.db.open import open_database
 from hlfast.events.open import open_log
 from hlfast.live import handshake, metrics
 from hlfast.live.listen import Answer, listen

@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 
 from hlfast.db import migrations, queries
 from tests.clients import Client
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.servers import Api, MariadbServer, PostgresServer, RedisServer, SqlServer
 
 # Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -35,14 +35,50 @@ settings.register_profile("long", max_examples=2000, stateful_step_count=60, dea
 settings.load_profile("short")
 
 
+DATABASES = {"postgres": "postgres_server", "mysql": "mariadb_server"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What asks for a database runs on each of them, unless it is marked `one_database`.
+
+    As a parameter of the session it puts all that runs on one before all that runs on the other,
+    so that whatever is started on a database is started once.
+    """
+    if "database_server" in metafunc.fixturenames:
+        one = metafunc.definition.get_closest_marker("one_database")
+        names = list(DATABASES)[:1] if one else list(DATABASES)
+        metafunc.parametrize("database_server", names, indirect=True, scope="session")
+
+
+def migrate(server: SqlServer, name: str) -> str:
+    """Make a database with the tables of both; its DSN."""
+    server.create_database(name)
+    for database in (queries.MAIN, queries.DIALOGS):
+        asyncio.run(migrations.apply(server.url(name), database))
+    return server.url(name)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL; its database `migrated` has the tables and stays empty."""
     with PostgresServer() as server:
-        server.psql("postgres", "-c", f"CREATE DATABASE {TEMPLATE}")
-        for database in (queries.MAIN, queries.DIALOGS):
-            asyncio.run(migrations.apply(server.url(TEMPLATE), database))
+        migrate(server, TEMPLATE)
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """One MariaDB; its database `migrated` has the tables and stays empty."""
+    with MariadbServer() as server:
+        migrate(server, TEMPLATE)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_server(request: pytest.FixtureRequest) -> SqlServer:
+    """Each server in turn."""
+    server: SqlServer = request.getfixturevalue(DATABASES[request.param])
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -52,29 +88,29 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-def new_database(server: PostgresServer, template: str) -> str:
+def new_database(server: SqlServer, template: str = "") -> str:
     """The DSN of a fresh database."""
     name = f"test_{next(_numbers)}"
-    server.psql("postgres", "-c", f"CREATE DATABASE {name} TEMPLATE {template}")
+    server.create_database(name, template)
     return server.url(name)
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer) -> str:
+def database_url(database_server: SqlServer) -> str:
     """A fresh database without tables."""
-    return new_database(postgres_server, "template0")
+    return new_database(database_server)
 
 
 @pytest.fixture
-def migrated_database_url(postgres_server: PostgresServer) -> str:
+def migrated_database_url(database_server: SqlServer) -> str:
     """A fresh database with the tables."""
-    return new_database(postgres_server, TEMPLATE)
+    return new_database(database_server, TEMPLATE)
 
 
 @pytest.fixture(scope="session")
-def api(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+def api(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
     """One API with its own database, shared: tests take users of their own."""
-    with Api(new_database(postgres_server, TEMPLATE), redis_server.url) as server:
+    with Api(new_database(database_server, TEMPLATE), redis_server.url) as server:
         yield server
 
 

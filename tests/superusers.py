@@ -6,7 +6,8 @@ import asyncio
 import secrets
 
 from hlfast.codec import search_key
-from hlfast.db import postgres, queries
+from hlfast.db import queries
+from hlfast.db.open import open_database
 from hlfast.passwords import hash_password
 from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
@@ -16,7 +17,7 @@ from tests.servers import Api
 def superuser(api: Api) -> Client:
     """A new one, logged in."""
     username = f"super-{secrets.token_hex(6)}"
-    settings = Settings(password_hash_memory_kib=256, password_hash_time=1)
+    settings = Settings(password_hash_memory_kib=256, password_hash_time=1, database_pool_size=1)
     names = ("Super", "User")
     fields = (
         username,
@@ -25,17 +26,18 @@ def superuser(api: Api) -> Client:
         *names,
         *map(search_key, names),
     )
-    user_id = asyncio.run(_make(api.settings["DATABASE_URL"], fields))
+    user_id = asyncio.run(_make(api.settings["DATABASE_URL"], fields, settings))
     client = Client(api.url)
     somebody = Client(api.url, client.token(username))
     somebody.id, somebody.username = user_id, username
     return somebody
 
 
-async def _make(url: str, fields: tuple[str, ...]) -> int:
-    connection = await postgres.connect(url)
+async def _make(url: str, fields: tuple[str, ...], settings: Settings) -> int:
+    database = await open_database(url, [queries.MAIN], settings)
     try:
-        statement = queries.load("postgres", queries.MAIN)["user_make_superuser"]
-        return int(await connection.fetchval(statement, *fields))
+        row = await database.fetch_row("user_make_superuser", *fields)
+        assert row is not None
+        return int(row["id"])
     finally:
-        await connection.close()
+        await database.close()

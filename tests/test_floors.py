@@ -156,6 +156,7 @@ def test_every_room_is_on_a_floor() -> None:
     assert rooms | {"hl_utils"} == listed
 
 
+@pytest.mark.one_database
 def test_no_api_call_enters_fastapi(
     migrated_database_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from hlfast.db import queries
-from hlfast.db.postgres import connect
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from hlfast.db import mysql, postgres, queries
+from hlfast.db.mysql_text import Statement
 from hlfast.settings import Settings
 
 # Any constant will do, below the range of the pairs of users (they are locked by
 # their positive dialog id).
-_LOCK = -0x686C66617374
+_POSTGRES_LOCK = -0x686C66617374
+# Its locks are the whole server's.
+_MYSQL_LOCK = "CONCAT('hlfast ', MD5(DATABASE()))"
 
 LEDGER = """
 CREATE TABLE IF NOT EXISTS migration (
@@ -17,26 +22,94 @@ CREATE TABLE IF NOT EXISTS migration (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
-RECORD = "INSERT INTO migration (name, checksum) VALUES ($1, $2)"
+MYSQL_LEDGER = """
+CREATE TABLE IF NOT EXISTS migration (
+    name       VARCHAR(190) NOT NULL,
+    checksum   CHAR(64)     NOT NULL,
+    applied_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (name)
+) ENGINE = InnoDB
+"""
 
 
 class MigrationChanged(Exception):
     """A migration that was applied has another text now."""
 
 
+class _Target(Protocol):
+    """A connection to the database, which one starter at a time works on."""
+
+    async def known(self) -> Mapping[str, str]:
+        """Name -> checksum of what was applied, after the others are through."""
+
+    async def run(self, migration: queries.Migration) -> None:
+        """Apply it and write it down."""
+
+    async def close(self) -> None:
+        """Let the others."""
+
+
+class _Postgres(_Target):
+    """Each migration is a transaction: all or nothing."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def known(self) -> Mapping[str, str]:
+        await self._connection.execute("SELECT pg_advisory_lock($1)", _POSTGRES_LOCK)
+        await self._connection.execute(LEDGER)
+        return dict(await self._connection.fetch("SELECT name, checksum FROM migration"))
+
+    async def run(self, migration: queries.Migration) -> None:
+        record = "INSERT INTO migration (name, checksum) VALUES ($1, $2)"
+        async with self._connection.transaction():
+            await self._connection.execute(migration.sql)
+            await self._connection.execute(record, migration.name, migration.checksum)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class _Mysql(_Target):
+    """DDL commits by itself: one that failed halfway is run again, and is written for that."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def known(self) -> Mapping[str, str]:
+        wait_s = 2**31 - 1
+        await mysql.query(self._connection, f"SELECT GET_LOCK({_MYSQL_LOCK}, {wait_s})")
+        await mysql.query(self._connection, MYSQL_LEDGER)
+        found = await mysql.query(self._connection, "SELECT name, checksum FROM migration")
+        return {row["name"]: row["checksum"] for row in found}
+
+    async def run(self, migration: queries.Migration) -> None:
+        await mysql.query(self._connection, migration.sql)
+        record = Statement("INSERT INTO migration (name, checksum) VALUES ($1, $2)")
+        arguments = (migration.name, migration.checksum)
+        await mysql.query(self._connection, record.with_arguments(arguments))
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+async def _connect(url: str) -> _Target:
+    if queries.dialect_of(url) == "mysql":
+        return _Mysql(await mysql.connect(url))
+    return _Postgres(await postgres.connect(url))
+
+
 async def apply(url: str, database: str) -> list[str]:
     """Apply what is missing of `main` or `dialogs`; the names of what was applied.
 
-    One starter at a time (a lock in the database), each migration in its own transaction, all
-    or nothing. Raises MigrationChanged, and errors.Unavailable when the database does not answer.
+    One starter at a time (a lock in the database). Raises MigrationChanged, and
+    errors.Unavailable when the database does not answer.
     """
     applied: list[str] = []
-    connection = await connect(url)
+    target = await _connect(url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        await connection.execute(LEDGER)
-        known = dict(await connection.fetch("SELECT name, checksum FROM migration"))
-        for migration in queries.migrations("postgres", database):
+        known = await target.known()
+        for migration in queries.migrations(queries.dialect_of(url), database):
             if migration.name in known:
                 if known[migration.name] != migration.checksum:
                     raise MigrationChanged(
@@ -44,12 +117,10 @@ async def apply(url: str, database: str) -> list[str]:
                         "a migration is never edited, only followed by another one"
                     )
                 continue
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await connection.execute(RECORD, migration.name, migration.checksum)
+            await target.run(migration)
             applied.append(migration.name)
     finally:
-        await connection.close()
+        await target.close()
     return applied
 
 

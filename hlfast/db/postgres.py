@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import asyncpg
 
@@ -35,6 +36,8 @@ _UNAVAILABLE = (
 )
 # Seconds that the cancellation of a statement may take before its connection is cut.
 _CANCEL_TIMEOUT_S = 1.0
+# Seconds that the tools wait for a connection.
+_CONNECT_S = 60.0
 # Seconds between attempts while the database is not there yet at start.
 _START_RETRY_S = 0.2
 
@@ -99,7 +102,10 @@ class PostgresDatabase(Database):
             self._released.add(task)
             task.add_done_callback(self._released.discard)
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                # A standby, where the primary was or has yet to be: the next connection finds it.
+                connection.terminate()
             await self._pool.release(connection)
             raise
         await self._pool.release(connection)
@@ -122,19 +128,38 @@ class PostgresDatabase(Database):
         except TimeoutError:
             self._pool.terminate()
 
+    def terminate(self) -> None:
+        """Cut every connection; what is under way fails."""
+        self._pool.terminate()
+
 
 async def open_database(
-    url: str, databases: Sequence[str], settings: Settings, *, wait_s: float = 0
+    url: str,
+    databases: Sequence[str],
+    settings: Settings,
+    *,
+    wait_s: float = 0,
+    lost: Callable[[], None] | None = None,
 ) -> PostgresDatabase:
     """A pool whose every connection has every statement prepared: a typo fails the start.
 
     `databases` names whose statements it runs: `main`, `dialogs` or both. For `wait_s` seconds
     a database that does not answer yet is asked again. Raises errors.Unavailable after that, and
-    asyncpg.PostgresError for a statement that the schema does not fit.
+    asyncpg.PostgresError for a statement that the schema does not fit. If `lost` is given, a
+    connection that is gone is not replaced: instead of that it is called.
     """
     statements: dict[str, str] = {}
     for database in databases:
         statements |= queries.load("postgres", database)
+
+    pool: asyncpg.Pool | None = None
+
+    async def connect_unless_lost(url: str, **options: Any) -> asyncpg.Connection:
+        if pool is not None and lost is not None:
+            lost()
+            pool.terminate()
+            raise ConnectionResetError("a connection that is not replaced was lost")
+        return await _connect_to_any(url, **options)
 
     async def prepare_all(connection: asyncpg.Connection) -> None:
         try:
@@ -162,6 +187,7 @@ async def open_database(
                 max_cacheable_statement_size=0,
                 server_settings=SERVER_SETTINGS,
                 timeout=settings.database_timeout_s,
+                connect=connect_unless_lost,
                 init=prepare_all,
                 reset=_keep_as_is,
             )
@@ -172,6 +198,37 @@ async def open_database(
             if asyncio.get_running_loop().time() >= deadline:
                 raise Unavailable(f"The database does not answer: {error}") from error
             await asyncio.sleep(_START_RETRY_S)
+
+
+def each_host(url: str) -> list[str]:
+    """The URL of each host of one that names several. Raises ValueError."""
+    parts = urlsplit(url)
+    who, at, hosts = parts.netloc.rpartition("@")
+    if "," in hosts:
+        return [parts._replace(netloc=f"{who}{at}{host}").geturl() for host in hosts.split(",")]
+    start, _, _ = url.partition("?")
+    query = parse_qs(parts.query)
+    lists = {name: query[name][0].split(",") for name in ("host", "port") if name in query}
+    if len(lists.get("host", "")) < 2:
+        return [url]
+    places = [
+        {name: values[n % len(values)] for name, values in lists.items()}
+        for n in range(len(lists["host"]))
+    ]
+    return [f"{start}?{urlencode(query | place, doseq=True)}" for place in places]
+
+
+async def _connect_to_any(url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:  # noqa: ASYNC109 (asyncpg's own)
+    """The first host that answers as `target_session_attrs` wants it.
+
+    asyncpg would give all of the time to the first one, and never reach one behind a host that is
+    silent, as machines are that have lost their power.
+    """
+    urls = each_host(url)
+    for one in urls[:-1]:
+        with suppress(*_UNAVAILABLE):
+            return await asyncpg.connect(one, timeout=timeout / len(urls), **options)
+    return await asyncpg.connect(urls[-1], timeout=timeout / len(urls), **options)
 
 
 def _not_a_url(error: ValueError) -> SettingsError:
@@ -185,7 +242,7 @@ async def connect(url: str) -> asyncpg.Connection:
     Raises SettingsError for a URL that is none, errors.Unavailable without an answer.
     """
     try:
-        return await asyncpg.connect(url, server_settings=SERVER_SETTINGS)
+        return await _connect_to_any(url, timeout=_CONNECT_S, server_settings=SERVER_SETTINGS)
     except ValueError as error:
         raise _not_a_url(error) from None
     except _UNAVAILABLE as error:

@@ -6,12 +6,18 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 SQL_DIRECTORY = Path(__file__).resolve().parents[2] / "sql"
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
 # The rooms that have tables of their own, and the files whose statements need them.
 MAIN, DIALOGS = "main", "dialogs"
+
+
+def dialect_of(url: str) -> Literal["postgres", "mysql"]:
+    """The directory of `sql/` for the database at a URL."""
+    return "mysql" if url.partition(":")[0] == "mysql" else "postgres"
 
 
 def load(dialect: str, database: str) -> dict[str, str]:

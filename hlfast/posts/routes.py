@@ -43,7 +43,7 @@ async def wall(call: Call) -> Reply:
     """GET /users/{id}/posts"""
     context, query = call.context, call.query
     posts = await service.wall(
-        context.main, context.users, call.me, call.id, query.before, query.limit
+        context.reads, context.users, call.me, call.id, query.before, query.limit
     )
     cursor = posts[-1]["id"] if posts else None
     return Reply(codec.encode(page(show(posts), query.limit, cursor)))
@@ -53,7 +53,7 @@ async def feed(call: Call) -> Reply:
     """GET /feed"""
     context, query = call.context, call.query
     posts, cursor = await service.feed(
-        context.main,
+        context.reads,
         call.me,
         query.before,
         query.limit,

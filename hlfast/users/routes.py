@@ -82,6 +82,6 @@ async def administer(call: Call) -> Reply:
 
 async def search(call: Call) -> Reply:
     """GET /users/search"""
-    found = await service.search(call.context.main, call.query)
+    found = await service.search(call.context.reads, call.query)
     cursor = found[-1]["id"] if found else None
     return Reply(codec.encode(page(profiles.show(found), call.query.limit, cursor)))

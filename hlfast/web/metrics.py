@@ -30,6 +30,12 @@ DURATION = Histogram(
     ["endpoint"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+READS = Counter(
+    "hlfast_replicated_reads_total",
+    "Reads that a replica may answer, by who did: a replica; the primary, for want of any; "
+    "the primary as fallback for one that was behind or failed",
+    ["answered_by"],
+)
 
 
 class EndpointMetrics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
 import signal
@@ -14,24 +13,38 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from hlfast.db import migrations, queries
+from tests.conftest import TEMPLATE, migrate, new_database
 from tests.crash import processes
 from tests.crash.load import Actor, Ledger, audit, until
 from tests.crowd import Ask, Crowd, Line
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.databases import value
+from tests.servers import SERVERS, Api, RedisServer, SqlServer
 
 ACTORS = 10
 GROWTH = 200
 # Answers that an actor may get: never a 500.
 STATUSES = {200, 201, 409, 503}
+# What makes a commit outlive the server, and the machine.
+DURABLE = {
+    "postgres": {
+        "SHOW fsync": "on",
+        "SHOW synchronous_commit": "on",
+        "SHOW full_page_writes": "on",
+    },
+    "mysql": {
+        "SELECT @@innodb_flush_log_at_trx_commit": 1,
+        "SELECT @@innodb_doublewrite": 1,
+    },
+}
 
-_numbers = itertools.count(1)
 
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own, to be killed; as durable as it is by default."""
-    with PostgresServer() as server:
+@pytest.fixture(scope="module", params=SERVERS)
+def durable(request: pytest.FixtureRequest) -> Iterator[SqlServer]:
+    """A server of its own, to be killed; as durable as it is by default."""
+    with SERVERS[request.param]() as server:
+        migrate(server, TEMPLATE)
+        for question, answer in DURABLE[request.param].items():
+            assert value(server.url(TEMPLATE), question) == answer
         yield server
 
 
@@ -40,7 +53,7 @@ class Stack:
     """An API of two processes on its own database."""
 
     api: Api
-    postgres: PostgresServer
+    database: SqlServer
 
     def health(self, which: str) -> int:
         """The status of a check."""
@@ -48,12 +61,8 @@ class Stack:
 
 
 @pytest.fixture
-def stack(durable: PostgresServer, redis_server: RedisServer) -> Iterator[Stack]:
-    name = f"crash_{next(_numbers)}"
-    durable.psql("postgres", "-c", f"CREATE DATABASE {name}")
-    url = durable.url(name)
-    for database in (queries.MAIN, queries.DIALOGS):
-        asyncio.run(migrations.apply(url, database))
+def stack(durable: SqlServer, redis_server: RedisServer) -> Iterator[Stack]:
+    url = new_database(durable, TEMPLATE)
     settings = {"HLFAST_WORKERS": 2, "HLFAST_DATABASE_TIMEOUT_S": 2}
     with Api(url, redis_server.url, **settings) as api:
         yield Stack(api, durable)
@@ -100,20 +109,17 @@ def test_nothing_is_lost_when_every_process_of_the_api_is_killed(stack: Stack) -
     asyncio.run(run())
 
 
-def test_nothing_is_lost_when_postgresql_is_killed(stack: Stack) -> None:
-    for name in ("fsync", "synchronous_commit", "full_page_writes"):
-        assert stack.postgres.psql("postgres", "-c", f"SHOW {name}").strip() == "on"
-
+def test_nothing_is_lost_when_the_database_is_killed(stack: Stack) -> None:
     async def run() -> None:
         async with load(stack) as ledger:
             for _ in range(2):
                 refused = ledger.refused.copy()
-                processes.kill(stack.postgres)
+                processes.kill(stack.database)
                 await until(lambda r=refused: len(ledger.refused - r) == ACTORS, "no refusals")
                 assert await asyncio.to_thread(stack.health, "ready") == 503
                 assert await asyncio.to_thread(stack.health, "dependencies") == 503
                 assert await asyncio.to_thread(stack.health, "live") == 200
-                await asyncio.to_thread(stack.postgres.start)
+                await asyncio.to_thread(stack.database.start)
                 await ledger.grow(GROWTH)
                 assert await asyncio.to_thread(stack.health, "ready") == 200
             assert not ledger.broken, "the API itself never went away"
@@ -121,16 +127,16 @@ def test_nothing_is_lost_when_postgresql_is_killed(stack: Stack) -> None:
     asyncio.run(run())
 
 
-def test_a_postgresql_that_hangs_is_a_refusal_and_not_a_hanging_api(stack: Stack) -> None:
+def test_a_database_that_hangs_is_a_refusal_and_not_a_hanging_api(stack: Stack) -> None:
     async def run() -> None:
         async with load(stack) as ledger:
-            processes.signal_all(stack.postgres, signal.SIGSTOP)
+            processes.signal_all(stack.database, signal.SIGSTOP)
             try:
                 await until(lambda: len(ledger.refused) == ACTORS, "no refusals")
                 assert await asyncio.to_thread(stack.health, "live") == 200
                 assert await asyncio.to_thread(stack.health, "ready") == 503
             finally:
-                processes.signal_all(stack.postgres, signal.SIGCONT)
+                processes.signal_all(stack.database, signal.SIGCONT)
             await ledger.grow(GROWTH)
             assert await asyncio.to_thread(stack.health, "ready") == 200
             assert not ledger.broken, "the API itself never went away"

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from hlfast.db import queries
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import ROOT, PostgresServer
+from tests.databases import name_of
+from tests.db.mysql_pool import STATEMENTS
+from tests.servers import ROOT, MariadbServer, PostgresServer
 
 
 @pytest.fixture(scope="module")
@@ -30,4 +33,20 @@ def seeded_database_url(postgres_server: PostgresServer) -> str:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    # Once more: what the server looked at of its own accord meanwhile was not seen as settled.
+    postgres_server.psql(name_of(url), "-c", "VACUUM friend, post, dialog, dialogmessage")
     return url
+
+
+@pytest.fixture(scope="module")
+def mysql_url(mariadb_server: MariadbServer) -> str:
+    """A MySQL database with the tables, for the tests of one file."""
+    return new_database(mariadb_server, TEMPLATE)
+
+
+@pytest.fixture
+def own_statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Statements of the tests' own instead of the project's; a test may add some."""
+    own = dict(STATEMENTS)
+    monkeypatch.setattr(queries, "load", lambda dialect, database: own)
+    return own

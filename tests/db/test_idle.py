@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from hlfast.db import queries
 from hlfast.db.postgres import open_database
 from hlfast.settings import Settings
 from tests.servers import PostgresServer
 
 
+@pytest.mark.one_database
 def test_no_transaction_is_left_open(
     postgres_server: PostgresServer, migrated_database_url: str
 ) -> None:

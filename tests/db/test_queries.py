@@ -8,22 +8,25 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiomysql
 import asyncpg
 import pytest
 
 from hlfast.db import queries
-from hlfast.db.postgres import open_database
+from hlfast.db.open import open_database
 from hlfast.settings import Settings
-from tests.servers import ROOT
+from tests.servers import ROOT, SERVERS
 
 BOTH = (queries.MAIN, queries.DIALOGS)
+# What the driver says of a statement that the schema does not fit.
+REFUSED = (asyncpg.PostgresError, aiomysql.MySQLError)
 MARK = "-- name: "
 TYPO = "SELECT nothing FROM nowhere;\n"
 
 
-def statements() -> set[str]:
-    """Every name in `sql/postgres/queries`."""
-    return set().union(*(queries.load("postgres", database) for database in BOTH))
+def statements(dialect: str = "postgres") -> set[str]:
+    """Every name in the queries of a dialect; those of MySQL are among those of PostgreSQL."""
+    return set().union(*(queries.load(dialect, database) for database in BOTH))
 
 
 def code() -> Iterator[ast.AST]:
@@ -64,24 +67,26 @@ def test_every_statement_is_named_somewhere() -> None:
     assert statements() <= texts
 
 
+@pytest.mark.parametrize("dialect", SERVERS)
 @pytest.mark.parametrize("database", BOTH)
-def test_a_statement_is_constant_and_one(database: str) -> None:
-    for name, text in queries.load("postgres", database).items():
+def test_a_statement_is_constant_and_one(database: str, dialect: str) -> None:
+    for name, text in queries.load(dialect, database).items():
         assert text, name
         assert ";" not in text, name
         assert "--" not in text, name
         assert "{" not in text and "%s" not in text, name
 
 
-def test_every_file_is_read() -> None:
-    files = (queries.SQL_DIRECTORY / "postgres" / "queries").glob("*.sql")
+@pytest.mark.parametrize("dialect", SERVERS)
+def test_every_file_is_read(dialect: str) -> None:
+    files = (queries.SQL_DIRECTORY / dialect / "queries").glob("*.sql")
     written = {
         line.removeprefix(MARK)
         for path in files
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.startswith(MARK)
     }
-    assert written == statements()
+    assert written == statements(dialect)
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "sql"
     shutil.copytree(queries.SQL_DIRECTORY, copy)
     monkeypatch.setattr(queries, "SQL_DIRECTORY", copy)
-    return copy / "postgres" / "queries"
+    return copy
 
 
 def open_and_close(url: str) -> None:
@@ -104,12 +109,14 @@ def open_and_close(url: str) -> None:
 
 
 def test_a_typo_in_any_statement_fails_the_start(migrated_database_url: str, sql: Path) -> None:
-    originals = {path: path.read_text(encoding="utf-8") for path in sql.glob("*.sql")}
-    for name in sorted(statements()):
+    dialect = queries.dialect_of(migrated_database_url)
+    files = (sql / dialect / "queries").glob("*.sql")
+    originals = {path: path.read_text(encoding="utf-8") for path in files}
+    for name in sorted(statements(dialect)):
         start = f"{MARK}{name}\n"
         for path, text in originals.items():
             path.write_text(text.replace(start, start + TYPO))
-        with pytest.raises(asyncpg.PostgresError):
+        with pytest.raises(REFUSED):
             open_and_close(migrated_database_url)
     for path, text in originals.items():
         path.write_text(text)
@@ -117,11 +124,11 @@ def test_a_typo_in_any_statement_fails_the_start(migrated_database_url: str, sql
 
 
 def test_a_name_that_is_there_twice(sql: Path) -> None:
-    (sql / "zz.sql").write_text(f"{MARK}user_by_ids\nSELECT 1;\n")
+    (sql / "postgres" / "queries" / "zz.sql").write_text(f"{MARK}user_by_ids\nSELECT 1;\n")
     with pytest.raises(ValueError, match="user_by_ids"):
         queries.load("postgres", queries.MAIN)
 
 
 def test_without_the_tables_it_does_not_start(database_url: str) -> None:
-    with pytest.raises(asyncpg.PostgresError):
+    with pytest.raises(REFUSED):
         open_and_close(database_url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,12 +12,12 @@ from hypothesis import settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from hlfast.api import VERSION
-from hlfast.db.postgres import connect
 from hlfast.endpoints import ENDPOINTS
 from hlfast.web.docs import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.databases import rows, skip_user_ids
+from tests.servers import Api, RedisServer, SqlServer
 
 DESCRIPTION = documentation(ENDPOINTS, VERSION).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
@@ -39,21 +38,15 @@ class Described:
     superuser: Client
 
 
-async def execute(url: str, query: str, argument: object) -> None:
-    connection = await connect(url)
-    await connection.execute(query, argument)
-    await connection.close()
-
-
 @pytest.fixture(scope="module")
-def described(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Described]:
-    database = new_database(postgres_server, TEMPLATE)
+def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Described]:
+    database = new_database(database_server, TEMPLATE)
     with Api(database, redis_server.url) as api, Client(api.url) as anybody:
         people = [anybody.user() for _ in range(PEOPLE)]
-        asyncio.run(execute(database, "SELECT setval('user_id_seq', $1)", FAR_ID))
+        skip_user_ids(database, FAR_ID)
         me, superuser = anybody.user(), anybody.user()
         promote = 'UPDATE "user" SET is_superuser = true WHERE id = $1'
-        asyncio.run(execute(database, promote, superuser.id))
+        rows(database, promote, superuser.id)
         for number, person in enumerate(people):
             person.post("/posts", json={"content": "theirs", "privacy": "friends"})
             me.post("/posts", json={"content": "mine"})

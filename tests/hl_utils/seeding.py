@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hlfast.db import queries
-from hlfast.db.postgres import connect, open_database
+from hlfast.db.open import open_database
 from hlfast.settings import Settings
+from tests.databases import rows, value
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = 2000
@@ -44,32 +46,6 @@ def seed(url: str, *arguments: object, users: int = USERS, **variables: str) -> 
     return done.stdout
 
 
-def value(url: str, statement: str) -> Any:
-    """The first column of the first row."""
-
-    async def read() -> Any:
-        connection = await connect(url)
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
-
-    return asyncio.run(read())
-
-
-def rows(url: str, statement: str) -> list[Any]:
-    """All rows."""
-
-    async def read() -> list[Any]:
-        connection = await connect(url)
-        try:
-            return list(await connection.fetch(statement))
-        finally:
-            await connection.close()
-
-    return asyncio.run(read())
-
-
 def count(url: str, table: str) -> int:
     """The number of rows."""
     return int(value(url, f"SELECT count(*) FROM {table}"))
@@ -77,8 +53,8 @@ def count(url: str, table: str) -> int:
 
 def digests(url: str) -> dict[str, str]:
     """Of all the columns of all the rows."""
-    digest = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM"
-    return {table: value(url, f"{digest} {table} AS t") for table in TABLES}
+    found = {table: rows(url, f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
+    return {table: sha256(repr(lines).encode()).hexdigest() for table, lines in found.items()}
 
 
 def with_service(url: str, use: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -10,11 +10,21 @@ import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hl_utils import user_faker
-from tests.hl_utils.seeding import PROFILES_ONLY, ROOT, command, count, environment, value
+from tests.databases import skip_user_ids
+from tests.hl_utils.seeding import (
+    PROFILES_ONLY,
+    ROOT,
+    command,
+    count,
+    environment,
+    register,
+    with_service,
+)
 
 Failure = Callable[..., str]
 
@@ -63,6 +73,7 @@ def test_it_runs_as_a_script(migrated_database_url: str, directory: Path, script
         (("--users", 5, "--posts", "nan"), "--posts must be"),
         (("--users", 5), "no database"),
         (("--users", 5, "--database-url", "postgresql://127.0.0.1:1/x"), "does not answer"),
+        (("--users", 5, "--database-url", "mysql://127.0.0.1:1/x"), "does not answer"),
         (("--users", 5, "--sql", "/nowhere/init.sql"), "/nowhere/init.sql"),
     ],
 )
@@ -75,10 +86,14 @@ def test_without_tables_the_line_says_what_to_run(failure: Failure, database_url
 
 
 def test_without_free_ids_nothing_is_done(failure: Failure, migrated_database_url: str) -> None:
-    value(migrated_database_url, "SELECT setval('user_id_seq', 2147483600)")
-    assert "user_id_seq" in failure("--users", 100, "--database-url", migrated_database_url)
-    last = value(migrated_database_url, "SELECT last_value FROM user_id_seq")
-    assert last < 2147483610
+    skip_user_ids(migrated_database_url, 2147483600)
+    assert "user" in failure("--users", 100, "--database-url", migrated_database_url)
+    assert count(migrated_database_url, '"user"') == 0
+
+    async def live(database: Any) -> int:
+        return await register(database, "newcomer")
+
+    assert with_service(migrated_database_url, live) < 2147483610
 
 
 def test_memory_does_not_grow_with_the_number_of_users() -> None:
@@ -141,7 +156,7 @@ def test_the_requirements_are_what_it_needs() -> None:
         if "." not in module
         for distribution in of_module.get(module, [])[:1]
     }
-    assert needed <= _with_dependencies({_plain(re.split(r"[<>=]", line)[0]) for line in wanted})
+    assert needed <= _with_dependencies({_plain(re.split(r"[\[<>=]", line)[0]) for line in wanted})
 
 
 def _plain(distribution: str) -> str:

@@ -12,7 +12,7 @@ from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.echo import Server, serving
 from tests.nodes import Frame, Node, Socket
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.servers import Api, RedisServer, SqlServer
 
 # Short, and yet long beside what a busy machine may be late by.
 NODE: dict[str, float] = {
@@ -72,9 +72,9 @@ def echo() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def stack(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Live]:
+def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Live]:
     """One API, two nodes."""
-    servers = new_database(postgres_server, TEMPLATE), redis_server.url
+    servers = new_database(database_server, TEMPLATE), redis_server.url
     name = {"HLFAST_EVENTS_NAME": "live"}
     with (
         Api(*servers, **API, **name) as api,

@@ -14,21 +14,32 @@ from hlfast import api, codec, profiles
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.db.postgres import open_database
+from hlfast.db.open import open_database
 from hlfast.errors import Conflict, NotFound, Unavailable
 from hlfast.events.batching import read_batch
 from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
 from hlfast.outbox import Outbox, Told
 from hlfast.settings import Settings
+from tests.databases import connect
 from tests.events.brokers import soon
 
 _names = itertools.count(1)
-NEW_USER = """
-INSERT INTO "user" (username, username_key, password_hash, first_name, last_name, first_key,
-                    last_key)
-SELECT 'u' || n, 'u' || n, '', '', '', '', '' FROM generate_series(1, {count}) n
-"""
+
+
+async def new_users(url: str, count: int) -> list[int]:
+    """The ids of so many, in a database that has no others of this kind."""
+    connection = await connect(url)
+    rows = ", ".join(f"('u{n}', 'u{n}', '', '', '', '', '')" for n in range(count))
+    columns = "username, username_key, password_hash, first_name, last_name, first_key, last_key"
+    try:
+        await connection.rows(f'INSERT INTO "user" ({columns}) VALUES {rows}')
+        found = await connection.rows(
+            """SELECT id FROM "user" WHERE username LIKE 'u%' AND password_hash = '' ORDER BY id"""
+        )
+    finally:
+        await connection.close()
+    return [user_id for (user_id,) in found]
 
 
 class HeldLog:

@@ -17,6 +17,8 @@ from hlfast.live.rfc6455 import Limits
 from tests.live.echo import Echo, Factory, serving
 from tests.live.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
 
+pytestmark = pytest.mark.one_database
+
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 

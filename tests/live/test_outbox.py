@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hlfast import codec
+from hlfast.db import mysql
 from hlfast.db.postgres import connect
 from hlfast.dialogs import service as dialogs
 from hlfast.dialogs.schemas import MessageNew
@@ -18,19 +19,19 @@ from hlfast.friends import service as friends
 from hlfast.outbox import VOID
 from hlfast.posts import service as posts
 from hlfast.posts.schemas import PostNew, PostPatch
+from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
-from tests.live.outboxes import NEW_USER, Happened, Office, Process, office
-from tests.servers import PostgresServer, RedisServer
+from tests.live.outboxes import Happened, Office, Process, new_users, office
+from tests.servers import MariadbServer, RedisServer
 
 USERS = 4
 Request = Callable[[Process], Awaitable[Any]]
 
 
 @pytest.fixture
-def people_database_url(migrated_database_url: str, postgres_server: PostgresServer) -> str:
+def people_database_url(migrated_database_url: str) -> str:
     """A database with users 1 to USERS."""
-    name = migrated_database_url.partition("?")[0].rpartition("/")[2]
-    postgres_server.psql(name, "-c", NEW_USER.format(count=USERS))
+    assert asyncio.run(new_users(migrated_database_url, USERS)) == [*range(1, USERS + 1)]
     return migrated_database_url
 
 
@@ -196,6 +197,7 @@ MEETING = {
 }
 
 
+@pytest.mark.one_database  # the same for MySQL is the next one
 @pytest.mark.parametrize("meeting", MEETING)
 @in_a_loop
 async def test_an_event_knows_the_one_that_it_met(meeting: str, people_database_url: str) -> None:
@@ -218,6 +220,47 @@ async def test_an_event_knows_the_one_that_it_met(meeting: str, people_database_
     finally:
         await one.close()
         await other.close()
+
+
+@pytest.mark.parametrize("meeting", MEETING)
+def test_an_event_knows_the_one_that_it_met_in_mysql(
+    meeting: str, mariadb_server: MariadbServer
+) -> None:
+    """A procedure commits by itself, so both wait for the lock that a third one holds."""
+    url = new_database(mariadb_server, TEMPLATE)
+
+    def waiting() -> int:
+        asked = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        return int(mariadb_server.administer(asked))
+
+    async def run() -> None:
+        await new_users(url, USERS)
+        sessions = [await mysql.connect(url) for _ in range(3)]
+        holder, one, other = sessions
+        for call in ("post_create(1, 'A post', 'public', NULL)", "friend_put(1, 2, 9)"):
+            await mysql.query(holder, f"CALL {call}")
+        await mysql.query(holder, "DELETE FROM outbox")
+        await mysql.query(holder, "START TRANSACTION")
+        # The locks of an author and of a pair.
+        await mysql.query(holder, "SELECT id FROM user WHERE id = 1 FOR UPDATE")
+        pair = "user_id = 1 AND friend_id = 2"
+        await mysql.query(holder, f"SELECT state FROM friend WHERE {pair} FOR UPDATE")
+        tasks = []
+        for session, call in zip((one, other), MEETING[meeting], strict=True):
+            tasks.append(asyncio.create_task(mysql.query(session, f"CALL {call}")))
+            async with asyncio.timeout(30):
+                while await asyncio.to_thread(waiting) < len(tasks):
+                    # The server looks anew only when nobody has asked for 0.1 s.
+                    await asyncio.sleep(0.2)
+        await mysql.query(holder, "COMMIT")
+        # Whichever the server let in first.
+        rows = [row for [row] in await asyncio.gather(*tasks)]
+        before, after = sorted(rows, key=lambda row: row["event_id"])
+        assert after["after_ids"] == [before["event_id"]]
+        for session in sessions:
+            session.close()
+
+    asyncio.run(run())
 
 
 @in_a_loop

@@ -20,10 +20,12 @@ from hlfast.settings import Settings
 from hlfast.web.auth import Tokens
 from tests.events.brokers import in_a_loop
 from tests.live.conftest import NODE, Live, token
-from tests.live.outboxes import NEW_USER
+from tests.live.outboxes import new_users
 from tests.live.raw_client import Peer
 from tests.nodes import Node, Socket, check
-from tests.servers import SECRET, PostgresServer
+from tests.servers import SECRET
+
+pytestmark = pytest.mark.one_database
 
 HEARTBEAT_S, GRACE_S, TURN_S = 2.0, 5.0, 0.2
 # Until everything is mended: silence is noticed, asked for, answered; twice, for what is lost.
@@ -235,13 +237,11 @@ STORM = 1000
 
 @in_a_loop
 async def test_a_storm_of_reconnects_costs_few_broadcasts(
-    live: Live, postgres_server: PostgresServer
+    live: Live,
 ) -> None:
     """A thousand people leave one node for the other."""
     known = live.nodes[0].settings
-    name = known["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
-    new = NEW_USER.format(count=STORM) + " RETURNING id"
-    people = list(map(int, postgres_server.psql(name, "-c", new).split()))
+    people = await new_users(known["DATABASE_URL"], STORM)
     log = open_log(Settings(redis_url=known["REDIS_URL"], events_name=known["HLFAST_EVENTS_NAME"]))
     heard: list[dict[str, Any]] = []
     has_come = asyncio.Event()

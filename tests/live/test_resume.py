@@ -14,6 +14,8 @@ from tests.clients import Client
 from tests.live.conftest import NODE, Live, token
 from tests.nodes import DEADLINE_S, Frame, Node, Socket, check
 
+pytestmark = pytest.mark.one_database
+
 
 @contextmanager
 def another(live: Live, **settings: Any) -> Iterator[Node]:

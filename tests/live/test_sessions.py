@@ -20,6 +20,8 @@ from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
 from tests.nodes import DEADLINE_S, Node, Socket, check
 from tests.servers import SECRET, START_S
 
+pytestmark = pytest.mark.one_database
+
 
 def signed(user: Client, **claims: Any) -> str:
     """A token of the user's with other claims than the API would give."""

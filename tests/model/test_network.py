@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from tests.clients import PASSWORD
 from tests.conftest import TEMPLATE, new_database
 from tests.model.network import Network
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.servers import Api, RedisServer, SqlServer
 
 USERS_MIN, USERS_MAX = 2, 4
 _names = itertools.count(1)
@@ -275,9 +275,9 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def life(postgres_server: PostgresServer) -> Iterator[Callable[[], None]]:
+def life(database_server: SqlServer) -> Iterator[Callable[[], None]]:
     """Runs the machine on an API and a Redis that nobody else uses."""
-    database = new_database(postgres_server, TEMPLATE)
+    database = new_database(database_server, TEMPLATE)
     settings = {"HLFAST_REDIS_RETRY_S": 0.01}
     with RedisServer() as server, Api(database, server.url, **settings) as api:
         Life.redis = server

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.servers import Api, RedisServer, SqlServer
 
 FRIENDS_MAX = 5
 
 
 @pytest.fixture(scope="session")
-def two_processes(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+def two_processes(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
     """The API, with a limit of friends that a test can reach."""
     settings = {
         "HLFAST_WORKERS": 2,
@@ -21,6 +21,6 @@ def two_processes(postgres_server: PostgresServer, redis_server: RedisServer) ->
         # What one process knows of a token must not outlive the change of it in the other.
         "HLFAST_REVOCATION_CHECK_S": 0,
     }
-    database = new_database(postgres_server, TEMPLATE)
+    database = new_database(database_server, TEMPLATE)
     with Api(database, redis_server.url, **settings) as api:
         yield api

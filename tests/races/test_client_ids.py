@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from hlfast.db.postgres import connect
 from tests.crowd import Answer, Crowd
+from tests.databases import connect
 from tests.servers import Api
 
 AT_ONCE = 50
@@ -38,9 +38,9 @@ def test_a_post_sent_fifty_times_at_once_is_one_post(two_processes: Api) -> None
             assert (await crowd.ask(other.ask("POST", "/posts", post))).status == 201
             repeated = await crowd.ask(me.ask("POST", "/posts", post))
             assert (repeated.status, repeated.json["content"]) == (200, "text 0")
-            rows = await connection.fetch("SELECT content FROM post WHERE author_id = $1", me.id)
+            rows = await connection.rows("SELECT content FROM post WHERE author_id = $1", me.id)
         await connection.close()
-        assert sorted(row["content"] for row in rows) == [f"text {n}" for n in range(4)]
+        assert sorted(content for (content,) in rows) == [f"text {n}" for n in range(4)]
 
     asyncio.run(run())
 

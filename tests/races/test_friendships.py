@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
-from hlfast.db.postgres import connect
 from tests.crowd import Answer, Crowd, Person
+from tests.databases import Connection, connect
 from tests.races.conftest import FRIENDS_MAX
 from tests.servers import Api
 
@@ -80,17 +80,17 @@ async def bring_to(crowd: Crowd, a: Person, b: Person, state: State) -> None:
         assert answer.status == 200, answer
 
 
-async def stored(connection: Any, a: Person, b: Person) -> State:
+async def stored(connection: Connection, a: Person, b: Person) -> State:
     """The pair's state, after a look at everything that must hold of it."""
-    rows = await connection.fetch(
+    rows = await connection.rows(
         "SELECT user_id, state, version FROM friend WHERE user_id IN ($1, $2)", a.id, b.id
     )
-    counts = await connection.fetch(
+    counts = await connection.rows(
         "SELECT friends FROM friendcount WHERE user_id IN ($1, $2)", a.id, b.id
     )
-    by_user = {row["user_id"]: row["state"] for row in rows}
+    by_user = {user_id: state for user_id, state, _ in rows}
     assert len(rows) == len(by_user)
-    assert len({row["version"] for row in rows}) <= 1, "both sides are of one change"
+    assert len({version for _, _, version in rows}) <= 1, "both sides are of one change"
     names: dict[tuple[int | None, int | None], State] = {
         (None, None): "none",
         (1, 2): "a asked",
@@ -98,7 +98,7 @@ async def stored(connection: Any, a: Person, b: Person) -> State:
         (3, 3): "friends",
     }
     state = names[by_user.get(a.id), by_user.get(b.id)]
-    assert {row["friends"] for row in counts} <= {int(state == "friends")}
+    assert {friends for (friends,) in counts} <= {int(state == "friends")}
     assert state != "friends" or len(counts) == 2
     return state
 
@@ -117,7 +117,9 @@ def test_a_pair_in_a_race_ends_as_if_one_came_after_the_other(
                 await one_round(crowd, connection, pairs)
         await connection.close()
 
-    async def one_round(crowd: Crowd, connection: Any, pairs: Sequence[tuple[Person, ...]]) -> None:
+    async def one_round(
+        crowd: Crowd, connection: Connection, pairs: Sequence[tuple[Person, ...]]
+    ) -> None:
         for a, b in pairs:
             await bring_to(crowd, a, b, state)
         asks = []
@@ -146,25 +148,24 @@ def test_a_pair_in_a_race_ends_as_if_one_came_after_the_other(
     asyncio.run(run())
 
 
-async def friends_stored(connection: Any, people: Sequence[Person]) -> dict[int, int]:
+async def friends_stored(connection: Connection, people: Sequence[Person]) -> dict[int, int]:
     """How many friends each has; what is counted must be what there is."""
     ids = [person.id for person in people]
-    counted = await connection.fetch(
-        "SELECT user_id, friends FROM friendcount WHERE user_id = ANY($1)", ids
+    these = f"({', '.join(map(str, ids))})"
+    counted = await connection.rows(
+        f"SELECT user_id, friends FROM friendcount WHERE user_id IN {these}"
     )
-    found = await connection.fetch(
+    found = await connection.rows(
         "SELECT user_id, count(*) AS friends FROM friend"
-        " WHERE user_id = ANY($1) AND state = 3 GROUP BY user_id",
-        ids,
+        f" WHERE user_id IN {these} AND state = 3 GROUP BY user_id"
     )
-    one_sided = await connection.fetchval(
-        "SELECT count(*) FROM friend f WHERE f.user_id = ANY($1) AND NOT EXISTS ("
-        " SELECT FROM friend g WHERE g.user_id = f.friend_id AND g.friend_id = f.user_id"
+    one_sided = await connection.rows(
+        f"SELECT user_id FROM friend f WHERE f.user_id IN {these} AND NOT EXISTS ("
+        " SELECT 1 FROM friend g WHERE g.user_id = f.friend_id AND g.friend_id = f.user_id"
         " AND g.version = f.version AND g.state = CASE f.state WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 3"
-        " END)",
-        ids,
+        " END)"
     )
-    assert one_sided == 0
+    assert one_sided == []
     nobody = dict.fromkeys(ids, 0)
     assert nobody | dict(counted) == nobody | dict(found)
     return nobody | dict(found)

@@ -6,8 +6,8 @@ import asyncio
 import secrets
 from collections import Counter
 
-from hlfast.db.postgres import connect
 from tests.crowd import Ask, Crowd
+from tests.databases import connect
 from tests.servers import Api
 
 AT_ONCE = 20
@@ -44,14 +44,12 @@ def test_of_twenty_registrations_of_one_name_one_wins(two_processes: Api) -> Non
         # What is stored is the winner's, whole.
         connection = await connect(two_processes.settings["DATABASE_URL"])
         try:
-            rows = await connection.fetch(
+            rows = await connection.rows(
                 'SELECT id, username, first_name FROM "user" WHERE lower(username) = $1', name
             )
         finally:
             await connection.close()
-        assert [tuple(row) for row in rows] == [
-            (answers[winner].json["id"], spellings[winner], f"F{winner}")
-        ]
+        assert rows == [(answers[winner].json["id"], spellings[winner], f"F{winner}")]
         await crowd.log_in(name, news[winner]["password"])
 
     asyncio.run(race())

@@ -12,12 +12,12 @@ import pytest
 
 from hlfast import api, errors
 from hlfast.context import Context
-from hlfast.db.postgres import connect
 from hlfast.passwords import Passwords, hash_password
 from hlfast.settings import Settings
 from hlfast.users import service
 from hlfast.users.schemas import UserNew
 from tests.clients import PASSWORD
+from tests.databases import connect
 from tests.servers import SECRET, RedisServer
 
 CHEAP = {"password_hash_memory_kib": 256, "password_hash_time": 1}
@@ -71,7 +71,7 @@ def test_an_unknown_name_costs_the_same_work(
                 new = UserNew(username=name, password=PASSWORD, **names)
                 await service.register(context.main, context.passwords, new)
             connection = await connect(migrated_database_url)
-            await connection.execute("""UPDATE "user" SET disabled = username = 'disabled'""")
+            await connection.rows("""UPDATE "user" SET disabled = username = 'disabled'""")
             await connection.close()
             counting = context.passwords._hasher = Counting(context.passwords._hasher)  # type: ignore[assignment]
             for name, password in (

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer
+from tests.servers import Api, RedisServer, SqlServer
 
 
 @pytest.fixture(scope="session")
-def several(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+def several(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
     """Two processes that look at what they know of a user several times a second."""
     settings = {
         "HLFAST_WORKERS": 2,
@@ -19,6 +19,6 @@ def several(postgres_server: PostgresServer, redis_server: RedisServer) -> Itera
         "HLFAST_ACCESS_LOG": True,
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
-    database = new_database(postgres_server, TEMPLATE)
+    database = new_database(database_server, TEMPLATE)
     with Api(database, redis_server.url, **settings) as api:
         yield api

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hlfast.db.postgres import connect
+from tests.databases import name_of
 from tests.servers import PostgresServer, wait_until
 
 
@@ -32,8 +33,3 @@ def wait_for_waiting(server: PostgresServer, url: str, count: int) -> None:
     wait_until(
         lambda: int(server.psql("postgres", "-c", query)) == count, "nothing waits for the lock"
     )
-
-
-def name_of(url: str) -> str:
-    """The database of a DSN."""
-    return url.partition("?")[0].rpartition("/")[2]

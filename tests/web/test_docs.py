@@ -12,6 +12,8 @@ from hlfast.web.endpoint import PREFIX
 from tests import wire
 from tests.clients import Client
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def schema(client: Client) -> Any:

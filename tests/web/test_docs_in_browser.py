@@ -17,6 +17,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.clients import PASSWORD, Client
 from tests.servers import Api
 
+pytestmark = pytest.mark.one_database
+
 # Debian's packages chromium and chromium-driver.
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 WITHIN_S = 60

@@ -10,6 +10,8 @@ from tests import wire
 from tests.clients import Client
 from tests.contract import allow
 
+pytestmark = pytest.mark.one_database
+
 # API.md, row by row: method, path, whether anyone may.
 CONTRACT = {
     ("POST", "/login"): True,

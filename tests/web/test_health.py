@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from hlfast.db import migrations, queries
 from tests.clients import Client
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
+from tests.conftest import migrate
+from tests.servers import SERVERS, Api, RedisServer, SqlServer, wait_until
 
 FAILURES_MAX = 3
 
@@ -19,8 +18,8 @@ FAILURES_MAX = 3
 class World:
     """An API with servers of its own, so that they can be stopped."""
 
-    def __init__(self, postgres: PostgresServer, redis: RedisServer, api: Api) -> None:
-        self.postgres, self.redis = postgres, redis
+    def __init__(self, database: SqlServer, redis: RedisServer, api: Api) -> None:
+        self.database, self.redis = database, redis
         self.client = Client(api.url)
 
     def health(self, name: str) -> tuple[int, Any]:
@@ -36,8 +35,8 @@ class World:
         return self.health("ready") == (200, {"status": "ok"})
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+@pytest.fixture(scope="module", params=SERVERS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Started once; each test leaves it whole."""
     settings = {
         "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
@@ -45,12 +44,12 @@ def world() -> Iterator[World]:
         "HLFAST_DATABASE_TIMEOUT_S": 2,
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
-    with PostgresServer() as postgres, RedisServer() as redis:
-        url = postgres.url("postgres")
-        for database in (queries.MAIN, queries.DIALOGS):
-            asyncio.run(migrations.apply(url, database))
-        with Api(url, redis.url, **settings) as api:
-            yield World(postgres, redis, api)
+    with (
+        SERVERS[request.param]() as database,
+        RedisServer() as redis,
+        Api(migrate(database, "hlfast"), redis.url, **settings) as api,
+    ):
+        yield World(database, redis, api)
 
 
 def test_all_is_well(world: World) -> None:
@@ -110,11 +109,11 @@ def test_without_redis(world: World, lose: Callable[[RedisServer], Callable[[], 
     throttling_works(world.client)
 
 
-def test_without_postgresql(world: World) -> None:
+def test_without_the_database(world: World) -> None:
     client = world.client
     me, other = client.user(), client.user()
     post, message = me.write(), me.send_to(other)
-    world.postgres.stop()
+    world.database.stop()
     try:
         assert world.health("live") == (200, {"status": "ok"})
         assert world.health("ready") == (503, {"status": "unavailable"})
@@ -136,8 +135,8 @@ def test_without_postgresql(world: World) -> None:
         assert client.get("/users/0").status_code == 404
         assert client.get(f"{client.root}/docs").status_code == 200
     finally:
-        world.postgres.start()
-    wait_until(world.all_is_well, "PostgreSQL was not found again")
+        world.database.start()
+    wait_until(world.all_is_well, "the database was not found again")
     assert me.get(f"/posts/{post['id']}").json() == post
     assert other.items(f"/dialogs/{me.id}/messages") == [message]
     everything_works(client)

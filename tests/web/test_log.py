@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 
+import pytest
+
 from tests import wire
 from tests.clients import Client
 from tests.servers import SECRET, Api, wait_until
+
+pytestmark = pytest.mark.one_database
 
 
 def test_no_secret_and_no_token_is_ever_written(several: Api) -> None:

@@ -13,11 +13,16 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import wire
 from tests.clients import PASSWORD, Client
+from tests.databases import name_of
 from tests.events.brokers import LogRedisServer
 from tests.servers import Api, PostgresServer, RedisServer, wait_until
-from tests.web.locks import locked, name_of, wait_for_waiting
+from tests.web.locks import locked, wait_for_waiting
+
+pytestmark = pytest.mark.one_database
 
 
 def scrape(api: Api) -> tuple[str, dict[str, float]]:
@@ -217,14 +222,15 @@ def test_passwords_that_wait(redis_server: RedisServer, migrated_database_url: s
         assert [one.result().status_code for one in asked] == [401] * 3
 
 
+def wait_until_published(server: PostgresServer, url: str) -> None:
+    """Until the main outbox is empty."""
+    query = "SELECT count(*) FROM outbox"
+    wait_until(lambda: server.psql(name_of(url), "-c", query) == "0\n", "an event stays in it")
+
+
 def test_events_on_their_way_and_those_left_behind(
     postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
 ) -> None:
-    database = name_of(migrated_database_url)
-
-    def all_are_published() -> bool:
-        return postgres_server.psql(database, "-c", "SELECT count(*) FROM outbox") == "0\n"
-
     with LogRedisServer() as log:
         settings = {
             "EVENTS_URL": log.url,
@@ -239,7 +245,7 @@ def test_events_on_their_way_and_those_left_behind(
         ):
             me = anybody.user()
             me.write()
-            wait_until(all_are_published, "an event stays in the outbox")
+            wait_until_published(postgres_server, migrated_database_url)
             come_to(api, {UNCONFIRMED: 0, swept("main"): 0})
             log.process.send_signal(signal.SIGSTOP)
             for _ in range(3):
@@ -250,7 +256,9 @@ def test_events_on_their_way_and_those_left_behind(
             assert found['hlfast_outbox_sweeps_total{outbox="main"}'] > 0
 
 
-def test_what_was_left_is_swept(redis_server: RedisServer, migrated_database_url: str) -> None:
+def test_what_was_left_is_swept(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
+) -> None:
     with LogRedisServer() as log:
         settings = {
             "EVENTS_URL": log.url,
@@ -265,6 +273,7 @@ def test_what_was_left_is_swept(redis_server: RedisServer, migrated_database_url
         ):
             me, other = anybody.user(), anybody.user()
             me.write()
+            wait_until_published(postgres_server, migrated_database_url)
             log.stop()
             for _ in range(3):
                 me.write()

@@ -6,6 +6,8 @@ import pytest
 
 from tests.clients import Client
 
+pytestmark = pytest.mark.one_database
+
 ROUNDS = 150
 
 

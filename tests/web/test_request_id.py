@@ -11,6 +11,8 @@ import pytest
 from tests import wire
 from tests.clients import PASSWORD, Client
 
+pytestmark = pytest.mark.one_database
+
 OWN = "Own.Request_ID-1"
 
 

@@ -9,21 +9,23 @@ import pytest
 
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
+from tests.servers import Api, RedisServer, SqlServer, wait_until
+
+pytestmark = pytest.mark.one_database
 
 FAILURES_MAX = 3
 WRONG = "not this one"
 
 
 @pytest.fixture(scope="module")
-def strict(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+def strict(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
     """An API that believes in X-Forwarded-For from here."""
     settings = {
         "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
         "HLFAST_TRUSTED_PROXIES": "10.0.0.1, 127.0.0.1",
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
-    database = new_database(postgres_server, TEMPLATE)
+    database = new_database(database_server, TEMPLATE)
     with Api(database, redis_server.url, **settings) as api:
         yield api
 

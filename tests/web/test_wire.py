@@ -9,6 +9,8 @@ import pytest
 from tests import wire
 from tests.clients import Client
 
+pytestmark = pytest.mark.one_database
+
 HEAD = b"Host: test\r\nConnection: close\r\n"
 ME = b"GET /api/v1/users/me HTTP/1.1\r\n" + HEAD
 NEW = b"POST /api/v1/users HTTP/1.1\r\n" + HEAD

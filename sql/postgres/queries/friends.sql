@@ -1,6 +1,8 @@
 -- name: friend_put
+-- As post_create does, the commit waits for the synchronous standbys in any case.
 SELECT outcome, event_id, version, after_users, after_ids
-FROM friend_put($1, $2, $3);
+FROM friend_put($1, $2, $3)
+WHERE event_id IS NOT NULL OR pg_logical_emit_message(true, 'hlfast', 'repeated') IS NOT NULL;
 
 -- name: friend_delete
 SELECT outcome, event_id, version, after_users, after_ids

@@ -1,9 +1,12 @@
 -- Who may see a post is decided in the statement that reads it.
 
 -- name: post_create
+-- Where nothing is written, a record in the log lets the commit wait for the synchronous standbys,
+-- as it does for the post itself: what is answered is what outlives the primary.
 SELECT id, author_id, content, privacy, created_at, updated_at, version, created, event_id,
        after_users, after_ids
-FROM post_create($1, $2, $3, $4);
+FROM post_create($1, $2, $3, $4)
+WHERE created OR pg_logical_emit_message(true, 'hlfast', 'repeated') IS NOT NULL;
 
 -- name: post_get
 SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version

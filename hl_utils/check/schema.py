@@ -1,0 +1,237 @@
+"""What the migrations promise, read from their text, against what a database has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from hl_utils.check.finding import Answers, Finding, Kind
+from hlfast.db import queries
+
+MIGRATION_MISSING = Kind(
+    "migration-missing",
+    "error",
+    "statements of this version fail",
+    "run `bash build.sh tables`",
+)
+MIGRATION_CHANGED = Kind(
+    "migration-changed",
+    "error",
+    "the schema is not the one that this version was tested with",
+    "restore the file as it was applied, and put the change into a new migration",
+)
+MIGRATION_UNKNOWN = Kind(
+    "migration-unknown",
+    "warning",
+    "a newer version was here: this one may not fit its schema",
+    "run the newer version",
+)
+INDEX_MISSING = Kind(
+    "index-missing",
+    "error",
+    "each read or check by it looks at the whole table",
+    "make it as its migration in sql/ does, with CONCURRENTLY where users are waiting",
+)
+INDEX_INVALID = Kind(
+    "index-invalid",
+    "error",
+    "it is kept up to date, but not used",
+    "REINDEX INDEX CONCURRENTLY it, after removing what made it fail",
+)
+KEY_COLLATION = Kind(
+    "key-collation",
+    "error",
+    "search by prefix and unique names follow the order of code points",
+    "give the column the collation that its migration names",
+)
+KINDS = (
+    MIGRATION_MISSING,
+    MIGRATION_CHANGED,
+    MIGRATION_UNKNOWN,
+    INDEX_MISSING,
+    INDEX_INVALID,
+    KEY_COLLATION,
+)
+
+_COMMENT = re.compile(r"--.*")
+_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?([`\"\w]+)\s*\(", re.IGNORECASE)
+_INDEX = re.compile(
+    r"CREATE (UNIQUE )?INDEX (\w+)\s+ON ([`\"\w]+)\s*\(([^)]*)\)\s*(WHERE)?", re.IGNORECASE
+)
+_KEY = re.compile(
+    r"(?:CONSTRAINT \w+ )?(PRIMARY KEY|UNIQUE KEY|UNIQUE INDEX|UNIQUE|KEY|INDEX)"
+    r"\s*([`\w]*)\s*\(([^)]*)\)",
+    re.IGNORECASE,
+)
+_COLUMN_KEY = re.compile(r"\b(PRIMARY KEY|UNIQUE)\b", re.IGNORECASE)
+_COLLATION = re.compile(r"\bCOLLATE\s+[`\"]?(\w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index is what it does: any name will do."""
+
+    table: str
+    columns: tuple[str, ...]
+    is_unique: bool = False
+    is_partial: bool = False
+
+    def __str__(self) -> str:
+        kind = "unique, " if self.is_unique else ""
+        return f"{kind}{self.table} ({', '.join(self.columns)})"
+
+
+@dataclass(slots=True)
+class Promises:
+    """What migrations make: indexes by their names, and collations of columns."""
+
+    indexes: dict[Index, str] = field(default_factory=dict)
+    collations: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def promises(migrations: Iterable[queries.Migration]) -> Promises:
+    """Read them from the text: CREATE TABLE with its keys, and CREATE INDEX."""
+    found = Promises()
+    for migration in migrations:
+        sql = _COMMENT.sub("", migration.sql)
+        for match in _TABLE.finditer(sql):
+            _read_table(_bare(match[1]), _inside(sql, match.end()), found)
+        for unique, name, table, columns, where in _INDEX.findall(sql):
+            index = Index(_bare(table), _names(columns), bool(unique), bool(where))
+            found.indexes[index] = name
+    return found
+
+
+def _read_table(table: str, body: str, found: Promises) -> None:
+    for item in _split(body):
+        name, _, rest = item.partition(" ")
+        if key := _KEY.match(item):
+            is_unique = key[1].upper().startswith(("PRIMARY", "UNIQUE"))
+            index = Index(table, _names(key[3]), is_unique)
+            found.indexes[index] = _bare(key[2]) or f"{table}'s key"
+            continue
+        if _COLUMN_KEY.search(rest):
+            found.indexes[Index(table, (_bare(name),), is_unique=True)] = f"{table}'s key"
+        if collation := _COLLATION.search(rest):
+            found.collations[table, _bare(name)] = collation[1]
+        elif rest.lstrip().upper().startswith("VARBINARY"):
+            found.collations[table, _bare(name)] = "binary"
+
+
+def _inside(sql: str, start: int) -> str:
+    """The text up to the parenthesis that closes one opened just before."""
+    depth = 1
+    for place in range(start, len(sql)):
+        depth += {"(": 1, ")": -1}.get(sql[place], 0)
+        if depth == 0:
+            return sql[start:place]
+    return sql[start:]
+
+
+def _split(body: str) -> Iterator[str]:
+    """The items between the commas that stand in no parentheses, in single spaces."""
+    depth, start = 0, 0
+    for place, character in enumerate(f"{body},"):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            yield " ".join(body[start:place].split())
+            start = place + 1
+
+
+def _bare(name: str) -> str:
+    return name.strip('`"')
+
+
+def _names(columns: str) -> tuple[str, ...]:
+    return tuple(_bare(column.split()[0]) for column in columns.split(","))
+
+
+Ask: TypeAlias = Callable[[str], Awaitable[Sequence[Any]]]
+
+
+def statement(dialect: str, name: str) -> str:
+    """The text of sql/<dialect>/checks/<name>.sql."""
+    path = queries.SQL_DIRECTORY / dialect / "checks" / f"{name}.sql"
+    return path.read_text(encoding="utf-8")
+
+
+async def look(
+    subject: str, dialect: str, rooms: Sequence[str], ask: Ask, *, has_ledger: bool
+) -> Answers:
+    """The migrations of the rooms and what they made. `ask` gives the rows of a statement."""
+    applied = {}
+    if has_ledger:
+        applied = {row["name"]: row["checksum"] for row in await ask("ledger")}
+    # What is missing with a whole migration is not said twice.
+    wanted = promises(
+        migration
+        for room in rooms
+        for migration in queries.migrations(dialect, room)
+        if migration.name in applied
+    )
+    return [
+        *_ledger(subject, dialect, rooms, applied),
+        *_indexes(subject, wanted, await ask("indexes")),
+        *_collations(subject, wanted, await ask("columns")),
+    ]
+
+
+def _ledger(
+    subject: str, dialect: str, rooms: Sequence[str], applied: Mapping[str, str]
+) -> Answers:
+    """The migrations of the rooms against those applied, name -> checksum."""
+    answers: list[Finding | None] = []
+    known = {
+        m.name
+        for room in (queries.MAIN, queries.DIALOGS)
+        for m in queries.migrations(dialect, room)
+    }
+    for room in rooms:
+        for migration in queries.migrations(dialect, room):
+            name = migration.name
+            answers.append(
+                MIGRATION_MISSING.unless(name in applied, subject, f"{name} was not applied")
+            )
+            answers.append(
+                MIGRATION_CHANGED.unless(
+                    applied.get(name, migration.checksum) == migration.checksum,
+                    subject,
+                    f"{name} was applied with another text",
+                )
+            )
+    answers += [
+        MIGRATION_UNKNOWN.found(subject, f"{n} is not in sql/") for n in applied.keys() - known
+    ]
+    return answers
+
+
+def _indexes(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:
+    """Rows of indexes.sql: table_name, columns, is_unique, is_partial, is_valid."""
+    valid: dict[Index, bool] = {}
+    for row in rows:
+        columns = tuple(_bare(column) for column in row["columns"].split(","))
+        is_unique, is_partial = bool(row["is_unique"]), bool(row["is_partial"])
+        index = Index(row["table_name"], columns, is_unique, is_partial)
+        valid[index] = valid.get(index, False) or row["is_valid"]
+    answers: list[Finding | None] = []
+    for index, name in wanted.indexes.items():
+        answers.append(INDEX_MISSING.unless(index in valid, subject, f"{name} is missing: {index}"))
+        answers.append(
+            INDEX_INVALID.unless(valid.get(index, True), subject, f"{name} is INVALID: {index}")
+        )
+    return answers
+
+
+def _collations(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:
+    """Rows of columns.sql: table_name, column_name, collation."""
+    found = {(row["table_name"], row["column_name"]): row["collation"] for row in rows}
+    return [
+        KEY_COLLATION.unless(
+            found.get(column, collation) == collation,
+            subject,
+            f"{'.'.join(column)} has the collation {found.get(column)}, not {collation}",
+        )
+        for column, collation in wanted.collations.items()
+    ]

@@ -1,0 +1,407 @@
+"""MySQL and MariaDB through aiomysql: the only door to them.
+
+aiomysql prepares nothing on the server: each statement goes out as text with its arguments in it
+(see mysql_text.py), is parsed and planned anew each time, and its rows come back as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import aiomysql
+from pymysql.constants import ER, FIELD_TYPE
+from pymysql.converters import decoders
+
+from hlfast import codec
+from hlfast.db import queries
+from hlfast.db.database import Database, Load, Row
+from hlfast.db.mysql_text import Statement, text_literal
+from hlfast.errors import Unavailable
+from hlfast.settings import Settings, SettingsError
+
+# What the SQL of this project needs: JSON_TABLE, CHECK, and AUTO_INCREMENT that a restart does not
+# set back.
+VERSION_MIN = {"MySQL": (8, 0, 16), "MariaDB": (10, 6, 0)}
+# Seconds between attempts while the database is not there yet at start.
+_START_RETRY_S = 0.2
+# Longest wait for a connection of the operator's tools.
+_CONNECT_TIMEOUT_S = 60.0
+# A deadlock's victim was rolled back whole: it tries so often, after a pause of chance.
+_ATTEMPTS_MAX = 8
+_RETRY_PAUSE_S = 0.01
+
+# Columns of which the protocol does not tell the type: BOOLEAN is a small number there, and a list
+# is text in JSON.
+_CONVERTED: Mapping[str, Callable[[Any], Any]] = {
+    "created": bool,
+    "disabled": bool,
+    "is_superuser": bool,
+    "read": bool,
+    "after_users": codec.decode,
+    "after_ids": codec.decode,
+}
+_DECODERS = decoders | {
+    FIELD_TYPE.DATE: date.fromisoformat,
+    # Sessions are in UTC.
+    FIELD_TYPE.DATETIME: lambda text: datetime.fromisoformat(text + "+00:00"),
+}
+
+SESSION = """
+SET NAMES utf8mb4 COLLATE utf8mb4_bin;
+SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET SESSION sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION',
+    time_zone = '+00:00', group_concat_max_len = 4194304
+"""
+
+# The database went away. An InterfaceError is a connection that closed under our hands, an
+# InternalError one whose packets are out of order.
+_UNAVAILABLE = (OSError, TimeoutError, aiomysql.InterfaceError, aiomysql.InternalError)
+# Errors of the server, by number, that say "not now".
+_UNAVAILABLE_CODES = {
+    ER.CON_COUNT_ERROR,
+    ER.DBACCESS_DENIED_ERROR,
+    ER.ACCESS_DENIED_ERROR,
+    ER.BAD_DB_ERROR,
+    ER.SERVER_SHUTDOWN,
+    ER.DISK_FULL,
+    ER.RECORD_FILE_FULL,
+    ER.OUT_OF_RESOURCES,
+    ER.TOO_MANY_USER_CONNECTIONS,
+    ER.LOCK_WAIT_TIMEOUT,
+    ER.LOCK_TABLE_FULL,
+    ER.LOCK_DEADLOCK,
+    ER.OPTION_PREVENTS_STATEMENT,
+    ER.QUERY_INTERRUPTED,
+    1836,  # read only
+    1927,  # MariaDB: the connection was killed
+    1969,  # MariaDB: max_statement_time
+    3024,  # MySQL: max_execution_time
+}
+# The client's own begin here: no connection, or it was lost.
+_CLIENT_CODES = range(2000, 3000)
+
+
+def _is_unavailable(error: Exception) -> bool:
+    if isinstance(error, aiomysql.OperationalError):
+        code = _code(error)
+        return code in _UNAVAILABLE_CODES or code in _CLIENT_CODES
+    return isinstance(error, _UNAVAILABLE)
+
+
+def _code(error: Exception) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+class MysqlDatabase(Database):
+    """A pool of connections of its own: aiomysql's hands out what has been cancelled or lost."""
+
+    def __init__(
+        self, arguments: Mapping[str, Any], statements: Mapping[str, str], bounds: Settings
+    ) -> None:
+        self._arguments = arguments
+        self._statements = {name: Statement(text) for name, text in statements.items()}
+        self._timeout_s = bounds.database_timeout_s
+        self._pool_size = bounds.database_pool_size
+        self._under_way_max = bounds.database_queue_max + bounds.database_pool_size
+        self.load = Load(bounds.database_pool_size)
+        # Whoever holds a permit uses a connection, the one used last, or makes one.
+        self._permits = asyncio.Semaphore(bounds.database_pool_size)
+        self._idle: list[Any] = []
+
+    async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
+        """All rows of a named statement."""
+        load = self.load
+        if load.under_way >= self._under_way_max:
+            raise Unavailable("Too many requests are waiting for the database.")
+        text = self._statements[statement].with_arguments(args)
+        load.under_way += 1
+        start = time.perf_counter() if self._permits.locked() else 0.0
+        try:
+            async with asyncio.timeout(self._timeout_s), self._permits:
+                if start:
+                    load.waits += 1
+                    load.waited_s += time.perf_counter() - start
+                return await self._run(text)
+        except Exception as error:
+            if _is_unavailable(error):
+                raise Unavailable("The database does not answer.") from error
+            raise
+        finally:
+            load.under_way -= 1
+
+    async def fetch_row(self, statement: str, *args: Any) -> Row | None:
+        """The first row, or None."""
+        found = await self.fetch(statement, *args)
+        return found[0] if found else None
+
+    async def close(self) -> None:
+        """Close every connection, after the statements under way or their timeout."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(self._pool_size):
+                    await self._permits.acquire()
+        while self._idle:
+            self._idle.pop().close()
+
+    async def open(self) -> None:
+        """Fill the pool, and let the server parse every statement."""
+        async with asyncio.timeout(self._timeout_s):
+            first = await self._connect()
+            self._idle.append(first)
+            await _check_server(first)
+            for statement in self._statements.values():
+                await _check(first, statement)
+            while len(self._idle) < self._pool_size:
+                self._idle.append(await self._connect())
+
+    async def _run(self, text: str) -> Sequence[Row]:
+        attempt = 1
+        while True:
+            connection = await self._take()
+            try:
+                found = await query(connection, text)
+            except aiomysql.MySQLError as error:
+                # The server refused and waits for more, unless the connection is gone.
+                self._idle.append(connection)
+                if _code(error) != ER.LOCK_DEADLOCK or attempt == _ATTEMPTS_MAX:
+                    raise
+            except BaseException:
+                # Its answer is still to come, or part of it.
+                connection.close()
+                raise
+            else:
+                self._idle.append(connection)
+                return found
+            await asyncio.sleep(random.uniform(0, attempt * _RETRY_PAUSE_S))  # noqa: S311
+            attempt += 1
+
+    async def _take(self) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_open(connection):
+                return connection
+            connection.close()
+        return await self._connect()
+
+    async def _connect(self) -> Any:
+        connection = await _open_connection(self._arguments)
+        timeout_s = self._timeout_s
+        # A statement that nobody waits for any more ends by itself.
+        statement_limit = (
+            f"max_statement_time = {timeout_s}"
+            if _is_mariadb(connection)
+            else f"max_execution_time = {int(timeout_s * 1000)}"
+        )
+        lock_wait_s = max(1, int(timeout_s / 2))
+        try:
+            await query(
+                connection,
+                f"SET SESSION {statement_limit}, innodb_lock_wait_timeout = {lock_wait_s}",
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _is_open(connection: Any) -> bool:
+    """Whether the server has not hung up meanwhile, as far as is known here."""
+    if connection.closed:
+        return False
+    reader = connection._reader
+    return not reader.eof_received and reader.exception() is None
+
+
+class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
+    async def _show_warnings(self, connection: Any) -> None:
+        """Not asked for: a round trip, and what is wrong is an error in strict mode."""
+
+
+@lru_cache(maxsize=1024)
+def _row_type(columns: tuple[str, ...]) -> tuple[type, tuple[tuple[int, Callable[..., Any]], ...]]:
+    """The rows of these columns, and the columns that are converted."""
+    places = {name: place for place, name in enumerate(columns)}
+
+    class MysqlRow(tuple[Any, ...]):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> Any:
+            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
+
+    converted = tuple((places[name], _CONVERTED[name]) for name in columns if name in _CONVERTED)
+    return MysqlRow, converted
+
+
+async def query(connection: Any, text: str) -> Sequence[Row]:
+    """The rows of a statement, or those that a procedure ends with."""
+    cursor = await connection.cursor()
+    # Encoded here, because aiomysql lets through what is no UTF-8.
+    await cursor.execute(text.encode())
+    found: Sequence[Row] = []
+    if cursor.description:
+        found = _rows(cursor.description, await cursor.fetchall())
+    # A procedure's rows come before the word whether it has committed.
+    while await cursor.nextset():
+        pass
+    return found
+
+
+def _rows(description: Sequence[Sequence[Any]], values: Sequence[Any]) -> Sequence[Row]:
+    row_type, converted = _row_type(tuple(column[0] for column in description))
+    if converted:
+        values = [list(row) for row in values]
+        for row in values:
+            for place, convert in converted:
+                if row[place] is not None:
+                    row[place] = convert(row[place])
+    return list(map(row_type, values))
+
+
+async def _check_server(connection: Any) -> None:
+    """Raises SettingsError for a server that will not do."""
+    ((text, innodb),) = await query(connection, _SERVER)
+    name = "MariaDB" if _is_mariadb(connection) else "MySQL"
+    wanted = VERSION_MIN[name]
+    if tuple(map(int, re.findall(r"\d+", text)[:3])) < wanted:
+        least = ".".join(map(str, wanted))
+        raise SettingsError(f"the database is {name} {text}: {least} or newer is needed")
+    if not innodb:
+        raise SettingsError(f"the database is {name} without InnoDB, which is needed")
+
+
+_SERVER = """
+SELECT VERSION(), COUNT(*) FROM information_schema.engines
+WHERE engine = 'InnoDB' AND support IN ('YES', 'DEFAULT')
+"""
+
+
+def _is_mariadb(connection: Any) -> bool:
+    return "mariadb" in connection.get_server_info().lower()
+
+
+async def _check(connection: Any, statement: Statement) -> None:
+    """Have a statement parsed against the schema; raises aiomysql.MySQLError."""
+    text = statement.with_arguments([1] * statement.parameters)
+    called = _CALL.fullmatch(text)
+    if called is None:
+        await query(connection, f"PREPARE checked FROM {text_literal(text)}")
+        await query(connection, "DEALLOCATE PREPARE checked")
+        return
+    # The server looks for a procedure only when it is called.
+    given = _INNER_PARENTHESES.sub("", called["arguments"]).count(",") + 1
+    wanted = await query(connection, _PARAMETERS_OF + text_literal(called["name"]))
+    if wanted[0][0] != given:
+        raise aiomysql.ProgrammingError(
+            ER.SP_DOES_NOT_EXIST, f"no procedure {called['name']} of {given} parameters"
+        )
+
+
+_CALL = re.compile(r"CALL (?P<name>\w+)\((?P<arguments>.*)\)", re.DOTALL)
+_INNER_PARENTHESES = re.compile(r"\([^()]*\)")
+_PARAMETERS_OF = """
+SELECT COUNT(*) FROM information_schema.parameters
+WHERE specific_schema = DATABASE() AND routine_type = 'PROCEDURE' AND specific_name = """
+
+
+async def open_database(
+    url: str, databases: Sequence[str], settings: Settings, *, wait_s: float = 0
+) -> MysqlDatabase:
+    """A pool, after the server has parsed every statement: a typo fails the start.
+
+    `databases` names whose statements it runs: `main`, `dialogs` or both. For `wait_s` seconds
+    a database that does not answer yet is asked again. Raises errors.Unavailable after that,
+    SettingsError for a URL or a server that will not do, and aiomysql.MySQLError for a statement
+    that the schema does not fit.
+    """
+    statements: dict[str, str] = {}
+    for database in databases:
+        statements |= queries.load("mysql", database)
+    arguments = _connect_arguments(url)
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while True:
+        pool = MysqlDatabase(arguments, statements, settings)
+        try:
+            await pool.open()
+            return pool
+        except Exception as error:
+            await pool.close()
+            if not _is_unavailable(error):
+                raise
+            if asyncio.get_running_loop().time() >= deadline:
+                raise Unavailable(f"The database does not answer: {error}") from error
+            await asyncio.sleep(_START_RETRY_S)
+
+
+async def connect(url: str) -> Any:
+    """One connection for the operator's tools: migrations, LOAD DATA LOCAL INFILE.
+
+    Raises SettingsError for a URL or a server that will not do, errors.Unavailable without an
+    answer.
+    """
+    arguments = _connect_arguments(url) | {"local_infile": True}
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            connection = await _open_connection(arguments)
+            await _check_server(connection)
+            return connection
+    except Exception as error:
+        if _is_unavailable(error):
+            raise Unavailable(f"The database does not answer: {error}") from error
+        raise
+
+
+async def _open_connection(arguments: Mapping[str, Any]) -> Any:
+    try:
+        connection = await aiomysql.connect(**arguments)
+    except RuntimeError as error:
+        # A way to log in for which a library is missing.
+        raise SettingsError(f"the database cannot be entered: {error}") from None
+    try:
+        await query(connection, SESSION)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _not_a_url() -> SettingsError:
+    return SettingsError(
+        "the database's URL is not acceptable: it is mysql://user:password@host:port/database, "
+        "and may end in ?unix_socket=/path"
+    )
+
+
+def _connect_arguments(url: str) -> dict[str, Any]:
+    """What aiomysql.connect wants. Raises SettingsError, which repeats nothing of the URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 3306
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise _not_a_url() from None
+    database = unquote(parts.path.removeprefix("/"))
+    if parts.scheme != "mysql" or not database or options.keys() - {"unix_socket"}:
+        raise _not_a_url()
+    return {
+        "host": parts.hostname or "localhost",
+        "port": port,
+        "unix_socket": options.get("unix_socket"),
+        "user": unquote(parts.username or ""),
+        # aiomysql makes latin1 of it, and the server compares UTF-8.
+        "password": unquote(parts.password or "").encode().decode("latin1"),
+        "db": database,
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "conv": _DECODERS,
+        "cursorclass": _Cursor,
+        "program_name": "hlfast",
+    }

@@ -1,0 +1,2 @@
+-- Seconds since 1970.
+SELECT UNIX_TIMESTAMP(SYSDATE(6)) AS now_s

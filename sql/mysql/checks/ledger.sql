@@ -1,0 +1,2 @@
+-- The migrations that were applied.
+SELECT name, checksum FROM migration

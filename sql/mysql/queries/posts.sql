@@ -1,0 +1,94 @@
+-- Who may see a post is decided in the statement that reads it.
+
+-- name: post_create
+CALL post_create($1, $2, $3, $4);
+
+-- name: post_get
+SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM post AS p
+WHERE p.id = $1
+  AND (
+    p.privacy = 'public'
+    OR p.author_id = $2
+    OR EXISTS (
+        SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = p.author_id AND f.state = 3
+    )
+  );
+
+-- name: post_change
+CALL post_change($1, $2, $3, $4);
+
+-- name: post_remove
+-- The author's, or any for a superuser.
+CALL post_remove($1, $2);
+
+-- name: post_wall
+-- $1 the author, $2 who looks.
+SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM post AS p FORCE INDEX (post_author)
+WHERE p.author_id = $1
+  AND p.id < $3
+  AND (
+    p.privacy = 'public'
+    OR $1 = $2
+    OR EXISTS (SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3)
+  )
+ORDER BY p.id DESC
+LIMIT $4;
+
+-- name: post_feed
+-- A page can only come from the $3 friends who posted last: of each of them the
+-- posts are walked back one by one, no further than the oldest of those $3 newest
+-- (there is no LATERAL in MariaDB). The cost follows the number of friends, never
+-- the number of posts.
+WITH RECURSIVE walk AS (
+    SELECT n.friend_id, n.id, IF(COUNT(n.id) OVER () < $3, 0, MIN(n.id) OVER ()) AS oldest,
+           1 AS step
+    FROM (
+        SELECT f.friend_id,
+               (
+                   SELECT w.id FROM post AS w FORCE INDEX (post_author)
+                   WHERE w.author_id = f.friend_id AND w.id < $2
+                   ORDER BY w.author_id DESC, w.id DESC
+                   LIMIT 1
+               ) AS id
+        FROM friend AS f
+        WHERE f.user_id = $1 AND f.state = 3
+        ORDER BY 2 DESC
+        LIMIT $3
+    ) AS n
+    UNION ALL
+    SELECT b.friend_id,
+           (
+               SELECT w.id FROM post AS w FORCE INDEX (post_author)
+               WHERE w.author_id = b.friend_id AND w.id < b.id
+               ORDER BY w.author_id DESC, w.id DESC
+               LIMIT 1
+           ),
+           b.oldest, b.step + 1
+    FROM walk AS b
+    WHERE b.id > b.oldest AND b.step < $3
+)
+SELECT STRAIGHT_JOIN p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
+JOIN post AS p ON p.id = page.id
+ORDER BY p.id DESC;
+
+-- name: outbox_delete
+-- The ids alone do. By any other index it would wait for rows that are being written.
+DELETE o
+FROM outbox AS o FORCE INDEX (PRIMARY)
+WHERE o.id IN ($2) AND o.user_id IN ($1);
+
+-- name: outbox_is_there
+SELECT id FROM outbox WHERE user_id = $1 AND id = $2;
+
+-- name: outbox_left
+SELECT o.id AS event_id, NULL AS after_users, NULL AS after_ids, o.kind, o.user_id,
+       COALESCE(o.version, o.id) AS version, o.subject_id AS id,
+       p.author_id, p.content, p.privacy, p.created_at, p.updated_at
+FROM outbox AS o
+LEFT JOIN post AS p ON o.kind LIKE 'post.%' AND p.id = o.subject_id
+WHERE o.created_at < UTC_TIMESTAMP(6) - INTERVAL ROUND($1 * 1000000) MICROSECOND
+ORDER BY o.id
+LIMIT $2;

@@ -1,0 +1,101 @@
+-- name: user_by_ids
+SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
+FROM user
+WHERE id IN ($1);
+
+-- name: user_credentials
+SELECT id, password_hash, token_version, disabled
+FROM user
+WHERE username_key = $1;
+
+-- name: user_credentials_by_id
+SELECT id, password_hash, token_version, disabled
+FROM user
+WHERE id = $1;
+
+-- name: user_standing
+-- What a token is held against.
+SELECT id, token_version, disabled, is_superuser
+FROM user
+WHERE id IN ($1);
+
+-- name: user_create
+-- No row when the name is taken: of simultaneous registrations one wins.
+CALL user_create($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- name: user_update
+-- Required fields stay when null is passed, optional ones unless named in $6.
+CALL user_update(
+    $1, $2, $3, $4, $5, 'birthdate' IN ($6), $7, 'bio' IN ($6), $8, 'city' IN ($6), $9,
+    'country' IN ($6), $10
+);
+
+-- name: user_set_password
+-- Only where the hash that was verified still stands: two changes at once must not both win.
+CALL user_set_password($1, $2, $3);
+
+-- name: user_set_disabled
+CALL user_set_disabled($1, $2, $3);
+
+-- name: user_make_superuser
+CALL user_make_superuser($1, $2, $3, $4, $5, $6, $7);
+
+-- Search. Each reads a range of the index on the names and keeps the lowest ids
+-- of it. The index is named: by itself the planner walks the primary key for the
+-- order, which reads the whole table for a rare name. Only the page's rows are
+-- then fetched.
+
+-- name: user_search_first
+SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
+       u.country, u.version
+FROM (
+    SELECT s.id
+    FROM user AS s FORCE INDEX (user_first)
+    WHERE s.first_key >= $1 AND s.first_key < $2 AND s.id > $3
+    ORDER BY s.id
+    LIMIT $4
+) AS page
+JOIN user AS u ON u.id = page.id
+ORDER BY u.id;
+
+-- name: user_search_last
+SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
+       u.country, u.version
+FROM (
+    SELECT s.id
+    FROM user AS s FORCE INDEX (user_last)
+    WHERE s.last_key >= $1 AND s.last_key < $2 AND s.id > $3
+    ORDER BY s.id
+    LIMIT $4
+) AS page
+JOIN user AS u ON u.id = page.id
+ORDER BY u.id;
+
+-- name: user_search_first_then_last
+-- For a first name that is the longer prefix.
+SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
+       u.country, u.version
+FROM (
+    SELECT s.id
+    FROM user AS s FORCE INDEX (user_first)
+    WHERE s.first_key >= $1 AND s.first_key < $2 AND s.id > $3
+      AND s.last_key >= $5 AND s.last_key < $6
+    ORDER BY s.id
+    LIMIT $4
+) AS page
+JOIN user AS u ON u.id = page.id
+ORDER BY u.id;
+
+-- name: user_search_last_then_first
+SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
+       u.country, u.version
+FROM (
+    SELECT s.id
+    FROM user AS s FORCE INDEX (user_last)
+    WHERE s.last_key >= $1 AND s.last_key < $2 AND s.id > $3
+      AND s.first_key >= $5 AND s.first_key < $6
+    ORDER BY s.id
+    LIMIT $4
+) AS page
+JOIN user AS u ON u.id = page.id
+ORDER BY u.id;

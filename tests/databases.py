@@ -1,0 +1,90 @@
+"""SQL of the tests' own, in words that every database takes.
+
+`"user"` is quoted so, `$1 … $n` stand for arguments, and rows are tuples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from hlfast.db import mysql, postgres, queries
+
+
+class Connection(Protocol):
+    """One session, each statement its own transaction unless one was begun."""
+
+    async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """What a statement answers."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+class PostgresConnection(Connection):
+    """Through asyncpg."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.fetch(sql, *arguments)]
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class MysqlConnection(Connection):
+    """Through aiomysql."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        async with self._connection.cursor() as cursor:
+            await cursor.execute(mysql.Statement(sql).with_arguments(arguments))
+            return list(await cursor.fetchall())
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+async def connect(url: str) -> Connection:
+    """A connection to whatever database the URL names."""
+    if queries.dialect_of(url) == "postgres":
+        return PostgresConnection(await postgres.connect(url))
+    connection = MysqlConnection(await mysql.connect(url))
+    await connection.rows("SET SESSION sql_mode = concat(@@sql_mode, ',ANSI_QUOTES')")
+    return connection
+
+
+def rows(url: str, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """What one statement answers."""
+
+    async def run() -> list[tuple[Any, ...]]:
+        connection = await connect(url)
+        try:
+            return await connection.rows(sql, *arguments)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def value(url: str, sql: str, *arguments: Any) -> Any:
+    """The first column of the first row."""
+    return rows(url, sql, *arguments)[0][0]
+
+
+def skip_user_ids(url: str, last: int) -> None:
+    """The next user's id will be above `last`."""
+    if queries.dialect_of(url) == "postgres":
+        rows(url, "SELECT setval('user_id_seq', $1)", last)
+    else:
+        rows(url, f'ALTER TABLE "user" AUTO_INCREMENT = {last + 1}')
+
+
+def name_of(url: str) -> str:
+    """The database's name in its server."""
+    return urlsplit(url).path.removeprefix("/")

@@ -1,0 +1,50 @@
+"""The acts of a fail-over, by the README."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.replicas.cluster import Cluster, Member, lines_of_the_readme
+from tests.servers import wait_until
+
+POSTS = "SELECT string_agg(id || content || privacy, ',' ORDER BY id) FROM post"
+
+
+def make_synchronous(cluster: Cluster) -> None:
+    """Each commit waits for one of the two."""
+    cluster.readme("From asynchronous to synchronous")
+
+    def each_is() -> bool:
+        return cluster.streaming(cluster.a) == {"b": "quorum", "c": "quorum"}
+
+    wait_until(each_is, "the standbys are not synchronous")
+
+
+def promote(cluster: Cluster) -> tuple[Member, Member]:
+    """The new primary, and the other one, which follows it."""
+    new, other = cluster.b, cluster.c
+    try:
+        cluster.readme("Promote")
+    except subprocess.CalledProcessError as refused:
+        assert "promote that one" in refused.output
+        new, other = other, new
+        cluster.readme("Promote", B=new, C=other)
+    lines = lines_of_the_readme("Point the other one").replace(" c", f" {other.name}")
+    cluster.run(lines, B=new, C=other)
+    cluster.until_followed(new, other)
+    return new, other
+
+
+def bring_back(cluster: Cluster, old: Member, new: Member) -> None:
+    """What has a history of its own, as a standby of the new primary."""
+    lines = lines_of_the_readme("Bring the old primary back").replace(" a ", f" {old.name} ")
+    cluster.run(lines, on=old, B=new)
+    old.start()
+    cluster.until_followed(new, old)
+
+
+def the_same_everywhere(primary: Member, *standbys: Member) -> None:
+    """Each has the same posts, once it has replayed them."""
+    posts = primary.sql(POSTS)
+    for standby in standbys:
+        wait_until(lambda one=standby: one.sql(POSTS) == posts, f"{standby.name} differs")
