@@ -1,6 +1,6 @@
-"""This service beside the stack that most people would write, in one run of interleaved rounds.
+"""This service beside others, or beside another commit of itself, in one run of interleaved rounds.
 
-    python -m bench.compare [--database-url URL] [--users 10000] [--out results/compare]
+    python -m bench.compare [--peers static FastAPI ...] [--against COMMIT ...] [--users 10000]
 
 One server process on core 0; PostgreSQL, Redis and the load on core 1. The exit status is 1 if
 any answer was wrong. See bench/README.md for the method.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import random
 import secrets
@@ -24,7 +25,8 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
-from bench import checks, load, processes, report, scenarios
+from bench import checks, contenders, load, processes, report, scenarios
+from bench.contenders import CONTENDERS, OURS, STATIC, Contender
 from bench.database import seeded
 from bench.load import Exchange
 from bench.report import Round
@@ -32,13 +34,6 @@ from bench.scenarios import Read, Sends
 from tests.servers import RedisServer, free_port
 
 SERVER_CORE, LOAD_CORE = 0, 1
-OURS, PEER = "hlfast", "FastAPI"
-# Each is one process that listens on 127.0.0.1.
-COMMANDS = {
-    OURS: "hlfast api",
-    PEER: "uvicorn bench.peers.fastapi.app:app --port {port} "
-    "--loop uvloop --http httptools --no-access-log",
-}
 # Distinct requests of a scenario: more than any server would answer from its
 # own short memory by chance, few enough to check each before the first round.
 DISTINCT = 1000
@@ -55,11 +50,15 @@ class Server:
     port: int
     pid: int
     reads: dict[str, list[Read]]
-    sends: Sends
+    sends: Sends | None
+
+    def answers(self, scenario: str) -> bool:
+        """Whether it takes part: the bare server has but one answer."""
+        return scenario in self.reads or (scenario == checks.SEND and self.sends is not None)
 
     def sources(self, scenario: str, connections: int) -> Sequence[Iterator[Exchange]]:
         """An endless source of exchanges for each connection."""
-        if scenario == checks.SEND:
+        if self.sends is not None and scenario == checks.SEND:
             return self.sends.sources(connections)
         reads = self.reads[scenario]
         # Each connection starts elsewhere, so that they don't ask the same at once.
@@ -79,13 +78,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4.0, help="of one round")
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each round")
+    parser.add_argument("--peers", nargs="*", choices=[*CONTENDERS], default=["FastAPI"])
+    parser.add_argument("--against", nargs="*", default=[], metavar="COMMIT")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
     parser.add_argument("--out", type=Path, default=Path("bench/results/compare"))
     return parser.parse_args()
 
 
 def start_servers(
-    stack: ExitStack, database_url: str, redis_url: str, secret: str
+    stack: ExitStack,
+    running: Sequence[Contender],
+    database_url: str,
+    redis_url: str,
+    secret: str,
 ) -> dict[str, tuple[int, int]]:
     """Name -> (port, process id). Each has one process; the bounds are the service's own."""
     environment = {
@@ -98,14 +103,19 @@ def start_servers(
     }
     logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     started: dict[str, tuple[int, int]] = {}
-    for name, command in COMMANDS.items():
+    for number, one in enumerate(running):
         port = free_port()
-        own = {**environment, "HLFAST_HTTP_PORT": str(port)}
-        argv = [sys.executable, "-m", *command.format(port=port).split()]
         pid = stack.enter_context(
-            processes.server(argv, own, port=port, core=SERVER_CORE, log=logs / name)
+            processes.server(
+                [word.format(port=port) for word in one.argv],
+                {**environment, **one.environment, "HLFAST_HTTP_PORT": str(port)},
+                directory=one.directory,
+                port=port,
+                core=SERVER_CORE,
+                log=logs / str(number),
+            )
         )
-        started[name] = port, pid
+        started[one.name] = port, pid
     return started
 
 
@@ -157,7 +167,7 @@ async def one_round(
     postgres_pid: int,
 ) -> Round:
     """Warm up, measure, and for sends hold the database against what was acknowledged."""
-    if scenario == checks.SEND:
+    if server.sends is not None and scenario == checks.SEND:
         before = await checks.dialogs(database, server.sends)
     clock = Clock(server, postgres_pid)
     tally = await load.measure(
@@ -167,7 +177,7 @@ async def one_round(
         seconds=options.seconds,
         mark=clock.mark,
     )
-    if scenario == checks.SEND:
+    if server.sends is not None and scenario == checks.SEND:
         await checks.dialogs_after(database, server.sends, before)
     return clock.round(scenario, number, tally)
 
@@ -183,25 +193,26 @@ async def compare(
     # The server that the load talks to, wherever it was started from.
     postgres_pid = processes.parent(await database.fetchval("SELECT pg_backend_pid()"))
     processes.pin(postgres_pid, LOAD_CORE)
-    servers = [
-        Server(
-            name,
-            port,
-            pid,
-            await checks.reads(database, DISTINCT, random.Random(1), secret),
-            await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), secret),
-        )
-        for name, (port, pid) in servers_of.items()
-    ]
-    for server in servers:
-        await checks.everything_once(database, server.port, server.reads, server.sends)
-    checks.same_bytes(servers[0].reads, servers[1].reads)
-    print("Every answer of both servers is right, and the same bytes.", flush=True)
+    servers: list[Server] = []
+    for name, (port, pid) in servers_of.items():
+        if name == STATIC:
+            reads = {checks.STATIC: [Read("/static", json.loads(contenders.STATIC_BODY))]}
+            servers.append(Server(name, port, pid, reads, None))
+            continue
+        reads = await checks.reads(database, DISTINCT, random.Random(1), secret)
+        sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), secret)
+        await checks.everything_once(database, port, reads, sends)
+        if servers:
+            checks.same_bytes(servers[0].reads, reads)
+        servers.append(Server(name, port, pid, reads, sends))
+    print("Every answer of every server is right, and the same bytes.", flush=True)
     rounds: list[Round] = []
     for number in range(1, options.rounds + 1):
-        for scenario in options.only:
+        for scenario in (checks.STATIC, *options.only):
             # A B, B A, …: what drifts with time favours neither.
             for server in servers if number % 2 else servers[::-1]:
+                if not server.answers(scenario):
+                    continue
                 found = await one_round(database, server, scenario, number, options, postgres_pid)
                 rounds.append(found)
                 print(
@@ -224,7 +235,9 @@ def main() -> int:
         )
         redis = stack.enter_context(RedisServer())
         try:
-            started = start_servers(stack, database_url, redis.url, secret)
+            running = [CONTENDERS[OURS], *(CONTENDERS[name] for name in options.peers)]
+            running += [stack.enter_context(contenders.commit(one)) for one in options.against]
+            started = start_servers(stack, running, database_url, redis.url, secret)
             rounds = uvloop.run(compare(options, database_url, started, secret))
         except (load.WrongAnswer, RuntimeError, OSError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
@@ -236,7 +249,7 @@ def main() -> int:
         f"server process on core {SERVER_CORE}, PostgreSQL and load on core {LOAD_CORE}; "
         "ratios of neighbouring rounds: median (lowest..highest). Every answer checked."
     )
-    lines = report.table(rounds, OURS, PEER)
+    lines = report.table(rounds, OURS)
     report.write(options.out, facts, method, lines, [asdict(one) for one in rounds])
     print(options.out.with_suffix(".md").read_text())
     return 0

@@ -187,7 +187,7 @@ def main() -> int:
         f"process of the service on core {SERVER_CORE}, databases and load on core {LOAD_CORE}; "
         "ratios of neighbouring rounds: median (lowest..highest). Every answer checked."
     )
-    lines = report.table(rounds, MARIADB, POSTGRES)
+    lines = report.table(rounds, MARIADB)
     report.write(options.out, facts, method, lines, [asdict(one) for one in rounds])
     print(options.out.with_suffix(".md").read_text())
     return 0

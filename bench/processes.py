@@ -74,7 +74,13 @@ def pin(pid: int, core: int) -> None:
 
 @contextmanager
 def server(
-    argv: Sequence[str], environment: Mapping[str, str], *, port: int, core: int, log: Path
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    port: int,
+    core: int,
+    log: Path,
+    directory: Path | None = None,
 ) -> Iterator[int]:
     """A server on one core, listening when entered, gone when left. Gives its process id.
 
@@ -84,6 +90,7 @@ def server(
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *argv],
+            cwd=directory,
             env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,

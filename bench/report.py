@@ -15,6 +15,8 @@ from typing import Any
 
 import asyncpg
 
+from bench.checks import STATIC
+
 PACKAGES = (
     "asyncpg", "fastapi", "granian", "httptools", "orjson", "pydantic", "pyjwt", "sqlalchemy",
     "starlette", "uvicorn", "uvloop",
@@ -102,34 +104,38 @@ def heading(facts: dict[str, str]) -> list[str]:
 
 
 def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict[str, Spread]:
-    """Ours divided by the peer's, round by round."""
-    by_server: dict[str, list[Round]] = {
-        name: [one for one in rounds if (one.scenario, one.server) == (scenario, name)]
-        for name in (ours, peer)
-    }
-    pairs = list(zip(by_server[ours], by_server[peer], strict=True))
+    """Ours divided by the peer's, round by round; the bare server has but one scenario."""
+
+    def of(server: str, scenario: str) -> list[Round]:
+        return [one for one in rounds if (one.scenario, one.server) == (scenario, server)]
+
+    theirs = of(peer, scenario) or of(peer, STATIC)
+    pairs = list(zip(of(ours, scenario), theirs, strict=False))
     return {
         name: Spread.of(getattr(mine, name) / getattr(theirs, name) for mine, theirs in pairs)
         for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
-        if all(getattr(theirs, name) for _, theirs in pairs)
+        if pairs and all(getattr(theirs, name) for _, theirs in pairs)
     }
 
 
-def table(rounds: Sequence[Round], ours: str, peer: str) -> list[str]:
-    """Ratios, then what they come from (medians of the rounds)."""
+def table(rounds: Sequence[Round], ours: str) -> list[str]:
+    """Ratios to each other server, then what they come from (medians of the rounds)."""
     scenarios = list(dict.fromkeys(one.scenario for one in rounds))
-    lines = [
-        f"| {ours} / {peer} | requests per second | server CPU per request | database CPU |",
-        "| --- | --- | --- | --- |",
-    ]
-    for scenario in scenarios:
-        found = ratios(rounds, ours, peer, scenario)
-        cells = [
-            str(found.get(name, ""))
-            for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
+    lines: list[str] = []
+    for peer in dict.fromkeys(one.server for one in rounds if one.server != ours):
+        lines += [
+            f"| {ours} / {peer} | requests per second | server CPU per request | database CPU |",
+            "| --- | --- | --- | --- |",
         ]
-        lines.append(f"| {scenario} | {' | '.join(cells)} |")
-    return [*lines, "", *_medians(rounds, scenarios)]
+        for scenario in scenarios:
+            found = ratios(rounds, ours, peer, scenario)
+            cells = [
+                str(found.get(name, ""))
+                for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
+            ]
+            lines.append(f"| {scenario} | {' | '.join(cells)} |")
+        lines.append("")
+    return [*lines, *_medians(rounds, scenarios)]
 
 
 def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:

@@ -36,7 +36,9 @@ from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web import asyncapi, docs, endpoint, metrics
 from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
+from hlfast.web.endpoint import PREFIX
 from hlfast.web.head import SCOPE_KEY
 from hlfast.web.problems import MethodNotAllowed
 
@@ -56,7 +58,8 @@ def create() -> ASGIApp:
         if type(loop).__module__.partition(".")[0] != "uvloop":
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_context(settings) as context:
-            router.routes.extend(routes(context))
+            dispatch.add(api_routes(context))
+            router.routes.extend(other_routes(context))
             sampling = asyncio.create_task(_sampler(context).run())
             if settings.tuning.freeze_gc:
                 gc.collect()
@@ -65,7 +68,8 @@ def create() -> ASGIApp:
             sampling.cancel()
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
-    return Edge(router)
+    dispatch = Dispatch(PREFIX, router)
+    return Edge(dispatch)
 
 
 def check(settings: Settings) -> None:
@@ -213,10 +217,14 @@ async def open_outboxes(
     return outboxes[0], outboxes[1]
 
 
-def routes(context: Context) -> Sequence[BaseRoute]:
-    """Every route: the API first, then what operators and readers of the docs ask for."""
+def api_routes(context: Context) -> Sequence[Route]:
+    """The table's."""
+    return endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings)
+
+
+def other_routes(context: Context) -> Sequence[BaseRoute]:
+    """What operators and readers of the docs ask for."""
     return [
-        *endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings),
         *_health_routes(context),
         Route("/metrics", _Answer(_metrics)),
         *docs.routes(ENDPOINTS, VERSION),

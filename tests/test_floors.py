@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from hlfast import api
 from hlfast.endpoints import ENDPOINTS
 from hlfast.settings import Settings
+from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from tests.servers import ROOT, SECRET, RedisServer
@@ -182,7 +183,10 @@ def test_no_api_call_enters_fastapi(
 async def _ask_everything(settings: Settings) -> set[int]:
     statuses = set()
     async with api.open_context(settings) as context:
-        app = Edge(Router(list(api.routes(context)), default=not_found, redirect_slashes=False))
+        others = Router(api.other_routes(context), default=not_found, redirect_slashes=False)
+        dispatch = Dispatch(PREFIX, others)
+        dispatch.add(api.api_routes(context))
+        app = Edge(dispatch)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             for row in ENDPOINTS:

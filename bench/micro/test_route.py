@@ -15,6 +15,7 @@ from bench.micro.coroutines import finished
 from hlfast.endpoints import ENDPOINTS
 from hlfast.settings import Settings
 from hlfast.web import endpoint
+from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import Call, Reply
 
@@ -39,7 +40,9 @@ def application() -> ASGIApp:
     """All paths of the contract, none of the work behind them."""
     table = [replace(row, handler=answer) for row in ENDPOINTS]
     routes = endpoint.routes(table, None, Somebody(), Settings())
-    return Edge(Router(routes, default=not_found, redirect_slashes=False))
+    dispatch = Dispatch(endpoint.PREFIX, Router(default=not_found, redirect_slashes=False))
+    dispatch.add(routes)
+    return Edge(dispatch)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
 
@@ -18,26 +17,20 @@ class Row(Protocol):
     def __len__(self) -> int: ...
 
 
-@dataclass(slots=True)
-class Load:
+class Load(Protocol):
     """What a pool has to do, for who measures. Counts are since the start."""
 
-    connections: int
-    # Statements that run, or wait for a connection.
-    under_way: int = 0
-    # Those that had to wait for a connection and got it, and how long in all.
-    waits: int = 0
-    waited_s: float = 0.0
+    # Those that had to wait for a connection, and how long those did in all that got one.
+    waits: int
+    waited_s: float
 
     @property
     def in_use(self) -> int:
-        """Connections."""
-        return min(self.under_way, self.connections)
+        """Connections at work."""
 
     @property
     def queued(self) -> int:
         """Statements that wait for a connection."""
-        return self.under_way - self.in_use
 
 
 class Database(Protocol):

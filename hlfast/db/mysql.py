@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -23,8 +21,9 @@ from pymysql.converters import decoders
 
 from hlfast import codec
 from hlfast.db import queries
-from hlfast.db.database import Database, Load, Row
+from hlfast.db.database import Database, Row
 from hlfast.db.mysql_text import Statement, text_literal
+from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 
@@ -101,42 +100,49 @@ def _code(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
+class _Connection:
+    """What the pool wants to know of a connection of aiomysql."""
+
+    def __init__(self, wire: Any) -> None:
+        self.wire = wire
+
+    def is_closed(self) -> bool:
+        """Whether the server has hung up, as far as is known here."""
+        reader = self.wire._reader
+        return self.wire.closed or reader.eof_received or reader.exception() is not None
+
+    def terminate(self) -> None:
+        """Cut it: what is still to be sent is dropped."""
+        if not self.wire.closed:
+            self.wire._writer.transport.abort()
+        self.wire.close()
+
+    async def close(self) -> None:
+        """Say good-bye to the server."""
+        await self.wire.ensure_closed()
+
+
 class MysqlDatabase(Database):
     """A pool of connections of its own: aiomysql's hands out what has been cancelled or lost."""
 
-    def __init__(
-        self, arguments: Mapping[str, Any], statements: Mapping[str, str], bounds: Settings
-    ) -> None:
-        self._arguments = arguments
-        self._statements = {name: Statement(text) for name, text in statements.items()}
-        self._timeout_s = bounds.database_timeout_s
-        self._pool_size = bounds.database_pool_size
-        self._under_way_max = bounds.database_queue_max + bounds.database_pool_size
-        self.load = Load(bounds.database_pool_size)
-        # Whoever holds a permit uses a connection, the one used last, or makes one.
-        self._permits = asyncio.Semaphore(bounds.database_pool_size)
-        self._idle: list[Any] = []
+    def __init__(self, pool: Pool[_Connection], statements: Mapping[str, Statement]) -> None:
+        self.load = self._pool = pool
+        self._statements = statements
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
-        load = self.load
-        if load.under_way >= self._under_way_max:
-            raise Unavailable("Too many requests are waiting for the database.")
         text = self._statements[statement].with_arguments(args)
-        load.under_way += 1
-        start = time.perf_counter() if self._permits.locked() else 0.0
-        try:
-            async with asyncio.timeout(self._timeout_s), self._permits:
-                if start:
-                    load.waits += 1
-                    load.waited_s += time.perf_counter() - start
+        attempt = 1
+        while True:
+            try:
                 return await self._run(text)
-        except Exception as error:
-            if _is_unavailable(error):
-                raise Unavailable("The database does not answer.") from error
-            raise
-        finally:
-            load.under_way -= 1
+            except Exception as error:
+                if _code(error) != ER.LOCK_DEADLOCK or attempt == _ATTEMPTS_MAX:
+                    if _is_unavailable(error):
+                        raise Unavailable("The database does not answer.") from error
+                    raise
+            await asyncio.sleep(random.uniform(0, attempt * _RETRY_PAUSE_S))  # noqa: S311
+            attempt += 1
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -145,80 +151,21 @@ class MysqlDatabase(Database):
 
     async def close(self) -> None:
         """Close every connection, after the statements under way or their timeout."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout_s):
-                for _ in range(self._pool_size):
-                    await self._permits.acquire()
-        while self._idle:
-            self._idle.pop().close()
-
-    async def open(self) -> None:
-        """Fill the pool, and let the server parse every statement."""
-        async with asyncio.timeout(self._timeout_s):
-            first = await self._connect()
-            self._idle.append(first)
-            await _check_server(first)
-            for statement in self._statements.values():
-                await _check(first, statement)
-            while len(self._idle) < self._pool_size:
-                self._idle.append(await self._connect())
+        await self._pool.close()
 
     async def _run(self, text: str) -> Sequence[Row]:
-        attempt = 1
-        while True:
-            connection = await self._take()
-            try:
-                found = await query(connection, text)
-            except aiomysql.MySQLError as error:
-                # The server refused and waits for more, unless the connection is gone.
-                self._idle.append(connection)
-                if _code(error) != ER.LOCK_DEADLOCK or attempt == _ATTEMPTS_MAX:
-                    raise
-            except BaseException:
-                # Its answer is still to come, or part of it.
-                connection.close()
-                raise
-            else:
-                self._idle.append(connection)
-                return found
-            await asyncio.sleep(random.uniform(0, attempt * _RETRY_PAUSE_S))  # noqa: S311
-            attempt += 1
-
-    async def _take(self) -> Any:
-        while self._idle:
-            connection = self._idle.pop()
-            if _is_open(connection):
-                return connection
-            connection.close()
-        return await self._connect()
-
-    async def _connect(self) -> Any:
-        connection = await _open_connection(self._arguments)
-        timeout_s = self._timeout_s
-        # A statement that nobody waits for any more ends by itself.
-        statement_limit = (
-            f"max_statement_time = {timeout_s}"
-            if _is_mariadb(connection)
-            else f"max_execution_time = {int(timeout_s * 1000)}"
-        )
-        lock_wait_s = max(1, int(timeout_s / 2))
+        place = await self._pool.take()
         try:
-            await query(
-                connection,
-                f"SET SESSION {statement_limit}, innodb_lock_wait_timeout = {lock_wait_s}",
-            )
-        except BaseException:
-            connection.close()
+            return await query(place.connection.wire, text)
+        except aiomysql.MySQLError:
+            # The server refused and waits for more, unless the connection is gone.
             raise
-        return connection
-
-
-def _is_open(connection: Any) -> bool:
-    """Whether the server has not hung up meanwhile, as far as is known here."""
-    if connection.closed:
-        return False
-    reader = connection._reader
-    return not reader.eof_received and reader.exception() is None
+        except BaseException:
+            # Its answer is still to come, or part of it.
+            place.connection.terminate()
+            raise
+        finally:
+            self._pool.give_back(place)
 
 
 class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
@@ -322,23 +269,67 @@ async def open_database(
     SettingsError for a URL or a server that will not do, and aiomysql.MySQLError for a statement
     that the schema does not fit.
     """
-    statements: dict[str, str] = {}
+    statements: dict[str, Statement] = {}
     for database in databases:
-        statements |= queries.load("mysql", database)
+        found = queries.load("mysql", database)
+        statements |= {name: Statement(text) for name, text in found.items()}
     arguments = _connect_arguments(url)
+    timeout_s = settings.database_timeout_s
+
+    async def connect_with_bounds() -> _Connection:
+        async with asyncio.timeout(timeout_s):
+            return _Connection(await _open_bounded(arguments, timeout_s))
+
+    pool = Pool(
+        connect_with_bounds,
+        size=settings.database_pool_size,
+        waiting_max=settings.database_queue_max,
+        timeout_s=timeout_s,
+    )
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
-        pool = MysqlDatabase(arguments, statements, settings)
         try:
-            await pool.open()
-            return pool
-        except Exception as error:
-            await pool.close()
-            if not _is_unavailable(error):
+            await pool.fill()
+            await _check_all(pool, statements.values())
+            return MysqlDatabase(pool, statements)
+        except BaseException as error:
+            if not isinstance(error, Exception) or not _is_unavailable(error):
+                pool.terminate()
                 raise
             if asyncio.get_running_loop().time() >= deadline:
+                pool.terminate()
                 raise Unavailable(f"The database does not answer: {error}") from error
             await asyncio.sleep(_START_RETRY_S)
+
+
+async def _check_all(pool: Pool[_Connection], statements: Iterable[Statement]) -> None:
+    """Let the server parse every statement."""
+    place = await pool.take()
+    try:
+        await _check_server(place.connection.wire)
+        for statement in statements:
+            await _check(place.connection.wire, statement)
+    finally:
+        pool.give_back(place)
+
+
+async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:
+    """A connection on which a statement that nobody waits for any more ends by itself."""
+    connection = await _open_connection(arguments)
+    statement_limit = (
+        f"max_statement_time = {timeout_s}"
+        if _is_mariadb(connection)
+        else f"max_execution_time = {int(timeout_s * 1000)}"
+    )
+    lock_wait_s = max(1, int(timeout_s / 2))
+    try:
+        await query(
+            connection, f"SET SESSION {statement_limit}, innodb_lock_wait_timeout = {lock_wait_s}"
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def connect(url: str) -> Any:

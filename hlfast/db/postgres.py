@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from hlfast.db import queries
-from hlfast.db.database import Database, Load, Row
+from hlfast.db.database import Database, Row
+from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
-
-# Above any number of statements that the project will have: none is ever evicted.
-_STATEMENT_CACHE_SIZE = 1024
 
 # The database went away, is starting or stopping, or took too long. An
 # InterfaceError is asyncpg's word for a connection that closed under our hands.
@@ -34,8 +32,15 @@ _UNAVAILABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-# Seconds that the cancellation of a statement may take before its connection is cut.
-_CANCEL_TIMEOUT_S = 1.0
+# After these a connection is of no use: an answer is still to come, to nobody; what it has
+# prepared no longer fits the tables; or it is to a standby, where the primary was or has yet to be,
+# and the next one finds that.
+_USELESS = (
+    asyncio.CancelledError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
 # Seconds that the tools wait for a connection.
 _CONNECT_S = 60.0
 # Seconds between attempts while the database is not there yet at start.
@@ -49,71 +54,52 @@ SERVER_SETTINGS = {
 }
 
 
-async def _keep_as_is(_: asyncpg.Connection) -> None:
-    """Nothing in a session is ever changed, so nothing is reset: one round trip saved."""
+class _Connection:
+    """A connection that has prepared every statement."""
+
+    __slots__ = ("_connection", "close", "is_closed", "statements", "terminate")
+
+    def __init__(
+        self, connection: asyncpg.Connection, statements: dict[str, PreparedStatement]
+    ) -> None:
+        self._connection = connection
+        self.statements = statements
+        # Called often enough to be spared a call in between.
+        self.is_closed = connection.is_closed
+        self.terminate = connection.terminate
+        self.close = connection.close
 
 
 class PostgresDatabase(Database):
-    """A pool in which every connection has prepared every statement."""
+    """A pool in which every connection has prepared every statement.
 
-    def __init__(self, pool: asyncpg.Pool, statements: Mapping[str, str], bounds: Settings) -> None:
-        self._pool = pool
-        self._statements = statements
-        self._timeout_s = bounds.database_timeout_s
-        self._under_way_max = bounds.database_queue_max + bounds.database_pool_size
-        self.load = Load(bounds.database_pool_size)
-        # The loop holds tasks weakly; without this one could vanish under way.
-        self._released: set[asyncio.Task[None]] = set()
+    Nothing in a session is ever changed, so nothing is reset between two statements.
+    """
+
+    def __init__(self, pool: Pool[_Connection]) -> None:
+        self.load = self._pool = pool
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
-        load = self.load
-        if load.under_way >= self._under_way_max:
-            raise Unavailable("Too many requests are waiting for the database.")
-        load.under_way += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._run(self._statements[statement], args)
+            place = await self._pool.take()
+            try:
+                found: Sequence[Row] = await place.connection.statements[statement].fetch(*args)
+                return found
+            except _USELESS:
+                place.connection.terminate()
+                raise
+            finally:
+                self._pool.give_back(place)
+        except asyncpg.InvalidCachedStatementError:
+            # A migration changed the tables, and nothing was run: a new connection knows them.
+            return await self.fetch(statement, *args)
         except ValueError:
             # An argument that does not fit its type is our mistake, though asyncpg
             # counts it among the errors of its interface.
             raise
         except _UNAVAILABLE as error:
             raise Unavailable("The database does not answer.") from error
-        finally:
-            load.under_way -= 1
-
-    async def _run(self, text: str, args: Sequence[Any]) -> Sequence[Row]:
-        load = self.load
-        if load.under_way <= load.connections:
-            connection = await self._pool.acquire()
-        else:
-            # Only a wait is timed: where a connection is free there is none.
-            start = time.perf_counter()
-            connection = await self._pool.acquire()
-            load.waits += 1
-            load.waited_s += time.perf_counter() - start
-        try:
-            found: Sequence[Row] = await connection.fetch(text, *args)
-        except asyncio.CancelledError:
-            # A server that hangs does not answer the cancellation either: the connection is
-            # given back, or given up, while nobody waits.
-            task = asyncio.create_task(self._give_back(connection))
-            self._released.add(task)
-            task.add_done_callback(self._released.discard)
-            raise
-        except BaseException as error:
-            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                # A standby, where the primary was or has yet to be: the next connection finds it.
-                connection.terminate()
-            await self._pool.release(connection)
-            raise
-        await self._pool.release(connection)
-        return found
-
-    async def _give_back(self, connection: Any) -> None:
-        with suppress(*_UNAVAILABLE):
-            await self._pool.release(connection, timeout=_CANCEL_TIMEOUT_S)
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -122,11 +108,7 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         """Close every connection, after the statements under way or their timeout."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
+        await self._pool.close()
 
     def terminate(self) -> None:
         """Cut every connection; what is under way fails."""
@@ -152,52 +134,58 @@ async def open_database(
     for database in databases:
         statements |= queries.load("postgres", database)
 
-    pool: asyncpg.Pool | None = None
+    server_settings = {
+        **SERVER_SETTINGS,
+        # What nobody waits for any more is ended by the server, too.
+        "statement_timeout": str(int(settings.database_timeout_s * 1000)),
+    }
+    is_full = False
 
-    async def connect_unless_lost(url: str, **options: Any) -> asyncpg.Connection:
-        if pool is not None and lost is not None:
+    async def connect_and_prepare() -> _Connection:
+        if is_full and lost is not None:
             lost()
             pool.terminate()
             raise ConnectionResetError("a connection that is not replaced was lost")
-        return await _connect_to_any(url, **options)
-
-    async def prepare_all(connection: asyncpg.Connection) -> None:
+        connection = await _connect_to_any(
+            url,
+            timeout=settings.database_timeout_s,
+            statement_cache_size=0,
+            server_settings=server_settings,
+        )
         try:
-            for text in statements.values():
-                # Prepares into the statement cache, which `prepare` bypasses, and runs nothing.
-                await connection.executemany(text, [])
-            # Which leaves a transaction open, with its locks on every table, until the next sync.
-            await connection.execute("SELECT")
+            prepared = {
+                name: await connection.prepare(text, name=name) for name, text in statements.items()
+            }
+            # Preparing leaves a transaction open, with locks on every table, until the next sync.
+            await prepared["ping"].fetch()
         except BaseException:
-            # The pool would wait for a server that hangs to say good-bye.
+            # A server that hangs would not answer a good-bye either.
             connection.terminate()
             raise
+        return _Connection(connection, prepared)
 
+    pool = Pool(
+        connect_and_prepare,
+        size=settings.database_pool_size,
+        waiting_max=settings.database_queue_max,
+        timeout_s=settings.database_timeout_s,
+    )
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         try:
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=settings.database_pool_size,
-                max_size=settings.database_pool_size,
-                max_inactive_connection_lifetime=0,
-                max_queries=2**31,
-                statement_cache_size=_STATEMENT_CACHE_SIZE,
-                max_cached_statement_lifetime=0,
-                max_cacheable_statement_size=0,
-                server_settings=SERVER_SETTINGS,
-                timeout=settings.database_timeout_s,
-                connect=connect_unless_lost,
-                init=prepare_all,
-                reset=_keep_as_is,
-            )
-            return PostgresDatabase(pool, statements, settings)
+            await pool.fill()
+            is_full = True
+            return PostgresDatabase(pool)
         except ValueError as error:
             raise _not_a_url(error) from None
         except _UNAVAILABLE as error:
             if asyncio.get_running_loop().time() >= deadline:
+                pool.terminate()
                 raise Unavailable(f"The database does not answer: {error}") from error
             await asyncio.sleep(_START_RETRY_S)
+        except BaseException:
+            pool.terminate()
+            raise
 
 
 def each_host(url: str) -> list[str]:

@@ -230,12 +230,12 @@ class Resource:
             self._methods["HEAD"] = methods["GET"]
         self._allow = ", ".join(sorted(self._methods))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """ASGI, http only. Raises MethodNotAllowed."""
         compiled = self._methods.get(scope["method"])
         if compiled is None:
             raise MethodNotAllowed(self._allow)
-        await compiled(scope, receive, send)
+        return compiled(scope, receive, send)
 
 
 def routes(

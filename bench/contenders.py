@@ -1,0 +1,83 @@
+"""The servers that a comparison starts: this tree, the peers, or another commit of the project."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.servers import ROOT
+
+OURS = "hlfast"
+STATIC = "static"
+# Any user's JSON: what the bare server answers with.
+STATIC_BODY = (
+    '{"id":1,"username":"ada","first_name":"Ada","last_name":"Lovelace","birthdate":"1815-12-10",'
+    '"bio":"Poetical science.","city":"London","country":"United Kingdom"}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One process that listens on 127.0.0.1; `{port}` stands in `argv` for where."""
+
+    name: str
+    argv: tuple[str, ...]
+    directory: Path = ROOT
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+_PYTHON = (sys.executable, "-m")
+CONTENDERS = {
+    OURS: Contender(OURS, (*_PYTHON, "hlfast", "api")),
+    STATIC: Contender(
+        STATIC,
+        (
+            *_PYTHON,
+            *[
+                "granian",
+                "--interface",
+                "asginl",
+                "--loop",
+                "uvloop",
+                "--no-ws",
+                "--port",
+                "{port}",
+            ],
+            "bench.peers.static.app:app",
+        ),
+        environment={"STATIC_BODY": STATIC_BODY},
+    ),
+    "FastAPI": Contender(
+        "FastAPI",
+        (
+            *_PYTHON,
+            "uvicorn",
+            "bench.peers.fastapi.app:app",
+            "--port",
+            "{port}",
+            *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+        ),
+    ),
+}
+
+
+@contextmanager
+def commit(name: str) -> Iterator[Contender]:
+    """The service as another commit has it, in a work tree of its own while the block runs.
+
+    Raises subprocess.CalledProcessError for what is no commit.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="hlfast-commit-"))
+    git = ("git", "-C", str(ROOT), "worktree")
+    try:
+        subprocess.run([*git, "add", "--quiet", "--detach", directory, name], check=True)
+        yield Contender(name, (*_PYTHON, "hlfast", "api"), directory)
+    finally:
+        subprocess.run([*git, "remove", "--force", directory], check=False)
+        shutil.rmtree(directory, ignore_errors=True)
