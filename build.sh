@@ -73,9 +73,13 @@ import secrets
 
 print("# Made by build.sh. What is set in the environment goes before it.")
 print(f"HLFAST_SECRET={secrets.token_urlsafe(48)}")
-print(f"POSTGRES_PASSWORD={secrets.token_urlsafe(24)}")
 print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
+print("# For the servers of `docker compose up`, each at its first start.")
+for name in ("POSTGRES", "POSTGRES_REPLICATION", "MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"):
+    print(f"{name}_PASSWORD={secrets.token_hex(16)}")
+print(f"RABBITMQ_ERLANG_COOKIE={secrets.token_hex(16)}")
+print(f"GRAFANA_PASSWORD={secrets.token_hex(16)}")
 PYTHON
         mv "$root/.env.new" "$root/.env"
     )
@@ -114,7 +118,7 @@ any_of() {
 }
 
 install_servers() {
-    local missing=()
+    local missing=() program
     any_of redis-server valkey-server || missing+=(redis-server)
     any_of rabbitmq-server /usr/sbin/rabbitmq-server || missing+=(rabbitmq-server)
     any_of haproxy /usr/sbin/haproxy || missing+=(haproxy)
@@ -122,6 +126,9 @@ install_servers() {
     any_of mariadbd /usr/sbin/mariadbd || missing+=(mariadb-server)
     any_of chromium chromium-browser google-chrome || missing+=(chromium)
     any_of chromedriver || missing+=(chromium-driver)
+    for program in prometheus prometheus-postgres-exporter prometheus-node-exporter; do
+        any_of "$program" || missing+=("$program")
+    done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! any_of apt-get; then
         die "the tests need ${missing[*]}: install them (Debian's names)"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hlfast import logs
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
 from hlfast.settings import Settings, SettingsError
@@ -112,7 +113,8 @@ def _serve_api(settings: Settings) -> int:
 
         api.check(settings)
         Server(
-            "hlfast.api:create",
+            # By its path: a name is taken for one below the working directory, whatever that is.
+            f"{Path(__file__).with_name('api')}:create",
             factory=True,
             interface=Interfaces.ASGI,
             loop=Loops.uvloop,
@@ -128,9 +130,7 @@ def _serve_api(settings: Settings) -> int:
             respawn_failed_workers=True,
             respawn_interval=0.5,
             workers_kill_timeout=settings.drain_timeout_s,
-            log_access=settings.access_log,
-            # No query string: it may hold what is nobody's business.
-            log_access_format='%(addr)s "%(method)s %(path)s" %(status)d %(dt_ms).3f ms',
+            log_dictconfig=logs.configuration(settings),
         ).serve()
     return 0
 

@@ -35,11 +35,12 @@ from hlfast.posts import service as posts_service
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web import asyncapi, docs, endpoint, metrics
+from hlfast.web.access import AccessLog
 from hlfast.web.auth import Authenticator, Standing, Tokens
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
-from hlfast.web.head import SCOPE_KEY
+from hlfast.web.head import SCOPE_KEY, trusted_proxies
 from hlfast.web.problems import MethodNotAllowed
 
 VERSION = "0.1.0"
@@ -69,7 +70,8 @@ def create() -> ASGIApp:
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     dispatch = Dispatch(PREFIX, router)
-    return Edge(dispatch)
+    edge = Edge(dispatch)
+    return AccessLog(edge, trusted_proxies(settings)) if settings.access_log else edge
 
 
 def check(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
 from hlfast.events.batching import BatchPublisher
 from hlfast.events.joining import JoiningSender
+from hlfast.trace import handed_on
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class Outbox:
     def _publish(self, told: Told) -> None:
         row = (told.key, told.id)
         try:
-            confirmed = self._publisher.submit(told.event)
+            confirmed = self._publisher.submit(handed_on(told.event))
         except Unavailable:
             return
         self._published[row] = confirmed

@@ -11,7 +11,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     events_url: str = Field(
         "",
         validation_alias=_env("EVENTS_URL"),
-        description="Event log, `amqp://…` or `redis://…`. Empty: the same Redis.",
+        description="Event log, `amqp://…`, with commas between the servers of a cluster, "
+        "or `redis://…`. Empty: the same Redis.",
     )
     events_name: str = Field(
         "hlfast",
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
         str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
     ] = ""
     access_log: bool = Field(False, description="Write a line for every request.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines of the log: `text`, or `json` objects."
+    )
     first_superuser: str = Field(
         "",
         validation_alias=_env("FIRST_SUPERUSER"),

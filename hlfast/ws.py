@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import logging.config
 import resource
 import secrets
 import signal
@@ -17,7 +18,7 @@ from http import HTTPStatus
 import picows
 import uvloop
 
-from hlfast import codec
+from hlfast import codec, logs
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
@@ -43,6 +44,7 @@ def serve(settings: Settings) -> int:
     """
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
+    logging.config.dictConfig(logs.configuration(settings))
     # A connection is an open file, and the usual bound is 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 
@@ -28,10 +30,34 @@ def installed() -> bool:
     return (PROGRAMS / "rabbitmq-server").exists() and shutil.which("epmd") is not None
 
 
-class RabbitServer(Server):
-    """RabbitMQ 3.10 or later on a loopback port, without plugins; kept over restarts."""
+def start_mapper(port: int, **options: Any) -> subprocess.Popen[bytes]:
+    """Erlang's port mapper, started by us and in the foreground: a node would leave a daemon."""
+    mapper = subprocess.Popen(
+        ["epmd", "-port", str(port), "-address", "127.0.0.1"],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **options,
+    )
 
-    def __init__(self) -> None:
+    def listens() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, "epmd did not start")
+    return mapper
+
+
+class RabbitServer(Server):
+    """RabbitMQ 3.10 or later on a loopback port; its data is kept over restarts.
+
+    `configuration` is added to that of every test.
+    """
+
+    def __init__(self, configuration: str = "", plugins: Sequence[str] = ()) -> None:
+        self.configuration = CONFIGURATION + configuration
+        self._plugins = f"[{','.join(plugins)}].\n"
         self.port = free_port()
         self._mapper_port = free_port()
         self._distribution_port = free_port()
@@ -44,20 +70,24 @@ class RabbitServer(Server):
 
     def start(self) -> None:
         self._start_mapper()
-        (self.home.data / "rabbitmq.conf").write_text(CONFIGURATION)
-        (self.home.data / "enabled_plugins").write_text("[].\n")
+        self.launch()
+        # Several seconds of work: on a busy machine a minute and more.
+        wait_until(self.answers, "RabbitMQ did not start", 3 * START_S)
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
+        (self.home.data / "rabbitmq.conf").write_text(self.configuration)
+        (self.home.data / "enabled_plugins").write_text(self._plugins)
         with (self.home.logs / "rabbitmq.log").open("ab") as output:
             self.process = subprocess.Popen(
                 [PROGRAMS / "rabbitmq-server"],
                 cwd="/",
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 **self.home.account.spawn,
             )
-        # Several seconds of work: on a busy machine a minute and more.
-        wait_until(self._answers, "RabbitMQ did not start", 3 * START_S)
 
     async def settle(self) -> None:
         """Make a first stream and start again, cleanly.
@@ -79,23 +109,10 @@ class RabbitServer(Server):
             self._mapper = None
 
     def _start_mapper(self) -> None:
-        # Started by us and in the foreground, or the node would leave a daemon behind.
-        self._mapper = subprocess.Popen(
-            ["epmd", "-port", str(self._mapper_port), "-address", "127.0.0.1"],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **self.home.account.spawn,
-        )
+        self._mapper = start_mapper(self._mapper_port, **self.home.account.spawn)
 
-        def listens() -> bool:
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", self._mapper_port)) == 0
-
-        wait_until(listens, "epmd did not start")
-
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The node's, and that of the tools that talk to it."""
         data = self.home.data
         return {
             "PATH": os.environ["PATH"],
@@ -117,7 +134,8 @@ class RabbitServer(Server):
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it speaks AMQP. Raises AssertionError when it has ended."""
         log = (self.home.logs / "rabbitmq.log").read_text(errors="replace")
         assert self.process.poll() is None, log[-2000:]
         with socket.socket() as client:

@@ -68,6 +68,9 @@ def other_than(value: Any) -> tuple[str, Any]:
             return str(value + 1), value + 1
         case Path():
             return "/elsewhere", Path("/elsewhere")
+        case "text":
+            # Of HLFAST_LOG_FORMAT, one of two words.
+            return "json", "json"
         case _:
             return "another text", "another text"
 

@@ -16,12 +16,28 @@ _REDIS = ("redis", "rediss", "unix")
 def open_log(settings: Settings) -> EventLog:
     """The event log at `events_url`, by default the same Redis; connects when first used.
 
-    Raises SettingsError for a URL of something else.
+    Raises SettingsError for a URL of something else, or of a server that cannot be one.
     """
     url = settings.events_url or settings.redis_url
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     if scheme in _RABBITMQ:
-        return RabbitLog(url, settings)
+        return RabbitLog(_servers(url), settings)
     if scheme in _REDIS:
         return RedisLog(url, settings)
     raise SettingsError("EVENTS_URL is not acceptable: it begins with amqp:// or redis://")
+
+
+def _servers(url: str) -> list[str]:
+    """`amqp://user:password@one,other:5673/vhost` as a URL for each server. Raises SettingsError.
+
+    No message shows any of it: a password with a slash would be taken for a port.
+    """
+    try:
+        parts = urlsplit(url)
+        user, at, hosts = parts.netloc.rpartition("@")
+        found = [parts._replace(netloc=f"{user}{at}{host}") for host in hosts.split(",")]
+        if all(server.hostname and server.port != 0 for server in found):
+            return [server.geturl() for server in found]
+    except ValueError:
+        pass
+    raise SettingsError("EVENTS_URL is not acceptable: each server is NAME or NAME:PORT")

@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -233,10 +233,10 @@ class _Publishing(NamedTuple):
 
 
 class RabbitLog:
-    """An EventLog."""
+    """An EventLog. `urls` are those of the servers of one cluster."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._url = url
+    def __init__(self, urls: Iterable[str], settings: Settings) -> None:
+        self._servers = deque(urls)
         self._name = settings.events_name
         self._timeout_s = settings.events_timeout_s
         self._retry_s = settings.events_retry_s
@@ -299,18 +299,31 @@ class RabbitLog:
             await asyncio.wait(self._leaving)
 
     async def _connect(self, purpose: str) -> AbstractConnection:
-        return await aio_pika.connect(
-            self._url,
-            timeout=self._timeout_s,
-            heartbeat=_HEARTBEAT_S,
-            client_properties={"connection_name": f"{self._name} {purpose}"},
-        )
+        """A connection to the first server that answers, of those in turn."""
+        failures: list[Exception] = []
+        for server in tuple(self._servers):
+            try:
+                return await aio_pika.connect(
+                    server,
+                    # So that one that hangs leaves time for the others.
+                    timeout=self._timeout_s / len(self._servers),
+                    heartbeat=_HEARTBEAT_S,
+                    client_properties={"connection_name": f"{self._name} {purpose}"},
+                )
+            except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
+                failures.append(error)
+                self._servers.rotate(-1)
+        raise failures[0]
 
     @asynccontextmanager
     async def _connected(self, purpose: str) -> AsyncIterator[AbstractConnection]:
         connection = await self._connect(purpose)
         try:
             yield connection
+        except Exception:
+            # This one may answer and have no running copy of the stream.
+            self._servers.rotate(-1)
+            raise
         finally:
             self._leave(connection)
 
@@ -342,6 +355,7 @@ class RabbitLog:
             transient = await connection.channel(publisher_confirms=False)
             broadcasts = await self._declare_broadcasts(transient)
         except BaseException:
+            self._servers.rotate(-1)
             self._leave(connection)
             raise
         return _Publishing(connection, stream, broadcasts)

@@ -27,7 +27,9 @@ from hlfast.live.revocation import end_revoked
 from hlfast.live.rfc6455 import Limits
 from hlfast.live.session import Session
 from hlfast.live.tail import Tail
+from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
+from hlfast.trace import CURRENT, of_event
 from hlfast.web.auth import Authenticator, Standing, Tokens
 
 logger = logging.getLogger(__name__)
@@ -283,6 +285,10 @@ class Node:
             self.tail.append(event, cursor)
             self.counts.events["new"] += 1
             is_told |= await self._deliver(event)
+            if (traced := of_event(body)) is not None:
+                CURRENT.set(traced)
+                TRACED.info("event", extra=named(event_id=event.id, type=body["type"]))
+                CURRENT.set(None)
             await self._give_way(1)
         if is_told:
             self.writes.add(Delivery(since, self.counts.lag))

@@ -7,7 +7,8 @@ import logging
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hlfast import errors
+from hlfast import errors, trace
+from hlfast.logs import named
 from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
 from hlfast.web.problems import MethodNotAllowed, send_problem
 
@@ -28,12 +29,14 @@ class Edge:
             await self._app(scope, receive, send)
             return
         head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
+        if head.traceparent is not None:
+            trace.CURRENT.set(trace.take_up(head.traceparent))
         try:
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
             await send_problem(scope, send, head, error)
         except Exception as error:  # the last line of defence: it logs and answers
-            logger.exception("Request %s failed", head.request_id.decode())
+            logger.exception("Request failed", extra=named(request_id=head.request_id.decode()))
             await send_problem(scope, send, head, error)
 
 

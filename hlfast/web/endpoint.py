@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from hlfast import codec, errors
 from hlfast.settings import Settings
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, pairs, parse_id, validate
-from hlfast.web.head import SCOPE_KEY, Head, client_address
+from hlfast.web.head import SCOPE_KEY, Head, client_address, trusted_proxies
 from hlfast.web.metrics import EndpointMetrics
 from hlfast.web.problems import MethodNotAllowed, send_problem
 
@@ -242,7 +242,7 @@ def routes(
     endpoints: Iterable[Endpoint], context: Any, caller: Caller, settings: Settings
 ) -> Sequence[Route]:
     """Starlette routes, one for each path; a literal path is never taken for a parameter."""
-    trusted = frozenset(filter(None, map(str.strip, settings.trusted_proxies.split(","))))
+    trusted = trusted_proxies(settings)
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
     for endpoint in endpoints:
         compiled = CompiledEndpoint(endpoint, context, caller, settings, trusted)

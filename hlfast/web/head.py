@@ -9,6 +9,8 @@ from itertools import count
 
 from starlette.types import Scope
 
+from hlfast.settings import Settings
+
 SCOPE_KEY = "hlfast.head"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -22,6 +24,7 @@ class Head:
     if_none_match: bytes | None = None
     content_length: bytes | None = None
     forwarded_for: bytes | None = None
+    traceparent: bytes | None = None
 
 
 class RequestIds:
@@ -55,9 +58,17 @@ def read_head(scope: Scope, request_ids: RequestIds) -> Head:
                 head.request_id = value
         elif name == b"x-forwarded-for":
             head.forwarded_for = head.forwarded_for + b"," + value if head.forwarded_for else value
+        elif name == b"traceparent":
+            # A repeated one is none.
+            head.traceparent = value if head.traceparent is None else b""
     if not head.request_id:
         head.request_id = request_ids.next()
     return head
+
+
+def trusted_proxies(settings: Settings) -> frozenset[str]:
+    """Addresses whose X-Forwarded-For is believed."""
+    return frozenset(filter(None, map(str.strip, settings.trusted_proxies.split(","))))
 
 
 def client_address(scope: Scope, head: Head, trusted: frozenset[str]) -> str:

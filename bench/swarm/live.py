@@ -1,0 +1,243 @@
+"""One person's websocket: it stays, and what comes is checked and counted, with its latency.
+
+Rows of the report, all of type WS: `connect` (handshake to hello), `resume` (handshake to resumed),
+`closed CODE`, and one for each type of frame. A latency runs from the sender's request to the
+frame where the sender is of this process; else the row is called `…, by clock` and runs from
+`created_at`, so it is as right as the two clocks. Other frames are only counted.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import answers
+import gevent
+from answers import Body, Wrong, need
+from asking import STAR, Asker
+from locust.exception import RescheduleTask
+from town import TOWN, Account
+from websocket import ABNF, WebSocket, WebSocketException, create_connection
+
+# Reconnect after a pause of up to this, longer each time that it fails.
+_JITTER_S = 2.0
+_JITTER_MAX_S = 30.0
+# The node pings every 25 s.
+_SILENCE_S = 60.0
+# A frame that has not come by then is missing: as long as events of a dead process may wait.
+FRAME_DEADLINE_S = 30.0
+_ASKED_MAX = 1000
+_DRAINING, _TOKEN_EXPIRED = 1001, 1008
+_EXPECTED_ENDS = (_DRAINING, _TOKEN_EXPIRED)
+Fire = Callable[..., None]
+
+
+class Live:
+    """`fire` is Locust's event of a request.
+
+    `asked`: who wants to be a friend. `friends`: who is one, the stars aside.
+    """
+
+    def __init__(self, url: str, account: Account, asker: Asker, fire: Fire) -> None:
+        self._url, self._account, self._asker, self._fire = url, account, asker, fire
+        self.asked: deque[int] = deque(maxlen=_ASKED_MAX)
+        self.friends: list[int] = []
+        self._socket: WebSocket | None = None
+        self._token = ""
+        self._cursor = ""
+        # Key of something of mine that must come to me as a frame, too -> until when.
+        self._awaited: dict[str, float] = {}
+        # Last id of each dialog, by the other one.
+        self._last_ids: dict[int, int] = {}
+        self._is_replaying = False
+        self._greenlet: Any = None
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        self._greenlet = gevent.spawn(self._stay)
+
+    def stop(self) -> None:
+        """Hang up."""
+        self._greenlet.kill()
+        if self._socket is not None:
+            self._socket.shutdown()
+
+    def add_friend(self, id_: int) -> None:
+        """Whom I write to, from now on."""
+        if id_ not in self.friends and not TOWN.is_star(id_):
+            self.friends.append(id_)
+
+    def say(self, body: Body) -> None:
+        """Send a frame, if there is a connection."""
+        if self._socket is not None:
+            # Whoever reads counts the loss.
+            with suppress(OSError, WebSocketException):
+                self._socket.send(answers.encode(body))
+
+    def expect(self, key: str) -> None:
+        """I am about to send a message that ends with this key."""
+        self._awaited[key] = float("inf")
+
+    def sent(self, key: str, *, is_sent: bool) -> None:
+        """It was committed, so its frame must come; or it failed."""
+        if not is_sent:
+            self._awaited.pop(key, None)
+        elif key in self._awaited:
+            self._awaited[key] = time.monotonic() + FRAME_DEADLINE_S
+
+    def tend(self) -> None:
+        """Now and then: hand in a new token, count frames that have not come."""
+        if self._socket is None:
+            return
+        if self._token != self._account.token:
+            self._token = self._account.token
+            self.say({"type": "token", "access_token": self._token})
+        now = time.monotonic()
+        for key in [key for key, until in self._awaited.items() if until < now]:
+            del self._awaited[key]
+            self._count("message.created", wrong=Wrong("a frame is missing"))
+
+    def _stay(self) -> None:
+        failures = 0
+        while True:
+            try:
+                self._connect()
+                failures = 0
+                self._closed(self._follow())
+            except (OSError, WebSocketException, Wrong) as error:
+                # The text of some has addresses and bytes in it.
+                text = str(error) if isinstance(error, Wrong) else type(error).__name__
+                row = "connect" if self._socket is None else "lost"
+                self._count(row, wrong=Wrong(text))
+                failures += 1
+            except RescheduleTask:
+                failures += 1  # no token: counted as a request
+            if self._socket is not None:
+                self._socket.shutdown()
+                self._socket = None
+            gevent.sleep(random.uniform(0, min(_JITTER_S * 2**failures, _JITTER_MAX_S)))
+
+    def _connect(self) -> None:
+        self._asker.renew(self._account)
+        self._token = self._account.token
+        query = f"?{urlencode({'cursor': self._cursor})}" if self._cursor else ""
+        begun = time.perf_counter()
+        socket = create_connection(
+            self._url + query,
+            timeout=_SILENCE_S,
+            header={"Authorization": f"Bearer {self._token}"},
+            # Like the requests, whatever the environment says of proxies.
+            http_no_proxy=["*"],
+        )
+        try:
+            hello = answers.frame(socket.recv())
+            need(hello["type"] == "hello", "the first frame is no hello")
+            need(hello["user_id"] == self._account.id, "a hello for somebody else")
+        except BaseException:
+            socket.shutdown()
+            raise
+        self._socket = socket
+        self._count("connect", latency_s=time.perf_counter() - begun)
+        self._is_replaying = bool(self._cursor)
+        self._cursor = hello["cursor"]
+        self._resuming_since = begun
+
+    def _follow(self) -> int:
+        """Read to the end. The code that the node closed with."""
+        assert self._socket is not None
+        while True:
+            kind, data = self._socket.recv_data()
+            if kind == ABNF.OPCODE_CLOSE:
+                return int.from_bytes(data[:2], "big")
+            self._take(data)
+
+    def _closed(self, code: int) -> None:
+        wrong = None if code in _EXPECTED_ENDS else Wrong("closed by the node")
+        self._count(f"closed {code}", wrong=wrong)
+
+    def _take(self, data: bytes) -> None:
+        kind = "a frame"
+        try:
+            body = answers.frame(data)
+            kind = body["type"]
+            self._cursor = body.get("cursor", self._cursor)
+            if kind == "message.created":
+                self._message(body["message"], len(data))
+            elif kind == "post.created":
+                self._post(body["post"], len(data))
+            elif kind == "resumed":
+                self._resumed(body["recovered"])
+            else:
+                need(kind != "error", f"an error: {body.get('code')}")
+                self._count(kind, size=len(data))
+                if kind == "friend.requested":
+                    self.asked.append(body["user_id"])
+                elif kind == "friend.added":
+                    self.add_friend(body["user_id"])
+        except Wrong as wrong:
+            self._count(kind, wrong=wrong)
+
+    def _message(self, message: Body, size: int) -> None:
+        me = self._account.id
+        ends = {message["from_user_id"], message["to_user_id"]}
+        need(me in ends and len(ends) == 2, "a message of others")
+        other = (ends - {me}).pop()
+        key = message["content"].rpartition("#")[2]
+        self._awaited.pop(key, None)
+        last = self._last_ids.get(other)
+        self._last_ids[other] = max(last or 0, message["id"])
+        self._timed("message.created", message, TOWN.is_star(other), size)
+        # A smaller one is a repeat, which a crash may cause.
+        need(last is None or message["id"] <= last + 1, "a message before this one is missing")
+
+    def _post(self, post: Body, size: int) -> None:
+        author = post["author_id"]
+        self._timed("post.created", post, TOWN.is_star(author), size)
+
+    def _timed(self, kind: str, written: Body, is_star: bool, size: int) -> None:
+        name = kind + STAR if is_star else kind
+        departed_at = TOWN.departed_at(written["content"].rpartition("#")[2])
+        if self._is_replaying:
+            self._count(f"{name}, replayed", size=size)
+        elif departed_at is not None:
+            self._count(name, latency_s=time.perf_counter() - departed_at, size=size)
+        else:
+            created_at = datetime.fromisoformat(written["created_at"]).timestamp()
+            latency_s = max(0.0, time.time() - created_at)
+            self._count(f"{name}, by clock", latency_s=latency_s, size=size)
+
+    def _resumed(self, recovered: bool) -> None:
+        latency_s = time.perf_counter() - self._resuming_since
+        self._is_replaying = False
+        if recovered:
+            until = time.monotonic() + FRAME_DEADLINE_S
+            self._awaited = dict.fromkeys(self._awaited, until)
+            self._count("resume", latency_s=latency_s)
+        else:
+            # Nothing will be replayed: a client would reload over HTTP.
+            self._awaited.clear()
+            self._last_ids.clear()
+            self._count("resume, not recovered", latency_s=latency_s)
+
+    def _count(
+        self,
+        name: str,
+        *,
+        latency_s: float | None = None,
+        size: int = 0,
+        wrong: Wrong | None = None,
+    ) -> None:
+        self._fire(
+            request_type="WS",
+            name=name,
+            response_time=None if latency_s is None else latency_s * 1e3,
+            response_length=size,
+            exception=wrong,
+            context={},
+        )

@@ -1,0 +1,170 @@
+"""The compose files: complete, closed to the outside, and fed by the `.env` of build.sh."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT
+
+FILES = sorted((ROOT / "compose").glob("*.yml"))
+# Files that are laid over compose.yaml; the others are included by it.
+OVER = [path.name for path in FILES if path.name not in (ROOT / "compose.yaml").read_text()]
+PROJECTS = [(), *((name,) for name in OVER)]
+# ${NAME}, ${NAME:-default}, ${NAME:?error}; $$ is a dollar.
+_VARIABLE = re.compile(r"(?<!\$)\$(?:\{([A-Za-z_]\w*)([^}]*)\}|([A-Za-z_]\w*))")
+
+
+def written_env() -> dict[str, str]:
+    """What build.sh writes into `.env`, made by its own code."""
+    text = (ROOT / "build.sh").read_text()
+    found = re.search(r"<<'PYTHON'\n(.*?)^PYTHON$", text, re.DOTALL | re.MULTILINE)
+    assert found
+    done = subprocess.run(
+        [sys.executable, "-c", found[1]], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_secrets_are_random_and_fit_into_urls() -> None:
+    one, another = written_env(), written_env()
+    assert one.keys() == another.keys()
+    secrets = {name for name in one if re.search("PASSWORD|SECRET|COOKIE", name)}
+    assert len({one[name] for name in secrets} | {another[name] for name in secrets}) == 2 * len(
+        secrets
+    )
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{24,}", one[name]) for name in secrets)
+
+
+@pytest.mark.parametrize("path", [ROOT / "compose.yaml", *FILES], ids=lambda path: path.name)
+def test_every_variable_is_in_the_written_env_or_has_a_default(path: Path) -> None:
+    written = written_env()
+    for braced, rest, bare in _VARIABLE.findall(path.read_text()):
+        name = braced or bare
+        assert name in written or rest.startswith(":-"), f"{name} in {path.name}"
+
+
+@cache
+def _compose() -> list[str]:
+    """The command, where its plugin or program is there."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run(
+                [*command, "version", "--short"], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                return command
+    return []
+
+
+@pytest.fixture
+def compose() -> list[str]:
+    command = _compose()
+    if not command:
+        pytest.skip("SKIPPED: neither `docker compose` nor `docker-compose` is there")
+    return command
+
+
+def configuration(
+    command: list[str], checkout: Path, over: tuple[str, ...], written: Mapping[str, str]
+) -> dict[str, Any]:
+    """A project as compose understands it, all its profiles active. No engine is needed."""
+    shutil.copytree(ROOT / "compose", checkout / "compose")
+    shutil.copy(ROOT / "compose.yaml", checkout)
+    (checkout / ".env").write_text("".join(f"{name}={written[name]}\n" for name in written))
+    options = [part for name in over for part in ("-f", f"compose/{name}")]
+    done = subprocess.run(
+        [*command, "-f", "compose.yaml", *options, "--profile", "*", "config", "--format", "json"],
+        cwd=checkout,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "variable is not set" not in done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(params=PROJECTS, ids=lambda over: "+".join(("compose.yaml", *over)))
+def project(request: pytest.FixtureRequest, compose: list[str], tmp_path: Path) -> dict[str, Any]:
+    """Each project, with `.env` as build.sh has written it and nothing added."""
+    return configuration(compose, tmp_path, request.param, written_env())
+
+
+def test_it_does_not_start_without_secrets(compose: list[str], tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"run bash build\.sh first"):
+        configuration(compose, tmp_path, (), {})
+
+
+def test_only_the_front_door_is_open_beyond_loopback(project: dict[str, Any]) -> None:
+    opened = {
+        (name, port["published"])
+        for name, service in project["services"].items()
+        for port in service.get("ports", ())
+        if port.get("host_ip") != "127.0.0.1"
+    }
+    assert opened == {("haproxy", "8000")}
+    assert not any(s.get("network_mode") == "host" for s in project["services"].values())
+
+
+def test_every_service_has_limits(project: dict[str, Any]) -> None:
+    for name, service in project["services"].items():
+        limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
+        assert {"memory", "pids"} <= limits.keys(), name
+
+
+def test_every_service_waits_for_the_health_of_what_it_needs(project: dict[str, Any]) -> None:
+    services = project["services"]
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            ends = services[needed].get("restart") in (None, "no", "on-failure:3")
+            wanted = "service_completed_successfully" if ends else "service_healthy"
+            assert how["condition"] == wanted, f"{name} needs {needed}"
+            # That of our own image is in the Dockerfile.
+            assert ends or "healthcheck" in services[needed] or "build" in services[needed], needed
+
+
+def test_data_is_in_named_volumes(project: dict[str, Any]) -> None:
+    for name, service in project["services"].items():
+        for volume in service.get("volumes", ()):
+            assert volume["type"] == "volume" or volume.get("read_only"), f"{name}: {volume}"
+
+
+def test_no_secret_is_in_an_argument(project: dict[str, Any]) -> None:
+    secrets = {value for name, value in written_env().items() if "PASSWORD" in name}
+    for name, service in project["services"].items():
+        arguments = json.dumps([service.get("command"), service.get("entrypoint")])
+        assert not any(secret in arguments for secret in secrets), name
+        assert "POSTGRES_PASSWORD}" not in arguments
+
+
+def _seconds(text: str) -> float:
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)([hms])", text))
+
+
+def test_a_process_may_drain_before_it_is_killed(project: dict[str, Any]) -> None:
+    for name in ("backend", "websocket"):
+        service = project["services"][name]
+        assert _seconds(service["stop_grace_period"]) > int(
+            service["environment"]["HLFAST_DRAIN_TIMEOUT_S"]
+        )
+
+
+def test_the_api_believes_haproxy_alone(project: dict[str, Any]) -> None:
+    services = project["services"]
+    address = services["haproxy"]["networks"]["front"]["ipv4_address"]
+    assert services["backend"]["environment"]["HLFAST_TRUSTED_PROXIES"] == address

@@ -1,0 +1,40 @@
+"""An API and a node behind the front door, shared: tests take users of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.conftest import TEMPLATE, new_database
+from tests.haproxy.proxy import Proxy
+from tests.nodes import Node
+from tests.servers import Api, PostgresServer, RedisServer
+
+LOGIN_FAILURES = 3
+
+
+@dataclass
+class House:
+    """What is behind the door, and the door."""
+
+    api: Api
+    node: Node
+    proxy: Proxy
+
+
+@pytest.fixture(scope="module")
+def house(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[House]:
+    with ExitStack() as stack:
+        servers = new_database(postgres_server, TEMPLATE), redis_server.url
+        settings = {
+            "HLFAST_TRUSTED_PROXIES": "127.0.0.1",
+            "HLFAST_LOGIN_FAILURES_MAX": LOGIN_FAILURES,
+        }
+        api = stack.enter_context(Api(*servers, **settings))
+        node = stack.enter_context(Node(*servers))
+        proxy = stack.enter_context(Proxy([api.port], [node.port]))
+        proxy.wait_until_up()
+        yield House(api, node, proxy)

@@ -1,0 +1,147 @@
+"""The real HAProxy with the project's own file, in which only the servers' lines are replaced."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from tests.servers import ROOT, START_S, free_port, wait_until
+
+CONFIGURATION = ROOT / "haproxy" / "haproxy.cfg"
+DRAIN = ROOT / "haproxy" / "drain_server.sh"
+# Debian has it where not everybody looks.
+PROGRAM = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or "haproxy"
+_API_LINE = "    server api1 127.0.0.1:8010\n"
+_WS_LINE = "    server ws1 127.0.0.1:8001\n"
+# One address does it all in the tests.
+UNLIMITED = {"HLFAST_ADDRESS_CONNECTIONS_MAX": "0", "HLFAST_ADDRESS_REQUESTS_MAX": "0"}
+
+
+class Proxy:
+    """HAProxy on free ports. `apis` and `nodes` are the servers' ports, `settings` its environment.
+
+    Servers are called api1, api2 …, ws1, ws2 …
+    """
+
+    def __init__(
+        self, apis: Sequence[int], nodes: Sequence[int], settings: Mapping[str, str] = UNLIMITED
+    ) -> None:
+        self.apis, self.nodes = list(apis), list(nodes)
+        self.port, self.statistics_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        self.statistics_url = f"http://127.0.0.1:{self.statistics_port}"
+        self._settings = {
+            "HLFAST_HAPROXY_BIND": f":{self.port}",
+            "HLFAST_HAPROXY_STATISTICS": f"127.0.0.1:{self.statistics_port}",
+            **settings,
+        }
+
+    def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="hlfast-haproxy-"))
+        self.master = self.directory / "master.sock"
+        self._configure()
+        with (self.directory / "haproxy.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [PROGRAM, "-W", "-db", "-S", self.master, "-f", self._file],
+                env={"PATH": os.environ["PATH"]} | self._settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(self._answers, "HAProxy did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(START_S)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        """What it wrote so far."""
+        return (self.directory / "haproxy.log").read_text()
+
+    def reload(self) -> None:
+        """As `systemctl reload haproxy` does, with the servers as they are now."""
+        before = self._workers()
+        self._configure()
+        self.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: self._workers() - before, "HAProxy was not reloaded")
+
+    def drain(self, *arguments: str) -> str:
+        """The output of drain_server.sh. Raises subprocess.CalledProcessError."""
+        done = subprocess.run(
+            ["bash", DRAIN, *arguments],
+            env={"PATH": os.environ["PATH"], "HAPROXY_MASTER": str(self.master)},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+        return done.stdout
+
+    def statistics(self) -> dict[str, dict[str, str]]:
+        """The present worker's row of each server, by BACKEND/SERVER."""
+        text = httpx.get(f"{self.statistics_url}/;csv", timeout=START_S).text.removeprefix("# ")
+        return {
+            f"{row['pxname']}/{row['svname']}": row for row in csv.DictReader(text.splitlines())
+        }
+
+    def wait_until_up(self) -> None:
+        """Every server is ready."""
+        names = [f"api/api{number}" for number in range(1, len(self.apis) + 1)]
+        names += [f"websocket/ws{number}" for number in range(1, len(self.nodes) + 1)]
+        wait_until(
+            lambda: all(self.statistics()[name]["status"] == "UP" for name in names),
+            f"{names} are not all up",
+        )
+
+    @property
+    def _file(self) -> Path:
+        return self.directory / "haproxy.cfg"
+
+    def _configure(self) -> None:
+        text = CONFIGURATION.read_text()
+        for line, ports in ((_API_LINE, self.apis), (_WS_LINE, self.nodes)):
+            assert text.count(line) == 1
+            name = line.split()[1].rstrip("1")
+            lines = [
+                f"    server {name}{number} 127.0.0.1:{port}\n"
+                for number, port in enumerate(ports, 1)
+            ]
+            text = text.replace(line, "".join(lines))
+        self._file.write_text(text)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log[-2000:]
+        try:
+            return bool(self.statistics())
+        except httpx.TransportError:
+            return False
+
+    def _workers(self) -> set[str]:
+        """Process ids of the present worker and of those that a reload has left."""
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(START_S)
+            # While it reloads, the master does not listen, or hangs up.
+            with suppress(ConnectionError):
+                client.connect(str(self.master))
+                client.sendall(b"show proc\nquit\n")
+                while part := client.recv(65536):
+                    answer += part
+        rows = (line.split() for line in answer.decode().splitlines())
+        return {row[0] for row in rows if row[1:2] == ["worker"]}

@@ -1,0 +1,13 @@
+"""RabbitMQ is there, or the tests fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import rabbit
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rabbitmq_installed() -> None:
+    if not rabbit.installed():
+        pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
