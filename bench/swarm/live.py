@@ -23,7 +23,13 @@ from answers import Body, Wrong, need
 from asking import STAR, Asker
 from locust.exception import RescheduleTask
 from town import TOWN, Account
-from websocket import ABNF, WebSocket, WebSocketException, create_connection
+from websocket import (
+    ABNF,
+    WebSocket,
+    WebSocketBadStatusException,
+    WebSocketException,
+    create_connection,
+)
 
 # Reconnect after a pause of up to this, longer each time that it fails.
 _JITTER_S = 2.0
@@ -113,6 +119,8 @@ class Live:
             except (OSError, WebSocketException, Wrong) as error:
                 # The text of some has addresses and bytes in it.
                 text = str(error) if isinstance(error, Wrong) else type(error).__name__
+                if isinstance(error, WebSocketBadStatusException):
+                    text = f"{error.status_code} to the handshake"
                 row = "connect" if self._socket is None else "lost"
                 self._count(row, wrong=Wrong(text))
                 failures += 1

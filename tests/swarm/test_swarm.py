@@ -174,8 +174,9 @@ def test_a_node_that_stops_costs_nobody_a_frame(house: House) -> None:
         running = pool.submit(swarm, house.door.url, "--rate", "2", people=PEOPLE, run_time_s=20)
         wait_until(has_sockets, "nobody has come")
         node.stop()
-        node.start()
         outcome = running.result()
+    node.start()
+    house.door.wait_until_up()
     # In which a message that is missing in its dialog would be an error, too.
     assert (outcome.code, outcome.wrong) == (0, {}), outcome.log
     assert outcome.rows["WS", "closed 1001"][0] >= PEOPLE // 3
