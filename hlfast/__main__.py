@@ -33,10 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     check.add_argument("--haproxy", type=Path, metavar="FILE", help="its configuration")
     check.add_argument("--apis", type=int, default=1, help="machines that run `api`")
     check.add_argument("--websockets", type=int, default=1, help="nodes that run `ws`")
+    verbs.add_parser("shards", help="dialogs on Citus: grow, shrink, look", add_help=False)
     clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.verb != "seed":
+    if rest and arguments.verb not in ("seed", "shards"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _run(arguments, rest)
@@ -73,6 +74,10 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
             processes = check.Processes(arguments.apis, arguments.websockets)
             return check.check(settings, processes, arguments.haproxy, json=arguments.json)
+        case "shards":
+            from hl_utils.shards import command  # noqa: PLC0415
+
+            return command.main(rest, settings)
         case "tables":
             from hl_utils import tables  # noqa: PLC0415
 

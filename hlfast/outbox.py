@@ -187,6 +187,10 @@ class Outbox:
         try:
             await self._rows.delete([key for key, _ in rows], [row for _, row in rows])
         except Unavailable:
+            if len(rows) > 1:
+                # Of a cluster one node may be away: the rows of the others are not kept by it.
+                await asyncio.gather(*(self._delete([row]) for row in rows))
+                return
             # The sweep publishes them again; a repeat bears the same id and is dropped.
             logger.warning("%d events stay in the outbox: the database does not answer", len(rows))
         for row in rows:

@@ -29,12 +29,20 @@ def load(dialect: str, database: str) -> dict[str, str]:
     for path in sorted((SQL_DIRECTORY / dialect / "queries").glob("*.sql")):
         if (path.stem == DIALOGS) != (database == DIALOGS) and path.stem != "service":
             continue
-        _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
-        for name, text in zip(parts[::2], parts[1::2], strict=True):
+        for name, text in named(path).items():
             if name in statements:
                 raise ValueError(f"{path}: statement {name} is there twice")
-            statements[name] = _without_comments(text)
+            statements[name] = text
     return statements
+
+
+def named(path: Path) -> dict[str, str]:
+    """Name -> statement, of one file. Raises ValueError for a name that is there twice."""
+    _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+    names = parts[::2]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: a statement is there twice")
+    return dict(zip(names, map(_without_comments, parts[1::2]), strict=True))
 
 
 def _without_comments(text: str) -> str:

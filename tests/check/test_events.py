@@ -85,7 +85,7 @@ def rabbitmqctl(server: RabbitServer, *arguments: str) -> str:
     done = subprocess.run(
         [str(PROGRAMS / "rabbitmqctl"), "--quiet", *arguments],
         cwd="/",
-        env=server._environment(),
+        env=server.environment(),
         check=True,
         capture_output=True,
         text=True,
@@ -137,8 +137,8 @@ def test_rabbitmq_without_rights(sound: dict[str, str], broker: RabbitServer) ->
 class StreamlessServer(RabbitServer):
     """A node on which streams were never enabled, as after an upgrade from 3.8."""
 
-    def _environment(self) -> dict[str, str]:
-        return super()._environment() | {"RABBITMQ_FEATURE_FLAGS": "quorum_queue"}
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"RABBITMQ_FEATURE_FLAGS": "quorum_queue"}
 
 
 def test_rabbitmq_without_streams(sound: dict[str, str]) -> None:

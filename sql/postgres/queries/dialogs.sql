@@ -1,4 +1,5 @@
--- Every statement but dialog_list names one dialog_id, so a cluster sends it to one node.
+-- Every statement but dialog_list and dialogoutbox_left names its dialogs, so a cluster sends it
+-- to the node of each: dialogoutbox_delete may name many, all others name one.
 
 -- name: dialog_send
 SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id, previous_id
@@ -28,36 +29,35 @@ LIMIT $3;
 
 -- name: dialog_list
 -- $2 and $3: the last activity (microseconds since 1970) and dialog_id to go on from.
-SELECT d.dialog_id, d.unread, d.last_message_at,
-       m.id, m.from_user_id, m.content, m.client_id, m.created_at,
-       m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
-FROM (
-    (
-        SELECT dialog_id, low_id, low_read, high_read, last_message_id, last_message_at,
-               low_unread AS unread
-        FROM dialog
-        WHERE low_id = $1
-          AND (last_message_at, dialog_id)
-              < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
-        ORDER BY last_message_at DESC, dialog_id DESC
-        LIMIT $4
-    )
-    UNION ALL
-    (
-        SELECT dialog_id, low_id, low_read, high_read, last_message_id, last_message_at,
-               high_unread AS unread
-        FROM dialog
-        WHERE high_id = $1
-          AND (last_message_at, dialog_id)
-              < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
-        ORDER BY last_message_at DESC, dialog_id DESC
-        LIMIT $4
-    )
-    ORDER BY last_message_at DESC, dialog_id DESC
+-- On a cluster each half goes to every shard at once, the join with it: one above both would ask
+-- all of them again.
+(
+    SELECT d.dialog_id, d.low_unread AS unread, d.last_message_at,
+           m.id, m.from_user_id, m.content, m.client_id, m.created_at,
+           m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
+    FROM dialog AS d
+    JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
+    WHERE d.low_id = $1
+      AND (d.last_message_at, d.dialog_id)
+          < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
+    ORDER BY d.last_message_at DESC, d.dialog_id DESC
     LIMIT $4
-) AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
-ORDER BY d.last_message_at DESC, d.dialog_id DESC;
+)
+UNION ALL
+(
+    SELECT d.dialog_id, d.high_unread AS unread, d.last_message_at,
+           m.id, m.from_user_id, m.content, m.client_id, m.created_at,
+           m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
+    FROM dialog AS d
+    JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
+    WHERE d.high_id = $1
+      AND (d.last_message_at, d.dialog_id)
+          < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
+    ORDER BY d.last_message_at DESC, d.dialog_id DESC
+    LIMIT $4
+)
+ORDER BY last_message_at DESC, dialog_id DESC
+LIMIT $4;
 
 -- name: dialogoutbox_delete
 -- The first two conditions are for the index, the third for what they alone would mix up.

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A container of Citus: the image's own entrypoint, and beside it what makes the node known.
+#   CITUS_MASTER_NAME  on the master: the name that workers know it by
+#   CITUS_MASTER       on a worker: the master's name
+set -euo pipefail
+
+# Nodes log in to each other with the one password. PGPASSWORD would not do: the entrypoint unsets
+# it after the first start.
+export PGPASSFILE=/var/run/postgresql/passwords
+(umask 077 && printf '*:*:*:%s:%s\n' "$POSTGRES_USER" "$POSTGRES_PASSWORD" >"$PGPASSFILE")
+chown postgres "$PGPASSFILE"
+
+export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
+if [ -n "${CITUS_MASTER-}" ]; then
+    # A container's name may be another one each time it is made; its data stay.
+    NODE_HOST=$(hostname) MASTER_HOST=$CITUS_MASTER bash /citus/join.sh &
+else
+    NODE_HOST=$CITUS_MASTER_NAME bash /citus/join.sh &
+fi
+exec docker-entrypoint.sh "$@"

@@ -1,0 +1,1 @@
+"""`hlfast shards`: the dialogs on a Citus cluster."""

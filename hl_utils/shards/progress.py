@@ -1,0 +1,89 @@
+"""Steps as they are taken, with a bar on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncpg import InternalServerError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from hl_utils.shards.cluster import Address, Cluster, ShardsError, first_line
+from hl_utils.shards.operations import ENDED, Move, Step
+
+_LOOK_S = 0.5
+_NAME = TextColumn("{task.description}")
+
+
+async def run(cluster: Cluster, steps: Sequence[Step], console: Console) -> None:
+    """Take every step. Raises asyncpg.PostgresError."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), _NAME)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=len(steps))
+        for step in steps:
+            bar.update(task, description=step.says)
+            await cluster.change(step.statement, *step.args)
+            bar.advance(task)
+        bar.update(task, description=steps[-1].says if steps else "")
+
+
+async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> None:
+    """Watch the newest rebalance to its end. Raises ShardsError if it failed."""
+    columns = (BarColumn(), DownloadColumn(), TimeElapsedColumn(), _NAME)
+    size = sum(move.bytes for move in moves)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("moving shards", total=size or None)
+        while True:
+            try:
+                (newest,) = await cluster.look("rebalance")
+                arrived = await _arrived(cluster, moves)
+            except InternalServerError:
+                # It asked for the size of a shard that has just been moved away: ask again.
+                await asyncio.sleep(_LOOK_S)
+                continue
+            bar.update(task, completed=min(arrived, size), description=counts(newest).lstrip(", "))
+            if newest["state"] in ENDED:
+                break
+            await asyncio.sleep(_LOOK_S)
+    if newest["state"] != "finished":
+        reason = _trouble(newest) or "Citus says no more"
+        raise ShardsError(f"the rebalance {newest['state']}: {reason}; it may be repeated")
+
+
+async def _arrived(cluster: Cluster, moves: Sequence[Move]) -> int:
+    """Bytes that are where they should be, or copied there so far."""
+    places = {
+        (row["id"], Address(row["host"], row["port"]))
+        for row in await cluster.look("places", [move.id for move in moves])
+    }
+    copied = {row["id"]: row["bytes"] or 0 for row in await cluster.look("under_way")}
+    return sum(
+        move.bytes if (move.id, move.target) in places else min(copied.get(move.id, 0), move.bytes)
+        for move in moves
+    )
+
+
+def counts(rebalance: Mapping[str, Any]) -> str:
+    """`, 3 done, 1 running …`, of its moves, and what one of them failed with."""
+    states = json.loads(rebalance["details"] or "{}").get("task_state_counts") or {}
+    trouble = _trouble(rebalance)
+    return "".join(f", {number} {state}" for state, number in states.items()) + (
+        f", tried again after: {trouble}" if trouble else ""
+    )
+
+
+def _trouble(rebalance: Mapping[str, Any]) -> str:
+    """What a move failed with that is not done yet, empty if none did."""
+    tasks = json.loads(rebalance["details"] or "{}").get("tasks") or []
+    messages = [first_line(task["message"]) for task in tasks if task.get("message")]
+    return messages[0] if messages else ""

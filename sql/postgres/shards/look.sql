@@ -1,0 +1,107 @@
+-- What a Citus coordinator knows of itself. Nothing here changes anything.
+
+-- name: extension
+SELECT (SELECT extversion FROM pg_extension WHERE extname = 'citus') AS installed,
+       (SELECT default_version FROM pg_available_extensions WHERE name = 'citus') AS available,
+       current_setting('shared_preload_libraries') AS preloaded;
+
+-- name: coordinator
+-- group_id is 0 on the coordinator, and on a server that belongs to no cluster.
+SELECT (SELECT groupid FROM pg_dist_local_group) AS group_id,
+       EXISTS (SELECT FROM pg_dist_node WHERE groupid = 0) AS has_address;
+
+-- name: nodes
+SELECT n.nodeid AS id, n.nodename AS host, n.nodeport AS port, n.isactive AS active,
+       n.shouldhaveshards AS takes_shards, n.groupid = 0 AS is_coordinator,
+       (SELECT count(*) FROM pg_dist_placement AS p JOIN pg_dist_shard AS s USING (shardid)
+        WHERE p.groupid = n.groupid AND s.logicalrelid = to_regclass('dialog')) AS shards,
+       (SELECT count(*) FROM pg_dist_placement AS p JOIN pg_dist_shard AS s USING (shardid)
+        JOIN pg_dist_partition AS t USING (logicalrelid)
+        WHERE p.groupid = n.groupid AND t.partmethod <> 'n') AS placements
+FROM pg_dist_node AS n
+WHERE n.noderole = 'primary'
+ORDER BY n.groupid;
+
+-- name: node_bytes
+SELECT nodename AS host, nodeport AS port, sum(shard_size)::bigint AS bytes
+FROM citus_shards
+GROUP BY nodename, nodeport;
+
+-- name: tables
+-- Of ours; colocation_id is null where the table is not distributed.
+SELECT c.relname AS name, t.colocationid AS colocation_id,
+       t.partmethod = 'n' AS is_reference,
+       (SELECT count(*) FROM pg_dist_shard AS s WHERE s.logicalrelid = c.oid) AS shards,
+       EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid
+               AND (i.indisprimary OR i.indisreplident)) OR c.relreplident = 'f' AS has_identity
+FROM pg_class AS c
+LEFT JOIN pg_dist_partition AS t ON t.logicalrelid = c.oid
+WHERE c.oid IN (to_regclass('dialog'), to_regclass('dialogmessage'), to_regclass('dialogoutbox'),
+                to_regclass('"user"'))
+ORDER BY c.relname;
+
+-- name: delegated
+-- The functions that a call is handed on of, whole, to the node of its dialog.
+SELECT f.proname AS name
+FROM pg_dist_object AS o
+JOIN pg_proc AS f ON o.classid = 'pg_proc'::regclass AND f.oid = o.objid
+JOIN pg_dist_partition AS t ON t.colocationid = o.colocationid
+WHERE t.logicalrelid = to_regclass('dialog') AND o.distribution_argument_index = 0;
+
+-- name: ranges
+-- Each shard of dialog: its hashes, both ends included, and its node.
+SELECT s.shardid AS id, s.shardminvalue::integer AS low, s.shardmaxvalue::integer AS high,
+       n.nodeid AS node_id
+FROM pg_dist_shard AS s
+JOIN pg_dist_placement AS p USING (shardid)
+JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
+WHERE s.logicalrelid = to_regclass('dialog')
+ORDER BY low;
+
+-- name: answers
+-- Each node's word on what moving shards needs of it.
+SELECT n.nodename AS host, n.nodeport AS port, a.success,
+       a.result
+FROM run_command_on_all_nodes($command$
+    SELECT json_build_object(
+        'wal_level', current_setting('wal_level'),
+        'max_worker_processes', current_setting('max_worker_processes')::int,
+        'workers_running', (SELECT count(*) FROM pg_stat_activity
+            WHERE backend_type IN ('background worker', 'logical replication launcher',
+                                   'logical replication worker', 'parallel worker')
+               OR backend_type LIKE 'Citus%'),
+        'max_replication_slots', current_setting('max_replication_slots')::int,
+        'max_wal_senders', current_setting('max_wal_senders')::int,
+        'output_plugin_libraries', current_setting('output_plugin_libraries', true))
+$command$) AS a
+JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
+ORDER BY n.groupid;
+
+-- name: moves
+-- What a rebalance would move now. $1: only away from nodes that take no shards.
+SELECT table_name::text AS name, shardid AS id, shard_size AS bytes, sourcename AS from_host,
+       sourceport AS from_port, targetname AS to_host, targetport AS to_port
+FROM get_rebalance_table_shards_plan(drain_only => $1);
+
+-- name: places
+SELECT p.shardid AS id, n.nodename AS host, n.nodeport AS port
+FROM pg_dist_placement AS p
+JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
+WHERE p.shardid = ANY($1::bigint[]);
+
+-- name: under_way
+-- The shards being copied: how much of each has arrived.
+SELECT shardid AS id, target_shard_size AS bytes, status
+FROM get_rebalance_progress()
+WHERE progress = 1;
+
+-- name: rebalance
+-- The newest rebalance, if there ever was one.
+SELECT job_id, state::text AS state, details
+FROM citus_rebalance_status();
+
+-- name: bytes
+SELECT coalesce(sum(shard_size), 0)::bigint AS bytes
+FROM citus_shards
+WHERE table_name IN (to_regclass('dialog'), to_regclass('dialogmessage'),
+                     to_regclass('dialogoutbox'));

@@ -1,0 +1,112 @@
+"""What the README says at psql, done on a real cluster; and servers that join by themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from tests.citus.clusters import Cluster, ask
+from tests.citus.conftest import distribute
+from tests.servers import ROOT
+
+SECTION = (ROOT / "README.md").read_text().split("## Sharded dialogs")[1].split("\n## ")[0]
+BLOCKS = re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL)
+SPREAD = (
+    "SELECT count(*) AS n FROM citus_shards WHERE table_name = 'note'::regclass "
+    "GROUP BY nodename, nodeport ORDER BY 1"
+)
+
+
+def psql(url: str, sql: str) -> None:
+    """Each statement by itself, as typed."""
+    done = subprocess.run(
+        ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url],
+        input=sql,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def join(cluster: Cluster, url: str, host: str = "") -> None:
+    """Run the script that a server's container runs, as if it were called `host`."""
+    own, master = urlsplit(url), urlsplit(cluster.url)
+    variables = {
+        "NODE_HOST": host or own.hostname,
+        "NODE_PORT": str(own.port),
+        "LOCAL_HOST": own.hostname,
+        "PGUSER": own.username,
+        "PGDATABASE": own.path[1:],
+    }
+    if url != cluster.url:
+        variables |= {"MASTER_HOST": master.hostname, "MASTER_PORT": str(master.port)}
+    known = {name: value for name, value in variables.items() if value}
+    done = subprocess.run(
+        ["bash", ROOT / "citus" / "join.sh"],
+        env={"PATH": os.environ["PATH"], **known},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_walk_of_the_readme(empty: Cluster) -> None:
+    first, more, disable = BLOCKS
+    for url in empty.urls[:3]:
+        join(empty, url)
+    psql(empty.url, first)
+    try:
+        assert [row["n"] for row in empty.ask(SPREAD)] == [3, 3]
+        join(empty, empty.urls[3])
+        psql(empty.url, more)
+        assert [row["n"] for row in empty.ask(SPREAD)] == [2, 2, 2]
+        psql(empty.url, disable)
+        assert [row["n"] for row in empty.ask(SPREAD)] == [3, 3]
+        assert empty.ask("SELECT count(*) AS n FROM note")[0]["n"] == 10_000
+        nodes = empty.ask("SELECT isactive FROM pg_dist_node")
+        assert [row["isactive"] for row in nodes] == [True] * 4
+    finally:
+        for url in empty.urls:
+            psql(url, "ALTER SYSTEM RESET wal_level")
+
+
+def test_recipes_that_fail_and_why(empty: Cluster) -> None:
+    distribute(empty)
+    assert "'note' 'owner_id'" in SECTION
+    empty.ask("CREATE TABLE note (owner_id bigint, id bigint, PRIMARY KEY (owner_id, id))")
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        empty.ask("SELECT create_distributed_table('note' 'owner_id')")
+    empty.ask("SELECT create_distributed_table('note', 'owner_id')")
+    host, _, port = empty.workers[0].partition(":")
+    with pytest.raises(asyncpg.PostgresError, match=r"only (shard )?placement"):
+        empty.ask("SELECT citus_disable_node($1, $2, true)", host, int(port))
+    empty.shards("undistribute")
+    with pytest.raises(asyncpg.PostgresError, match="do not include the partition column"):
+        empty.ask("SELECT create_distributed_table('dialogmessage', 'id')")
+
+
+def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
+    for url in [*empty.urls[:3], empty.urls[1]]:
+        join(empty, url)
+    empty.shards("init")
+    for one in range(1, 60):
+        empty.ask("SELECT * FROM dialog_send($1, 99, 'Hi', NULL, true)", one << 32 | 99)
+    join(empty, empty.urls[1], "localhost")
+    nodes = {f"{row['nodename']}:{row['nodeport']}" for row in ask(empty.url, NODES)}
+    port = urlsplit(empty.urls[1]).port
+    assert f"localhost:{port}" in nodes
+    assert f"127.0.0.1:{port}" not in nodes
+    assert len(nodes) == 3
+    assert empty.ask("SELECT count(*) AS n FROM dialogmessage")[0]["n"] == 59
+    empty.ask("SELECT * FROM dialog_send($1, 99, 'Ho', NULL, false)", 1 << 32 | 99)
+
+
+NODES = "SELECT nodename, nodeport FROM pg_dist_node"
