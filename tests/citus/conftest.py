@@ -49,21 +49,21 @@ def distribute(cluster: Cluster) -> None:
 
 
 @pytest.fixture(scope="session")
-def api(
-    dialogs: Cluster, postgres_server: PostgresServer, redis_server: RedisServer
-) -> Iterator[Api]:
+def main(postgres_server: PostgresServer) -> str:
+    """Whose users have the dialogs: one for all APIs, as their ids must not mean others there."""
+    return new_database(postgres_server, TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def api(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]:
     """An API whose dialogs are on Citus, and everything else is not."""
-    main = new_database(postgres_server, TEMPLATE)
     with Api(main, redis_server.url, DIALOGS_DATABASE_URL=dialogs.url) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def two_processes(
-    dialogs: Cluster, postgres_server: PostgresServer, redis_server: RedisServer
-) -> Iterator[Api]:
+def two_processes(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]:
     """The same of two processes, so that what meets may meet in the database only."""
-    main = new_database(postgres_server, TEMPLATE)
     settings = {"DIALOGS_DATABASE_URL": dialogs.url, "HLFAST_WORKERS": 2}
     with Api(main, redis_server.url, **settings) as server:
         yield server
