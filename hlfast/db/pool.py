@@ -83,8 +83,13 @@ class Pool(Generic[C]):
         return len(self._waiting)
 
     async def fill(self) -> None:
-        """Open every connection that is not; raises what opening one does."""
-        await asyncio.gather(*map(self._open, self._places))
+        """Open every connection that is not; raises what opening one does.
+
+        One after the other: what a library asks of each new one weighs on a server, and all
+        processes of a service may start at once.
+        """
+        for place in self._places:
+            await self._open(place)
 
     async def take(self) -> Place:
         """A place with a connection, to be given back.

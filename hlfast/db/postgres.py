@@ -134,11 +134,8 @@ async def open_database(
     for database in databases:
         statements |= queries.load("postgres", database)
 
-    server_settings = {
-        **SERVER_SETTINGS,
-        # What nobody waits for any more is ended by the server, too.
-        "statement_timeout": str(int(settings.database_timeout_s * 1000)),
-    }
+    # What nobody waits for any more is ended by the server, too.
+    limit = f"SET statement_timeout = {int(settings.database_timeout_s * 1000)}"
     is_full = False
 
     async def connect_and_prepare() -> _Connection:
@@ -150,14 +147,17 @@ async def open_database(
             url,
             timeout=settings.database_timeout_s,
             statement_cache_size=0,
-            server_settings=server_settings,
+            server_settings=SERVER_SETTINGS,
         )
         try:
-            prepared = {
-                name: await connection.prepare(text, name=name) for name, text in statements.items()
-            }
-            # Preparing leaves a transaction open, with locks on every table, until the next sync.
-            await prepared["ping"].fetch()
+            async with asyncio.timeout(settings.database_timeout_s):
+                prepared = {
+                    name: await connection.prepare(text, name=name)
+                    for name, text in statements.items()
+                }
+                # It also ends the transaction that preparing leaves open, with locks on every
+                # table. Not earlier: asyncpg's own look at the types may take long on a cluster.
+                await connection.execute(limit)
         except BaseException:
             # A server that hangs would not answer a good-bye either.
             connection.terminate()
