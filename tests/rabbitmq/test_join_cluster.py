@@ -42,12 +42,6 @@ def test_another_cookie_is_named(pair: list[Node]) -> None:
         assert cookie not in refused.stdout + refused.stderr
 
 
-# Seen once in four runs: RabbitMQ 3.10.8 starts its stream coordinator on both nodes at once, each
-# finds the other's already started, and no stream gets a copy any more.
-may_race = pytest.mark.xfail(strict=False, reason="RabbitMQ 3.10's stream coordinator may not form")
-
-
-@may_race
 @in_a_loop
 async def test_the_log_outlives_the_joining(pair: list[Node]) -> None:
     """Its stream gets a copy on the node that joins; who has joined may ask again."""
@@ -65,7 +59,6 @@ async def test_the_log_outlives_the_joining(pair: list[Node]) -> None:
         assert await batches(log, start, 2) == [b"before", b"after"]
 
 
-@may_race
 @in_a_loop
 async def test_of_two_nodes_one_is_no_majority(pair: list[Node]) -> None:
     """It confirms nothing alone; with the other one it goes on."""
