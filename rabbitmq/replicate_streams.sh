@@ -33,6 +33,15 @@ echo "One cluster: $*"
 
 streams() { ctl list_queues --no-table-headers name type members | awk -F '\t' '$2 ~ /stream/'; }
 
+# What coordinates the streams comes to a node that has joined by itself, within half a minute.
+# Whoever wants something of a stream there before that starts another one, which fails, and again
+# and again, and the stream cannot be used at that node.
+is_coordinated_everywhere() {
+    local nodes="[node() | nodes()]"
+    local runs="is_pid(erpc:call(Node, erlang, whereis, [rabbit_stream_coordinator]))"
+    [ "$(ctl eval "lists:all(fun(Node) -> $runs end, $nodes).")" = true ]
+}
+
 has_copies_everywhere() {
     local name members member
     while IFS=$'\t' read -r name _ members; do
@@ -45,6 +54,11 @@ has_copies_everywhere() {
         done
     done < <(streams)
 }
+
+until [ -z "$(streams)" ] || is_coordinated_everywhere; do
+    [ "$SECONDS" -lt "$deadline" ] || die "the streams have no coordinator on each of them"
+    sleep 1
+done
 
 until has_copies_everywhere "$@"; do
     [ "$SECONDS" -lt "$deadline" ] || die "the copies were not made"
