@@ -9,12 +9,14 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hlfast import codec, errors, profiles
 from hlfast import settings as settings_module
+from hlfast.bodies import Bodies
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.context import Context
 from hlfast.db import queries
@@ -36,7 +38,7 @@ from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web import asyncapi, docs, endpoint, metrics
 from hlfast.web.access import AccessLog
-from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.web.auth import Authenticator, Tokens
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
@@ -46,6 +48,8 @@ from hlfast.web.problems import MethodNotAllowed
 VERSION = "0.1.0"
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
+K = TypeVar("K")
+V = TypeVar("V")
 logger = logging.getLogger(__name__)
 
 
@@ -59,14 +63,16 @@ def create() -> ASGIApp:
         if type(loop).__module__.partition(".")[0] != "uvloop":
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_context(settings) as context:
-            dispatch.add(api_routes(context))
-            router.routes.extend(other_routes(context))
-            sampling = asyncio.create_task(_sampler(context).run())
+            sampler = _sampler(context)
+            dispatch.add(api_routes(context, sampler))
+            router.routes.extend(other_routes(context, sampler))
+            sampling = asyncio.create_task(sampler.run())
             if settings.tuning.freeze_gc:
                 gc.collect()
                 gc.freeze()
             yield
             sampling.cancel()
+            sampler.share()
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     dispatch = Dispatch(PREFIX, router)
@@ -99,16 +105,19 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         stack.callback(passwords.close)
         tokens = Tokens(settings)
         tuning = settings.tuning
-        users: BatchReader[int, Row] = BatchReader(
-            partial(profiles.by_ids, main),
-            batch_max=settings.batch_max,
-            enabled=tuning.batch_reads,
-        )
-        standings: BatchReader[int, Standing] = BatchReader(
-            partial(users_service.standing, main),
-            batch_max=settings.batch_max,
-            enabled=tuning.batch_reads,
-        )
+        bodies = Bodies(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+        for database in (main, dialogs):
+            database.load.renewed = bodies.clear
+
+        def joined(
+            read_many: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], *, enabled: bool = True
+        ) -> BatchReader[K, V]:
+            return BatchReader(
+                read_many,
+                batch_max=settings.batch_max,
+                enabled=enabled and tuning.batch_reads,
+            )
+
         log = open_log(settings)
         stack.push_async_callback(log.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack)
@@ -119,7 +128,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             dialogs=dialogs,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
-            users=users,
+            users=joined(partial(profiles.by_ids, main, bodies)),
+            searches=joined(
+                partial(users_service.find, replicated or main),
+                # MariaDB has no statement for several pages.
+                enabled=queries.dialect_of(settings.database_url) == "postgres",
+            ),
+            feed_marks=joined(partial(posts_service.feed_marks, replicated or main)),
+            dialog_marks=joined(partial(dialogs_service.marks, dialogs)),
+            bodies=bodies,
             cache=cache,
             login_failures=FailureThrottle(
                 cache,
@@ -128,7 +145,9 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             ),
             passwords=passwords,
             tokens=tokens,
-            authenticator=Authenticator(tokens, standings.get, settings),
+            authenticator=Authenticator(
+                tokens, joined(partial(users_service.standing, main)).get, settings
+            ),
             replicated=replicated,
         )
 
@@ -219,16 +238,21 @@ async def open_outboxes(
     return outboxes[0], outboxes[1]
 
 
-def api_routes(context: Context) -> Sequence[Route]:
+def api_routes(context: Context, sampler: metrics.Sampler) -> Sequence[Route]:
     """The table's."""
-    return endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings)
+    return endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings, sampler)
 
 
-def other_routes(context: Context) -> Sequence[BaseRoute]:
+def other_routes(context: Context, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
     """What operators and readers of the docs ask for."""
+
+    async def exposition() -> tuple[int, bytes, bytes]:
+        sampler.share()
+        return 200, metrics.CONTENT_TYPE, metrics.exposition()
+
     return [
         *_health_routes(context),
-        Route("/metrics", _Answer(_metrics)),
+        Route("/metrics", _Answer(exposition)),
         *docs.routes(ENDPOINTS, VERSION),
         Route("/asyncapi.json", _Answer(_asyncapi)),
     ]
@@ -281,10 +305,6 @@ def _sampler(context: Context) -> metrics.Sampler:
     sampler.gauge(metrics.UNCONFIRMED, context.outbox, "unconfirmed")
     sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
     return sampler
-
-
-async def _metrics() -> tuple[int, bytes, bytes]:
-    return 200, metrics.CONTENT_TYPE, metrics.exposition()
 
 
 async def _answers(database: Database) -> bool:

@@ -24,6 +24,17 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=_OPTIONS)
 
 
+def encoded(body: bytes) -> Any:
+    """What is JSON already, to be part of what `encode` is given."""
+    return orjson.Fragment(body)
+
+
+def page_of(bodies: Sequence[bytes], cursor: int | None) -> bytes:
+    """A Listing of items that are JSON already."""
+    end = b"null" if cursor is None else b"%d" % cursor
+    return b'{"items":[%b],"next":%b}' % (b",".join(bodies), end)
+
+
 def decode(data: bytes) -> Any:
     """The value of a JSON text.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hlfast.bodies import Bodies, Mark
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.db.batching import BatchReader
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database
 from hlfast.db.replicas import Replicated
 from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
+from hlfast.profiles import Found, Profile, Wanted
 from hlfast.settings import Settings
 from hlfast.web import endpoint
 from hlfast.web.auth import Authenticator, Tokens
@@ -28,7 +30,11 @@ class Context:
     dialogs: Database
     outbox: Outbox
     dialogs_outbox: Outbox
-    users: BatchReader[int, Row]
+    users: BatchReader[int, Profile]
+    searches: BatchReader[Wanted, Found]
+    feed_marks: BatchReader[int, Mark]
+    dialog_marks: BatchReader[int, Mark]
+    bodies: Bodies
     cache: Cache
     login_failures: FailureThrottle
     passwords: Passwords

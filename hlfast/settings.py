@@ -32,6 +32,11 @@ class Tuning(BaseModel):
     remember_tokens: bool = Field(
         True, description="Keep verified access tokens in memory until they expire."
     )
+    keep_bodies: bool = Field(
+        True,
+        description="Keep encoded users and pages in memory, "
+        "and ask the database only whether they are still right.",
+    )
     freeze_gc: bool = Field(
         True, description="Take what exists after start out of the garbage collector's sight."
     )
@@ -123,6 +128,9 @@ class Settings(BaseSettings):
 
     # Bounds
     body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
+    bodies_bytes_max: int = Field(
+        64 * 1024 * 1024, ge=0, description="Bytes of encoded users and pages kept in memory."
+    )
     friends_max: int = Field(10_000, ge=1, description="Friends of one user.")
     feed_posts_max: int = Field(1000, ge=1, description="Posts reachable in one feed.")
     connections_max: int = Field(

@@ -23,6 +23,7 @@ from hlfast.settings import Settings
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
+from hlfast.web.metrics import Sampler
 from tests.servers import ROOT, SECRET, RedisServer
 
 # The one door to each library. What ends in a slash is a room.
@@ -183,9 +184,12 @@ def test_no_api_call_enters_fastapi(
 async def _ask_everything(settings: Settings) -> set[int]:
     statuses = set()
     async with api.open_context(settings) as context:
-        others = Router(api.other_routes(context), default=not_found, redirect_slashes=False)
+        sampler = Sampler()
+        others = Router(
+            api.other_routes(context, sampler), default=not_found, redirect_slashes=False
+        )
         dispatch = Dispatch(PREFIX, others)
-        dispatch.add(api.api_routes(context))
+        dispatch.add(api.api_routes(context, sampler))
         app = Edge(dispatch)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 
@@ -23,6 +23,8 @@ class Load(Protocol):
     # Those that had to wait for a connection, and how long those did in all that got one.
     waits: int
     waited_s: float
+    # Called whenever a connection was opened: the server may be another one than before.
+    renewed: Callable[[], None]
 
     @property
     def in_use(self) -> int:

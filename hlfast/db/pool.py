@@ -44,6 +44,10 @@ class Place:
         self.since = 0.0
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Pool(Generic[C]):
     """Places for `size` connections. The one used last is used next: its caches are warm.
 
@@ -71,6 +75,8 @@ class Pool(Generic[C]):
         # Whoever had to wait for a connection and got it, and for how long, in seconds.
         self.waits = 0
         self.waited_s = 0.0
+        # Called whenever a connection was opened: the server may be another one than before.
+        self.renewed: Callable[[], None] = _nothing
 
     @property
     def in_use(self) -> int:
@@ -145,6 +151,7 @@ class Pool(Generic[C]):
         if place.connection is None or place.connection.is_closed():
             place.connection = None
             place.connection = await self._connect()
+            self.renewed()
 
     async def _place(self, now: float) -> Place:
         if self._free:

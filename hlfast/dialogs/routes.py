@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hlfast import codec, profiles
+from functools import partial
+
+from hlfast import codec
 from hlfast.context import Call
 from hlfast.dialogs import service
 from hlfast.dialogs.schemas import show
@@ -27,18 +29,25 @@ async def send(call: Call) -> Reply:
 async def messages(call: Call) -> Reply:
     """GET /dialogs/{user_id}/messages"""
     context, query = call.context, call.query
-    found = await service.page(
-        context.dialogs,
-        context.users,
-        call.me,
-        call.id,
-        before=query.before,
-        after=query.after,
-        limit=query.limit,
-    )
-    cursor = found[-1]["id"] if found else None
-    shown = [show(message, call.me, call.id) for message in found]
-    return Reply(codec.encode(page(shown, query.limit, cursor)))
+    dialog = service.pair(call.me, call.id)
+
+    async def make() -> bytes:
+        found = await service.page(
+            context.dialogs,
+            context.users,
+            dialog,
+            call.id,
+            before=query.before,
+            after=query.after,
+            limit=query.limit,
+        )
+        cursor = found[-1]["id"] if found else None
+        shown = [show(message, call.me, call.id) for message in found]
+        return codec.encode(page(shown, query.limit, cursor))
+
+    # The same to both of them.
+    key = (dialog, query.before, query.after, query.limit)
+    return Reply(await context.bodies.kept(key, partial(context.dialog_marks.get, dialog), make))
 
 
 async def listing(call: Call) -> Reply:
@@ -49,8 +58,8 @@ async def listing(call: Call) -> Reply:
     )
     items = [
         {
-            "user": profiles.show([user])[0],
-            "last_message": show(row, call.me, user["id"]),
+            "user": codec.encoded(user),
+            "last_message": show(row, call.me, service.peer(row["dialog_id"], call.me)),
             "unread": row["unread"],
         }
         for row, user in found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hlfast import errors
+from hlfast.bodies import Mark
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
+from hlfast.profiles import Profile
 from hlfast.web.fields import ID_MAX, USER_ID_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,20 +43,21 @@ def told(kind: str, dialog: int, actor: int, row: Row) -> Told:
     return Told(dialog, event_id, () if before is None else ((dialog, before),), event)
 
 
-def _pair(me: int, other: int) -> int:
+def pair(me: int, other: int) -> int:
+    """The dialog of two users. Raises errors.Invalid for one with oneself."""
     if me == other:
         raise errors.Invalid.field("path", "user_id", msg="Nobody has a dialog with themselves.")
     return dialog_id(me, other)
 
 
-async def _must_exist(users: BatchReader[int, Row], user_id: int) -> None:
+async def _must_exist(users: BatchReader[int, Profile], user_id: int) -> None:
     if await users.get(user_id) is None:
         raise errors.NotFound("There is no such user.")
 
 
 async def send(
     dialogs: Database,
-    users: BatchReader[int, Row],
+    users: BatchReader[int, Profile],
     outbox: Outbox,
     me: int,
     to: int,
@@ -65,7 +68,7 @@ async def send(
     One round trip in a dialog that exists; the first message of one asks whether the recipient
     does. Raises errors.NotFound, Invalid for myself.
     """
-    arguments = (_pair(me, to), me, new.content, new.client_id)
+    arguments = (pair(me, to), me, new.content, new.client_id)
     message = await dialogs.fetch_row("dialog_send", *arguments, False)
     if message is None or message["outcome"] == "absent":
         await _must_exist(users, to)
@@ -79,16 +82,15 @@ async def send(
 
 async def page(
     dialogs: Database,
-    users: BatchReader[int, Row],
-    me: int,
+    users: BatchReader[int, Profile],
+    dialog: int,
     other: int,
     *,
     before: int | None,
     after: int | None,
     limit: int,
 ) -> Sequence[Row]:
-    """Messages newest first, or oldest first with `after`. Raises errors.NotFound, Invalid."""
-    dialog = _pair(me, other)
+    """Messages newest first, or oldest first with `after`. Raises errors.NotFound."""
     if after is not None:
         found = await dialogs.fetch("dialog_page_after", dialog, after, limit)
     else:
@@ -100,14 +102,14 @@ async def page(
 
 async def mark_read(
     dialogs: Database,
-    users: BatchReader[int, Row],
+    users: BatchReader[int, Profile],
     outbox: Outbox,
     me: int,
     other: int,
     up_to: int,
 ) -> None:
     """Everything up to a message is read; past the newest one means all. Raises NotFound."""
-    dialog = _pair(me, other)
+    dialog = pair(me, other)
     if not 1 <= up_to <= ID_MAX:
         raise errors.NotFound("There is no such message.")
     marked = await dialogs.fetch_row("dialog_read", dialog, me, up_to)
@@ -117,14 +119,19 @@ async def mark_read(
         outbox.committed(told("message.read", dialog, me, marked))
 
 
+async def marks(dialogs: Database, ids: Sequence[int]) -> Mapping[int, Mark]:
+    """By dialog: what changes with everything that a page of it shows."""
+    return {row[0]: tuple(row) for row in await dialogs.fetch("dialog_marks", ids)}
+
+
 async def listing(
     dialogs: Database,
-    users: BatchReader[int, Row],
+    users: BatchReader[int, Profile],
     me: int,
     cursor: str | None,
     limit: int,
-) -> tuple[list[tuple[Row, Row]], str | None]:
-    """My dialogs by latest activity, each with the other user's row, and the next cursor.
+) -> tuple[list[tuple[Row, bytes]], str | None]:
+    """My dialogs by latest activity, each with the other user as JSON, and the next cursor.
 
     The cursor is `<last activity in microseconds since 1970>-<the other user's id>`.
     """
@@ -134,7 +141,7 @@ async def listing(
         active_at, last = min(int(time), ID_MAX), dialog_id(me, min(int(user), USER_ID_MAX))
     found = await dialogs.fetch("dialog_list", me, active_at, last, limit)
     others = await users.get_many([peer(row["dialog_id"], me) for row in found])
-    shown = [(row, user) for row, user in zip(found, others, strict=True) if user is not None]
+    shown = [(row, user.body) for row, user in zip(found, others, strict=True) if user is not None]
     if len(found) < limit:
         return shown, None
     tail = found[-1]

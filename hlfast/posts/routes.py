@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hlfast import codec
 from hlfast.context import Call
 from hlfast.db.database import Row
@@ -52,11 +54,16 @@ async def wall(call: Call) -> Reply:
 async def feed(call: Call) -> Reply:
     """GET /feed"""
     context, query = call.context, call.query
-    posts, cursor = await service.feed(
-        context.reads,
-        call.me,
-        query.before,
-        query.limit,
-        posts_max=context.settings.feed_posts_max,
-    )
-    return Reply(codec.encode({"items": show(posts), "next": cursor}))
+
+    async def make() -> bytes:
+        posts, cursor = await service.feed(
+            context.reads,
+            call.me,
+            query.before,
+            query.limit,
+            posts_max=context.settings.feed_posts_max,
+        )
+        return codec.encode({"items": show(posts), "next": cursor})
+
+    key = (call.me, query.before, query.limit)
+    return Reply(await context.bodies.kept(key, partial(context.feed_marks.get, call.me), make))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlfast import errors
+from hlfast.bodies import Mark
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.outbox import VOID, Outbox, Told, rows_before
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
+from hlfast.profiles import Profile
 from hlfast.web.fields import ID_MAX
 
 _NOT_YOURS = "Only its author may do this."
@@ -83,7 +85,7 @@ async def delete(database: Database, outbox: Outbox, me: int, post_id: int) -> N
 
 async def wall(
     database: Database,
-    users: BatchReader[int, Row],
+    users: BatchReader[int, Profile],
     me: int,
     author_id: int,
     before: int,
@@ -94,6 +96,11 @@ async def wall(
     if not posts and await users.get(author_id) is None:
         raise errors.NotFound("There is no such user.")
     return posts
+
+
+async def feed_marks(database: Database, user_ids: Sequence[int]) -> Mapping[int, Mark]:
+    """By user: what changes with everything that their feed shows."""
+    return {row[0]: tuple(row) for row in await database.fetch("feed_marks", user_ids)}
 
 
 async def feed(

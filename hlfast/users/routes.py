@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from hlfast import codec, profiles
+from hlfast import codec
 from hlfast.context import Call
-from hlfast.db.database import Row
+from hlfast.profiles import Profile, profile
 from hlfast.users import service
 from hlfast.web.endpoint import PREFIX, Reply
-from hlfast.web.fields import page
 
 
-def _one(user: Row) -> Reply:
-    return Reply(codec.encode(profiles.show([user])[0]), version=user["version"])
+def _one(user: Profile) -> Reply:
+    return Reply(user.body, version=user.version)
 
 
 async def login(call: Call) -> Reply:
@@ -35,7 +34,7 @@ async def login(call: Call) -> Reply:
 async def register(call: Call) -> Reply:
     """POST /users"""
     user = await service.register(call.context.main, call.context.passwords, call.body)
-    return Reply(codec.encode(profiles.show([user])[0]), location=f"{PREFIX}/users/{user['id']}")
+    return Reply(profile(user).body, location=f"{PREFIX}/users/{user['id']}")
 
 
 async def get_me(call: Call) -> Reply:
@@ -45,7 +44,9 @@ async def get_me(call: Call) -> Reply:
 
 async def change_me(call: Call) -> Reply:
     """PATCH /users/me"""
-    return _one(await service.change(call.context.main, call.context.users, call.me, call.body))
+    context = call.context
+    user = await service.change(context.main, context.users, context.bodies, call.me, call.body)
+    return _one(user)
 
 
 async def change_password(call: Call) -> Reply:
@@ -77,11 +78,11 @@ async def administer(call: Call) -> Reply:
         call.id,
         disabled=call.body.disabled if given else None,
     )
-    return _one(user)
+    return _one(profile(user))
 
 
 async def search(call: Call) -> Reply:
     """GET /users/search"""
-    found = await service.search(call.context.reads, call.query)
-    cursor = found[-1]["id"] if found else None
-    return Reply(codec.encode(page(profiles.show(found), call.query.limit, cursor)))
+    context, query = call.context, call.query
+    found, last = await service.search(context.reads, context.searches, context.bodies, query)
+    return Reply(codec.page_of(found, last if len(found) == query.limit else None))

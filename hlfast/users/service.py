@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlfast import errors
+from hlfast.bodies import Bodies
 from hlfast.cache import FailureThrottle
 from hlfast.codec import prefix_end, search_key
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.passwords import Passwords
+from hlfast.profiles import Found, Profile, Wanted, of_versions, profile
 from hlfast.users.schemas import Search, UserNew, UserPatch
 from hlfast.web.auth import Authenticator, Standing, Tokens
 
@@ -91,7 +94,7 @@ async def standing(database: Database, ids: Sequence[int]) -> dict[int, Standing
     }
 
 
-async def get(users: BatchReader[int, Row], user_id: int) -> Row:
+async def get(users: BatchReader[int, Profile], user_id: int) -> Profile:
     """One user. Raises errors.NotFound."""
     user = await users.get(user_id)
     if user is None:
@@ -100,8 +103,12 @@ async def get(users: BatchReader[int, Row], user_id: int) -> Row:
 
 
 async def change(
-    database: Database, users: BatchReader[int, Row], user_id: int, patch: UserPatch
-) -> Row:
+    database: Database,
+    users: BatchReader[int, Profile],
+    bodies: Bodies,
+    user_id: int,
+    patch: UserPatch,
+) -> Profile:
     """The user after the change of their own profile."""
     given = patch.model_fields_set
     if not given:
@@ -123,7 +130,9 @@ async def change(
     )
     if user is None:
         raise errors.NotFound("There is no such user.")
-    return user
+    changed = profile(user)
+    bodies.put(user_id, *changed)
+    return changed
 
 
 async def change_password(
@@ -166,17 +175,53 @@ async def administer(
     return user
 
 
-async def search(database: Database, wanted: Search) -> Sequence[Row]:
-    """Users whose names start so, by ascending id."""
-    first, last = search_key(wanted.first_name), search_key(wanted.last_name)
-    page = (wanted.after, wanted.limit)
+async def search(
+    database: Database, searches: BatchReader[Wanted, Found], bodies: Bodies, wanted: Search
+) -> tuple[Sequence[bytes], int | None]:
+    """Users whose names start so, as JSON and by ascending id, and the last one's id."""
+    while True:
+        found = await searches.get(_wanted(wanted)) or []
+        last = found[-1][0] if found else None
+        if (shown := bodies.get_all(found)) is not None:
+            return shown, last
+        read = await of_versions(database, bodies, found)
+        # Whoever has just changed may have another name now.
+        if all(user_id in read and read[user_id].version == version for user_id, version in found):
+            return [one.body for one in read.values()], last
+
+
+def _wanted(search: Search) -> Wanted:
+    """The statement that finds them, and its arguments."""
+    first, last = search_key(search.first_name), search_key(search.last_name)
+    page = (search.after, search.limit)
     if not last:
-        return await database.fetch("user_search_first", first, prefix_end(first), *page)
+        return "user_find_first", (first, prefix_end(first), *page)
     if not first:
-        return await database.fetch("user_search_last", last, prefix_end(last), *page)
+        return "user_find_last", (last, prefix_end(last), *page)
     # The longer prefix is likely the rarer one: its range is the one to read.
     if len(first) > len(last):
-        statement, lead, other = "user_search_first_then_last", first, last
+        statement, lead, other = "user_find_first_then_last", first, last
     else:
-        statement, lead, other = "user_search_last_then_first", last, first
-    return await database.fetch(statement, lead, prefix_end(lead), *page, other, prefix_end(other))
+        statement, lead, other = "user_find_last_then_first", last, first
+    return statement, (lead, prefix_end(lead), *page, other, prefix_end(other))
+
+
+async def find(database: Database, searches: Sequence[Wanted]) -> Mapping[Wanted, Found]:
+    """The ids and versions of the users of each page: what a BatchReader reads.
+
+    The searches of one statement are one round trip.
+    """
+    found: dict[Wanted, list[tuple[int, int]]] = {wanted: [] for wanted in searches}
+    by_statement: dict[str, list[Wanted]] = {}
+    for wanted in searches:
+        by_statement.setdefault(wanted[0], []).append(wanted)
+
+    async def read(statement: str, several: Sequence[Wanted]) -> None:
+        arguments = zip(*(wanted[1] for wanted in several), strict=True)
+        for place, user_id, version in await database.fetch(statement, *map(list, arguments)):
+            found[several[place - 1]].append((user_id, version))
+
+    await asyncio.gather(*(read(*one) for one in by_statement.items()))
+    for page in found.values():
+        page.sort()
+    return found

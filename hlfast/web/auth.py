@@ -114,6 +114,18 @@ class Authenticator:
         self._claims: dict[bytes, Claims] = {}
         self._standings: dict[int, tuple[Standing, float]] = {}
 
+    def known(self, authorization: bytes | None) -> int:
+        """The caller's id if the token is remembered and its user's standing fresh, else 0."""
+        claims = self._claims.get(authorization)  # type: ignore[arg-type]  # None is no key
+        if claims is None or claims.expires_at <= time.time():
+            return 0
+        known = self._standings.get(claims.user_id)
+        if known is None or known[1] <= time.monotonic():
+            return 0
+        standing = known[0]
+        good = standing.token_version == claims.token_version and not standing.disabled
+        return claims.user_id if good else 0
+
     async def user_id(self, authorization: bytes | None) -> int:
         """The caller's id. Raises errors.Unauthenticated."""
         if authorization is None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -19,16 +20,22 @@ from hlfast import codec, errors
 from hlfast.settings import Settings
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, pairs, parse_id, validate
 from hlfast.web.head import SCOPE_KEY, Head, client_address, trusted_proxies
-from hlfast.web.metrics import EndpointMetrics
+from hlfast.web.metrics import EndpointMetrics, Sampler
 from hlfast.web.problems import MethodNotAllowed, send_problem
 
 PREFIX = "/api/v1"
 JSON = b"application/json"
+_JSON = (b"content-type", JSON)
+_PRIVATE = (b"cache-control", b"private, no-cache")
+_NO_STORE = (b"cache-control", b"no-store")
 C = TypeVar("C")
 
 
 class Caller(Protocol):
     """Who knows the caller's id from an Authorization header."""
+
+    def known(self, authorization: bytes | None) -> int:
+        """The id if nothing has to be looked up or verified for it, else 0."""
 
     async def user_id(self, authorization: bytes | None) -> int:
         """Raises errors.Unauthenticated."""
@@ -42,9 +49,15 @@ class Call(Generic[C]):
     me: int
     id: int
     query: Any
-    body: Any
     head: Head
-    address: str
+    scope: Scope
+    trusted: frozenset[str]
+    body: Any = None
+
+    @property
+    def address(self) -> str:
+        """The client's."""
+        return client_address(self.scope, self.head, self.trusted)
 
 
 @dataclass(slots=True)
@@ -123,21 +136,39 @@ class CompiledEndpoint:
     caller: Caller
     settings: Settings
     trusted: frozenset[str]
+    metrics: EndpointMetrics
     id_max: int = field(init=False)
-    metrics: EndpointMetrics = field(init=False)
+    _status: int = field(init=False)
+    # What a request without a query string asks for; None where some field is required.
+    _usual_query: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.id_max = self.endpoint.id_max
-        self.metrics = EndpointMetrics(self.endpoint.name)
+        self._status = self.endpoint.statuses[0]
+        if self.endpoint.query is not None:
+            with suppress(ValidationError):
+                self._usual_query = self.endpoint.query()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, http only. Raises what is not the domain's for the edge to answer."""
+        """ASGI, http only. Raises what is not the domain's for the edge to answer.
+
+        One coroutine as far as it goes: every further one costs each request.
+        """
         started = time.perf_counter()
         head: Head = scope[SCOPE_KEY]
+        endpoint = self.endpoint
         try:
-            call = await self._decode(scope, receive, head)
-            reply = await self.endpoint.handler(call)
-            status = await self._send(send, call, reply)
+            me = 0
+            if not endpoint.anyone:
+                authorization = head.authorization
+                me = self.caller.known(authorization) or await self.caller.user_id(authorization)
+            call = self._decode(scope, head, me)
+            if endpoint.body is not None or endpoint.form is not None:
+                call.body = self._body(await read_body(receive, self.settings.body_bytes_max))
+            reply = await endpoint.handler(call)
+            status, headers, body = self._answer(call, reply)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         except errors.HlfastError as error:
             status = await send_problem(scope, send, head, error)
         except Exception:
@@ -145,35 +176,36 @@ class CompiledEndpoint:
             raise
         self.metrics.count(status, time.perf_counter() - started)
 
-    async def _decode(self, scope: Scope, receive: Receive, head: Head) -> Call[Any]:
-        endpoint = self.endpoint
-        me = 0 if endpoint.anyone else await self.caller.user_id(head.authorization)
+    def _decode(self, scope: Scope, head: Head, me: int) -> Call[Any]:
         if head.content_length is not None:
             refuse_length(head.content_length, self.settings.body_bytes_max)
         number = 0
         for value in scope["path_params"].values():
             number = parse_id(value, self.id_max)
-        query = body = None
-        if endpoint.query is not None:
-            found = scope["query_string"]
-            query = validate(endpoint.query, pairs(found, "query") if found else {}, "query")
-        if endpoint.body is not None:
-            data = await read_body(receive, self.settings.body_bytes_max)
-            body = validate(endpoint.body, codec.decode(data), "body")
-        elif endpoint.form is not None:
-            data = await read_body(receive, self.settings.body_bytes_max)
-            body = validate(endpoint.form, pairs(data, "body"), "body")
-        address = client_address(scope, head, self.trusted)
-        return Call(self.context, me, number, query, body, head, address)
+        query = None
+        if self.endpoint.query is not None:
+            given = scope["query_string"]
+            query = self._usual_query
+            if given or query is None:
+                query = validate(self.endpoint.query, pairs(given, "query"), "query")
+        return Call(self.context, me, number, query, head, scope, self.trusted)
 
-    async def _send(self, send: Send, call: Call[Any], reply: Reply) -> int:
-        status = reply.status or self.endpoint.statuses[0]
+    def _body(self, data: bytes) -> Any:
+        if self.endpoint.body is not None:
+            return validate(self.endpoint.body, codec.decode(data), "body")
+        assert self.endpoint.form is not None  # or there is none to read  # noqa: S101
+        return validate(self.endpoint.form, pairs(data, "body"), "body")
+
+    def _answer(
+        self, call: Call[Any], reply: Reply
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        status = reply.status or self._status
         body, head = reply.body, call.head
         headers = [(b"x-request-id", head.request_id)]
         if reply.version:
             # With the id: /users/me is somebody else for every caller, in one browser's cache.
             etag = b'"%d-%d"' % (call.id or call.me, reply.version)
-            headers += [(b"etag", etag), (b"cache-control", b"private, no-cache")]
+            headers += ((b"etag", etag), _PRIVATE)
             if (
                 self.endpoint.has_etag
                 and head.if_none_match is not None
@@ -181,14 +213,12 @@ class CompiledEndpoint:
             ):
                 status, body = 304, b""
         else:
-            headers.append((b"cache-control", b"no-store"))
+            headers.append(_NO_STORE)
         if reply.location:
             headers.append((b"location", reply.location.encode()))
         if status not in (204, 304):
-            headers += [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        return status
+            headers += (_JSON, (b"content-length", b"%d" % len(body)))
+        return status, headers, body
 
 
 def refuse_length(value: bytes, maximum: int) -> None:
@@ -239,13 +269,18 @@ class Resource:
 
 
 def routes(
-    endpoints: Iterable[Endpoint], context: Any, caller: Caller, settings: Settings
+    endpoints: Iterable[Endpoint],
+    context: Any,
+    caller: Caller,
+    settings: Settings,
+    sampler: Sampler,
 ) -> Sequence[Route]:
     """Starlette routes, one for each path; a literal path is never taken for a parameter."""
     trusted = trusted_proxies(settings)
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
     for endpoint in endpoints:
-        compiled = CompiledEndpoint(endpoint, context, caller, settings, trusted)
+        metrics = sampler.endpoint(endpoint.name)
+        compiled = CompiledEndpoint(endpoint, context, caller, settings, trusted, metrics)
         resources.setdefault(endpoint.path, {})[endpoint.method] = compiled
     literal_first = sorted(resources, key=lambda path: "{" in path)
     return [Route(PREFIX + path, Resource(resources[path])) for path in literal_first]

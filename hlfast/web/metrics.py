@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
+_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 REQUESTS = Counter(
     "hlfast_requests_total", "Answers by endpoint and status", ["endpoint", "status"]
 )
@@ -28,7 +29,7 @@ DURATION = Histogram(
     "hlfast_request_duration_seconds",
     "From the request's head to the answer's last byte handed over",
     ["endpoint"],
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    buckets=_BOUNDS_S,
 )
 READS = Counter(
     "hlfast_replicated_reads_total",
@@ -39,20 +40,39 @@ READS = Counter(
 
 
 class EndpointMetrics:
-    """The series of one endpoint, looked up once."""
+    """The series of one endpoint: counted here, shared once in a while."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._duration = DURATION.labels(name)
         self._requests: dict[int, Counter] = {}
+        self._answers: dict[int, int] = {}
+        self._counts = [0] * (len(_BOUNDS_S) + 1)
+        self._sum_s = 0.0
 
     def count(self, status: int, duration_s: float) -> None:
         """One answer."""
-        requests = self._requests.get(status)
-        if requests is None:
-            requests = self._requests[status] = REQUESTS.labels(self._name, str(status))
-        requests.inc()
-        self._duration.observe(duration_s)
+        self._answers[status] = self._answers.get(status, 0) + 1
+        self._counts[bisect_left(_BOUNDS_S, duration_s)] += 1
+        self._sum_s += duration_s
+
+    def share(self) -> None:
+        """Into the series."""
+        if not self._answers:
+            return
+        for status, count in self._answers.items():
+            requests = self._requests.get(status)
+            if requests is None:
+                requests = self._requests[status] = REQUESTS.labels(self._name, str(status))
+            requests.inc(count)
+        # What `observe` does for one, which is all that the library offers.
+        self._duration._sum.inc(self._sum_s)
+        for bucket, count in zip(self._duration._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._answers.clear()
+        self._counts = [0] * len(self._counts)
+        self._sum_s = 0.0
 
 
 def exposition() -> bytes:
@@ -117,6 +137,7 @@ class Sampler:
         self._gauges: list[tuple[Gauge, object, str]] = []
         self._counters: list[tuple[Counter, object, str]] = []
         self._counted: list[float] = []
+        self._endpoints: list[EndpointMetrics] = []
 
     def gauge(self, series: Gauge, part: object, number: str) -> None:
         """`series` is what this attribute of the part is now."""
@@ -127,13 +148,21 @@ class Sampler:
         self._counters.append((series, part, number))
         self._counted.append(0.0)
 
+    def endpoint(self, name: str) -> EndpointMetrics:
+        """The series of an endpoint of this name."""
+        self._endpoints.append(EndpointMetrics(name))
+        return self._endpoints[-1]
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            self._share()
+            self.share()
             await asyncio.sleep(SAMPLED_EVERY_S)
 
-    def _share(self) -> None:
+    def share(self) -> None:
+        """Now."""
+        for endpoint in self._endpoints:
+            endpoint.share()
         for gauge, part, number in self._gauges:
             gauge.set(getattr(part, number))
         for place, (counter, part, number) in enumerate(self._counters):

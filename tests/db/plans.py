@@ -76,10 +76,13 @@ class Plan:
         return {node.step["Sort Method"] for node in self.nodes() if "Sort" in node.kind}
 
 
-def _literal(value: int | str | list[int]) -> str:
+def _literal(value: int | str | list[int] | list[str]) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    return f"ARRAY{value}::integer[]" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        # Of what, the parameter's own type says.
+        return "'{" + ",".join(f'"{item}"' for item in value) + "}'"
+    return str(value)
 
 
 async def run(connection: Any, name: str, arguments: tuple[Any, ...], mode: Mode) -> Plan:

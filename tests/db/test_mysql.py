@@ -216,7 +216,9 @@ def test_a_search_finds_what_begins_so_by_code_points(mysql_url: str) -> None:
             (row,) = await database.fetch("user_create", *user(f"search-{number}", "F", key))
             ids[row["id"]] = key
         for prefix in (*keys, "q ", "\ufdfa"):
-            found = await database.fetch("user_search_first", prefix, prefix_end(prefix), 0, 100)
+            found = await database.fetch(
+                "user_find_first", [prefix], [prefix_end(prefix)], [0], [100]
+            )
             wanted = [number for number, key in ids.items() if key.startswith(prefix)]
             assert [row["id"] for row in found if row["id"] in ids] == wanted, prefix
 

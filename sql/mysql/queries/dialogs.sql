@@ -6,6 +6,12 @@ CALL dialog_send($1, $2, $3, $4, $5);
 -- name: dialog_read
 CALL dialog_read($1, $2, $3);
 
+-- name: dialog_marks
+-- What changes with everything that a page of a dialog shows.
+SELECT dialog_id, last_message_id, last_message_at, low_read, high_read
+FROM dialog
+WHERE dialog_id IN ($1);
+
 -- name: dialog_page_before
 SELECT m.id, m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS client_id,
        m.created_at,

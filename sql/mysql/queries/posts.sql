@@ -36,6 +36,16 @@ WHERE p.author_id = $1
 ORDER BY p.id DESC
 LIMIT $4;
 
+-- name: feed_marks
+-- What changes with everything that the feed of a user shows: their friends, and whatever those
+-- post, edit and delete.
+SELECT f.user_id, COUNT(*) AS friends, CAST(SUM(f.version) AS SIGNED) AS friend_versions,
+       CAST(COALESCE(SUM(w.changes), 0) AS SIGNED) AS changes
+FROM friend AS f
+LEFT JOIN wall AS w ON w.author_id = f.friend_id
+WHERE f.user_id IN ($1) AND f.state = 3
+GROUP BY f.user_id;
+
 -- name: post_feed
 -- A page can only come from the $3 friends who posted last: of each of them the
 -- posts are walked back one by one, no further than the oldest of those $3 newest

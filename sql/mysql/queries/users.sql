@@ -3,6 +3,11 @@ SELECT id, username, first_name, last_name, birthdate, bio, city, country, versi
 FROM user
 WHERE id IN ($1);
 
+-- name: user_versions
+SELECT id, version
+FROM user
+WHERE id IN ($1);
+
 -- name: user_credentials
 SELECT id, password_hash, token_version, disabled
 FROM user
@@ -42,12 +47,12 @@ CALL user_make_superuser($1, $2, $3, $4, $5, $6, $7);
 
 -- Search. Each reads a range of the index on the names and keeps the lowest ids
 -- of it. The index is named: by itself the planner walks the primary key for the
--- order, which reads the whole table for a rare name. Only the page's rows are
--- then fetched.
+-- order, which reads the whole table for a rare name. Of the page's rows only the
+-- versions are then fetched. There is no LATERAL in MariaDB: each argument is a
+-- list of one.
 
--- name: user_search_first
-SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
-       u.country, u.version
+-- name: user_find_first
+SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
@@ -58,9 +63,8 @@ FROM (
 JOIN user AS u ON u.id = page.id
 ORDER BY u.id;
 
--- name: user_search_last
-SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
-       u.country, u.version
+-- name: user_find_last
+SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)
@@ -71,10 +75,9 @@ FROM (
 JOIN user AS u ON u.id = page.id
 ORDER BY u.id;
 
--- name: user_search_first_then_last
+-- name: user_find_first_then_last
 -- For a first name that is the longer prefix.
-SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
-       u.country, u.version
+SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
@@ -86,9 +89,8 @@ FROM (
 JOIN user AS u ON u.id = page.id
 ORDER BY u.id;
 
--- name: user_search_last_then_first
-SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
-       u.country, u.version
+-- name: user_find_last_then_first
+SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)

@@ -9,6 +9,12 @@ FROM dialog_send($1, $2, $3, $4, $5);
 SELECT up_to, event_id, previous_id
 FROM dialog_read($1, $2, $3);
 
+-- name: dialog_marks
+-- What changes with everything that a page of a dialog shows.
+SELECT dialog_id, last_message_id, last_message_at, low_read, high_read
+FROM dialog
+WHERE dialog_id = ANY($1::bigint[]);
+
 -- name: dialog_page_before
 SELECT m.id, m.from_user_id, m.content, m.client_id, m.created_at,
        m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read

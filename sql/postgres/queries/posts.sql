@@ -44,6 +44,21 @@ WHERE p.author_id = $1
 ORDER BY p.id DESC
 LIMIT $4;
 
+-- name: feed_marks
+-- What changes with everything that the feed of a user shows: their friends, and whatever those
+-- post, edit and delete.
+-- One user after another: for all at once a plan made beforehand reads every author there is.
+SELECT k.user_id, m.friends, m.friend_versions, m.changes
+FROM unnest($1::integer[]) AS k (user_id)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS friends, sum(f.version)::bigint AS friend_versions,
+           coalesce(sum(w.changes), 0)::bigint AS changes
+    FROM friend AS f
+    LEFT JOIN wall AS w ON w.author_id = f.friend_id
+    WHERE f.user_id = k.user_id AND f.state = 3
+) AS m
+WHERE m.friends > 0;
+
 -- name: post_feed
 -- A page from each friend's wall, of which the newest are kept: the cost follows
 -- the number of friends, never the number of posts.

@@ -3,6 +3,11 @@ SELECT id, username, first_name, last_name, birthdate, bio, city, country, versi
 FROM "user"
 WHERE id = ANY($1::integer[]);
 
+-- name: user_versions
+SELECT id, version
+FROM "user"
+WHERE id = ANY($1::integer[]);
+
 -- name: user_credentials
 SELECT id, password_hash, token_version, disabled
 FROM "user"
@@ -70,58 +75,59 @@ SET password_hash = excluded.password_hash,
     token_version = "user".token_version + 1
 RETURNING id;
 
--- Search. Each reads a range of the index on the names and keeps the lowest ids
--- of it: `id + 0` keeps the planner from walking the primary key instead, which
--- reads the whole table for a rare name. Only the page's rows are then fetched.
+-- Search. Each reads a range of an index on the names, which holds the versions too, and keeps the
+-- lowest ids of it: `id + 0` keeps the planner from walking the primary key instead, which reads
+-- the whole table for a rare name. Several searches are read at once; `place` tells whose a row is.
+-- The rows are in no certain order.
 
--- name: user_search_first
-SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
-FROM "user"
-WHERE id = ANY(ARRAY(
-    SELECT id
-    FROM "user"
-    WHERE first_key >= $1 AND first_key < $2 AND id > $3::bigint
-    ORDER BY id + 0
-    LIMIT $4
-))
-ORDER BY id;
+-- name: user_find_first
+SELECT k.place, page.id, page.version
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, place)
+CROSS JOIN LATERAL (
+    SELECT u.id, u.version
+    FROM "user" AS u
+    WHERE u.first_key >= k.starts AND u.first_key < k.beyond AND u.id > k.after
+    ORDER BY u.id + 0
+    LIMIT k.most
+) AS page;
 
--- name: user_search_last
-SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
-FROM "user"
-WHERE id = ANY(ARRAY(
-    SELECT id
-    FROM "user"
-    WHERE last_key >= $1 AND last_key < $2 AND id > $3::bigint
-    ORDER BY id + 0
-    LIMIT $4
-))
-ORDER BY id;
+-- name: user_find_last
+SELECT k.place, page.id, page.version
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, place)
+CROSS JOIN LATERAL (
+    SELECT u.id, u.version
+    FROM "user" AS u
+    WHERE u.last_key >= k.starts AND u.last_key < k.beyond AND u.id > k.after
+    ORDER BY u.id + 0
+    LIMIT k.most
+) AS page;
 
--- name: user_search_first_then_last
+-- name: user_find_first_then_last
 -- For a first name that is the longer prefix: `|| ''` leaves the choice of the
 -- index to it, because the plan is made before the prefixes are known.
-SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
-FROM "user"
-WHERE id = ANY(ARRAY(
-    SELECT id
-    FROM "user"
-    WHERE first_key >= $1 AND first_key < $2 AND id > $3::bigint
-      AND last_key || '' >= $5 AND last_key || '' < $6
-    ORDER BY id + 0
-    LIMIT $4
-))
-ORDER BY id;
+SELECT k.place, page.id, page.version
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[], $6::text[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, other_starts, other_beyond, place)
+CROSS JOIN LATERAL (
+    SELECT u.id, u.version
+    FROM "user" AS u
+    WHERE u.first_key >= k.starts AND u.first_key < k.beyond AND u.id > k.after
+      AND u.last_key || '' >= k.other_starts AND u.last_key || '' < k.other_beyond
+    ORDER BY u.id + 0
+    LIMIT k.most
+) AS page;
 
--- name: user_search_last_then_first
-SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
-FROM "user"
-WHERE id = ANY(ARRAY(
-    SELECT id
-    FROM "user"
-    WHERE last_key >= $1 AND last_key < $2 AND id > $3::bigint
-      AND first_key || '' >= $5 AND first_key || '' < $6
-    ORDER BY id + 0
-    LIMIT $4
-))
-ORDER BY id;
+-- name: user_find_last_then_first
+SELECT k.place, page.id, page.version
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[], $6::text[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, other_starts, other_beyond, place)
+CROSS JOIN LATERAL (
+    SELECT u.id, u.version
+    FROM "user" AS u
+    WHERE u.last_key >= k.starts AND u.last_key < k.beyond AND u.id > k.after
+      AND u.first_key || '' >= k.other_starts AND u.first_key || '' < k.other_beyond
+    ORDER BY u.id + 0
+    LIMIT k.most
+) AS page;
