@@ -129,6 +129,13 @@ install_servers() {
     for program in prometheus prometheus-postgres-exporter prometheus-node-exporter; do
         any_of "$program" || missing+=("$program")
     done
+    any_of go || missing+=(golang-go)
+    # What the benchmarks' Go peer is built from: no programs, so their directories tell.
+    local sources=/usr/share/gocode/src
+    [ -d $sources/github.com/jackc/pgx/v4 ] || missing+=(golang-github-jackc-pgx-v4-dev)
+    [ -d $sources/github.com/golang-jwt/jwt ] || missing+=(golang-github-golang-jwt-jwt-dev)
+    [ -d $sources/golang.org/x/crypto ] || missing+=(golang-golang-x-crypto-dev)
+    [ -d $sources/golang.org/x/text ] || missing+=(golang-golang-x-text-dev)
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! any_of apt-get; then
         die "the tests need ${missing[*]}: install them (Debian's names)"

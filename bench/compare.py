@@ -237,12 +237,13 @@ def main() -> int:
         try:
             running = [CONTENDERS[OURS], *(CONTENDERS[name] for name in options.peers)]
             running += [stack.enter_context(contenders.commit(one)) for one in options.against]
+            versions = {k: v for one in running for k, v in one.install().items()}
             started = start_servers(stack, running, database_url, redis.url, secret)
             rounds = uvloop.run(compare(options, database_url, started, secret))
         except (load.WrongAnswer, RuntimeError, OSError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
-        facts = report.machine() | uvloop.run(report.database_facts(database_url))
+        facts = report.machine() | versions | uvloop.run(report.database_facts(database_url))
     method = (
         f"{options.connections} keep-alive connections in a closed loop, {options.rounds} rounds "
         f"of {options.seconds:g} s after {options.warm_up:g} s of warm-up, alternating; one "

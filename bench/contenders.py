@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import toolchains
 from tests.servers import ROOT
 
 OURS = "hlfast"
@@ -30,9 +31,13 @@ class Contender:
     argv: tuple[str, ...]
     directory: Path = ROOT
     environment: dict[str, str] = field(default_factory=dict)
+    # What has to be there before; gives the versions of it. Raises toolchains.MissingProgram.
+    install: Callable[[], dict[str, str]] = dict
 
 
 _PYTHON = (sys.executable, "-m")
+_PEERS = ROOT / "bench" / "peers"
+_GO_PEER = ROOT / "build" / "go-peer"
 CONTENDERS = {
     OURS: Contender(OURS, (*_PYTHON, "hlfast", "api")),
     STATIC: Contender(
@@ -63,6 +68,17 @@ CONTENDERS = {
             "{port}",
             *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
         ),
+    ),
+    "Go": Contender(
+        "Go",
+        (str(_GO_PEER),),
+        install=lambda: toolchains.go_program(_PEERS / "go", _GO_PEER),
+    ),
+    "Fastify": Contender(
+        "Fastify",
+        ("node", str(_PEERS / "fastify" / "server.js")),
+        environment={"NODE_ENV": "production"},
+        install=lambda: toolchains.npm_packages(_PEERS / "fastify", ("fastify", "pg")),
     ),
 }
 

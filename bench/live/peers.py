@@ -35,7 +35,7 @@ from bench.live.peers_scenes import (
     http_to_frame,
     window,
 )
-from bench.live.peers_servers import PEER_TABLE, MissingProgram, Server
+from bench.live.peers_servers import PEER_TABLE, Server
 from bench.live.world import World, world
 from bench.report import Spread
 
@@ -171,7 +171,7 @@ def main() -> int:
             servers = start_servers(stack, made)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 deliveries, paths = runner.run(compare(servers, options.rounds, options.seconds))
-    except (Wrong, MissingProgram, RuntimeError) as error:
+    except (Wrong, RuntimeError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     facts = report.machine(PACKAGES) | versions

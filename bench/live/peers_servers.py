@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +16,7 @@ import redis.asyncio as redis
 from bench import processes
 from bench.live.client import Wrong
 from bench.live.world import HUB, NODE_CORE, World
+from bench.toolchains import npm_packages
 from hlfast import codec
 from hlfast.events.batching import BatchPublisher
 from hlfast.events.cursor import parse
@@ -40,10 +37,6 @@ CREATE TABLE IF NOT EXISTS peer_message (
 # Nobody is pinged while it is measured.
 QUIET_S = 36_000
 Event = Mapping[str, Any]
-
-
-class MissingProgram(Exception):
-    """What has to be installed first."""
 
 
 class Face(Protocol):
@@ -202,30 +195,4 @@ def _running(
 
 def install_node_peer() -> dict[str, str]:
     """`npm ci`, unless that is done. Gives the versions of what runs. Raises MissingProgram."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            raise MissingProgram(
-                f"{program} is missing: install Node.js 20 or newer with npm "
-                "(Debian: apt-get install nodejs npm)"
-            )
-    wanted = (NODE_PEER / "package-lock.json").read_bytes()
-    # npm writes down what it installed; ours says from which lock file.
-    installed = NODE_PEER / "node_modules" / "installed-package-lock.json"
-    if not installed.exists() or installed.read_bytes() != wanted:
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund"],
-            cwd=NODE_PEER,
-            env={**os.environ, "NODE_ENV": "production"},
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise MissingProgram(f"npm ci failed in {NODE_PEER}:\n{done.stderr[-2000:]}")
-        installed.write_bytes(wanted)
-    node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
-    packages = json.loads(wanted)["packages"]
-    versions = {
-        f"npm {name}": packages[f"node_modules/{name}"]["version"] for name in ("ws", "redis", "pg")
-    }
-    return {"node": node.stdout.strip().removeprefix("v"), **versions}
+    return npm_packages(NODE_PEER, ("ws", "redis", "pg"))
