@@ -136,6 +136,14 @@ class Settings(BaseSettings):
     connections_max: int = Field(
         4096, ge=1, description="Open client connections of one API process."
     )
+    requests_max: int = Field(
+        256, ge=1, description="Requests of one API process in progress; beyond: 503."
+    )
+    refusals_per_s_max: int = Field(
+        2000,
+        ge=1,
+        description="Such refusals sent in a second; further ones, and their clients, wait.",
+    )
     database_pool_size: int = Field(
         8, ge=1, le=1000, description="Connections of one process to each database."
     )

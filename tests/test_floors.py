@@ -24,6 +24,7 @@ from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from hlfast.web.metrics import Sampler
+from hlfast.web.shedding import Shedder
 from tests.servers import ROOT, SECRET, RedisServer
 
 # The one door to each library. What ends in a slash is a room.
@@ -190,7 +191,7 @@ async def _ask_everything(settings: Settings) -> set[int]:
         )
         dispatch = Dispatch(PREFIX, others)
         dispatch.add(api.api_routes(context, sampler))
-        app = Edge(dispatch)
+        app = Edge(dispatch, Shedder(settings))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             for row in ENDPOINTS:

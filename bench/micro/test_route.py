@@ -18,6 +18,7 @@ from hlfast.web import endpoint
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import Call, Reply
+from hlfast.web.shedding import Shedder
 
 BODY = b'{"message":"as short as an answer can be"}'
 
@@ -42,7 +43,7 @@ def application() -> ASGIApp:
     routes = endpoint.routes(table, None, Somebody(), Settings())
     dispatch = Dispatch(endpoint.PREFIX, Router(default=not_found, redirect_slashes=False))
     dispatch.add(routes)
-    return Edge(dispatch)
+    return Edge(dispatch, Shedder(Settings()))
 
 
 @pytest.mark.parametrize(

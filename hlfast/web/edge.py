@@ -11,6 +11,7 @@ from hlfast import errors, trace
 from hlfast.logs import named
 from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
 from hlfast.web.problems import MethodNotAllowed, send_problem
+from hlfast.web.shedding import Shedder
 
 logger = logging.getLogger(__name__)
 NOTHING_HERE = "There is nothing here."
@@ -19,8 +20,9 @@ NOTHING_HERE = "There is nothing here."
 class Edge:
     """Wraps the router. Every response bears X-Request-ID: endpoints write it themselves."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shedder: Shedder) -> None:
         self._app = app
+        self._shedder = shedder
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,6 +33,13 @@ class Edge:
         head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
         if head.traceparent is not None:
             trace.CURRENT.set(trace.take_up(head.traceparent))
+        shedder = self._shedder
+        if shedder.refuses(scope):
+            await shedder.refuse(scope, send, head)
+            return
+        if scope["method"] != "GET":
+            receive = shedder.body_of(receive)
+        shedder.in_progress += 1
         try:
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
@@ -38,6 +47,8 @@ class Edge:
         except Exception as error:  # the last line of defence: it logs and answers
             logger.exception("Request failed", extra=named(request_id=head.request_id.decode()))
             await send_problem(scope, send, head, error)
+        finally:
+            shedder.in_progress -= 1
 
 
 # The docs work without internet, and do not even try to reach it (Redoc would fetch a logo). From

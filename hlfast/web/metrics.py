@@ -129,6 +129,15 @@ PASSWORDS = Gauge(
     "hlfast_passwords_waiting", "Passwords that wait to be hashed", multiprocess_mode="livesum"
 )
 
+IN_PROGRESS = Gauge(
+    "hlfast_requests_in_progress",
+    "Requests begun and not answered, but for those that wait for their client's body",
+    multiprocess_mode="livesum",
+)
+REFUSED = Counter(
+    "hlfast_requests_refused_total", "Requests refused because too many were in progress"
+)
+
 
 class Sampler:
     """Shares a process's own numbers with the others of its node, once a second."""

@@ -12,7 +12,7 @@ from hlfast import codec, errors
 from hlfast.web.head import Head
 
 # What a path may hold as it is (RFC 3986, 3.3).
-_URI_SAFE = "/:@!$&'()*+,;=~"
+URI_SAFE = "/:@!$&'()*+,;=~"
 
 STATUS: dict[type[errors.HlfastError], int] = {
     errors.Malformed: 400,
@@ -39,7 +39,7 @@ class MethodNotAllowed(Exception):
         self.allow = allow
 
 
-def _is_long(content_length: bytes | None) -> bool:
+def is_long(content_length: bytes | None) -> bool:
     """Whether a body may be longer than what arrived together with the request's head."""
     return content_length is not None and len(content_length) >= _LONG_BODY_DIGITS
 
@@ -63,7 +63,7 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
                 headers.append((b"www-authenticate", b"Bearer"))
         case _:
             status, detail = 500, "The server made a mistake; it has been logged."
-    if isinstance(error, errors.TooLarge) or _is_long(head.content_length):
+    if isinstance(error, errors.TooLarge) or is_long(head.content_length):
         # Its body may not have been read, and then nothing can follow it. Unsaid, the client
         # would send its next request into a closing connection.
         headers.append((b"connection", b"close"))
@@ -74,7 +74,7 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
             "status": status,
             "detail": detail,
             # A URI reference. Bytes that were no UTF-8 arrive as lone surrogates or replacements.
-            "instance": quote(scope["path"].encode("utf-8", "replace"), _URI_SAFE),
+            "instance": quote(scope["path"].encode("utf-8", "replace"), URI_SAFE),
             "request_id": head.request_id.decode(),
             **extra,
         }
