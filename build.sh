@@ -126,6 +126,7 @@ install_servers() {
     any_of mariadbd /usr/sbin/mariadbd || missing+=(mariadb-server)
     any_of chromium chromium-browser google-chrome || missing+=(chromium)
     any_of chromedriver || missing+=(chromium-driver)
+    any_of valgrind || missing+=(valgrind)
     for program in prometheus prometheus-postgres-exporter prometheus-node-exporter; do
         any_of "$program" || missing+=("$program")
     done

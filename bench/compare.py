@@ -3,7 +3,8 @@
     python -m bench.compare [--peers static FastAPI ...] [--against COMMIT ...] [--users 10000]
 
 One server process on core 0; PostgreSQL, Redis and the load on core 1. The exit status is 1 if
-any answer was wrong. See bench/README.md for the method.
+any answer was wrong, or if this tree is slower than a commit beyond `--worse-than`. See
+bench/README.md for the method.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
-from bench import checks, contenders, load, processes, report, scenarios
+from bench import checks, contenders, load, processes, report, scenarios, verdict
 from bench.contenders import CONTENDERS, OURS, STATIC, Contender
 from bench.database import seeded
 from bench.load import Exchange
@@ -80,9 +81,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each round")
     parser.add_argument("--peers", nargs="*", choices=[*CONTENDERS], default=["FastAPI"])
     parser.add_argument("--against", nargs="*", default=[], metavar="COMMIT")
+    parser.add_argument("--worse-than", type=float, default=1.05, metavar="RATIO")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
     parser.add_argument("--out", type=Path, default=Path("bench/results/compare"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.against and options.rounds < verdict.ROUNDS_MIN:
+        parser.error(f"--against needs {verdict.ROUNDS_MIN} rounds or more for a verdict")
+    return options
 
 
 def start_servers(
@@ -251,9 +256,14 @@ def main() -> int:
         "ratios of neighbouring rounds: median (lowest..highest). Every answer checked."
     )
     lines = report.table(rounds, OURS)
+    is_worse = False
+    for one in options.against:
+        found = verdict.of_rounds(rounds, OURS, one, options.worse_than)
+        lines += ["", verdict.CAPTION, "", *verdict.table(found, OURS, one)]
+        is_worse |= any(each.is_worse for costs in found.values() for each in costs.values())
     report.write(options.out, facts, method, lines, [asdict(one) for one in rounds])
     print(options.out.with_suffix(".md").read_text())
-    return 0
+    return int(is_worse)
 
 
 if __name__ == "__main__":

@@ -103,14 +103,21 @@ def heading(facts: dict[str, str]) -> list[str]:
     return ["; ".join(first) + ".  ", ", ".join(versions) + "."]
 
 
-def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict[str, Spread]:
-    """Ours divided by the peer's, round by round; the bare server has but one scenario."""
+def neighbours(
+    rounds: Sequence[Round], ours: str, peer: str, scenario: str
+) -> list[tuple[Round, Round]]:
+    """Our rounds, each with the peer's beside it; the bare server has but one scenario."""
 
     def of(server: str, scenario: str) -> list[Round]:
         return [one for one in rounds if (one.scenario, one.server) == (scenario, server)]
 
     theirs = of(peer, scenario) or of(peer, STATIC)
-    pairs = list(zip(of(ours, scenario), theirs, strict=False))
+    return list(zip(of(ours, scenario), theirs, strict=False))
+
+
+def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict[str, Spread]:
+    """Ours divided by the peer's, round by round."""
+    pairs = neighbours(rounds, ours, peer, scenario)
     return {
         name: Spread.of(getattr(mine, name) / getattr(theirs, name) for mine, theirs in pairs)
         for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
