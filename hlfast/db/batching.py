@@ -31,16 +31,23 @@ class BatchReader(Generic[K, V]):
         # The loop holds tasks weakly; without this one could vanish under way.
         self._sent: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: K) -> V | None:
-        """The value, or None where there is none. Raises what `read_many` raised."""
+    def get(self, key: K) -> asyncio.Future[V | None]:
+        """The value, or None where there is none. Raises what `read_many` raised.
+
+        Not a coroutine of its own: every one of them costs each request.
+        """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._send)
         future: asyncio.Future[V | None] = loop.create_future()
-        self._waiting.setdefault(key, []).append(future)
+        futures = self._waiting.get(key)
+        if futures is None:
+            self._waiting[key] = [future]
+        else:
+            futures.append(future)
         if len(self._waiting) >= self._batch_max:
             self._send()
-        return await future
+        return future
 
     async def get_many(self, keys: Sequence[K]) -> list[V | None]:
         """One value for each key, in their order."""

@@ -11,7 +11,7 @@ from hlfast import errors, trace
 from hlfast.logs import named
 from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
 from hlfast.web.problems import MethodNotAllowed, send_problem
-from hlfast.web.shedding import Shedder
+from hlfast.web.shedding import NEVER_REFUSED, Shedder
 
 logger = logging.getLogger(__name__)
 NOTHING_HERE = "There is nothing here."
@@ -34,12 +34,13 @@ class Edge:
         if head.traceparent is not None:
             trace.CURRENT.set(trace.take_up(head.traceparent))
         shedder = self._shedder
-        if shedder.refuses(scope):
+        places = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
+        if places and shedder.is_full:
             await shedder.refuse(scope, send, head)
             return
         if scope["method"] != "GET":
             receive = shedder.body_of(receive)
-        shedder.in_progress += 1
+        shedder.in_progress += places
         try:
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
@@ -48,7 +49,7 @@ class Edge:
             logger.exception("Request failed", extra=named(request_id=head.request_id.decode()))
             await send_problem(scope, send, head, error)
         finally:
-            shedder.in_progress -= 1
+            shedder.in_progress -= places
 
 
 # The docs work without internet, and do not even try to reach it (Redoc would fetch a logo). From

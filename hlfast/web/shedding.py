@@ -20,8 +20,8 @@ _SENT_EVERY_S = 0.05
 # The overload is over when so few of the places are taken; then so many of those who wait are
 # answered at once.
 _CALM = 0.25
-# Operators and load balancers look when it matters most.
-_NEVER_REFUSED = ("/health/", "/metrics")
+# Operators and load balancers look when it matters most. They take no place either.
+NEVER_REFUSED = ("/health/", "/metrics")
 _DETAIL = "Too many requests are in progress."
 _BODY = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
@@ -47,11 +47,10 @@ class Shedder:
         # Since the start.
         self.refused = 0
 
-    def refuses(self, scope: Scope) -> bool:
-        """Whether this request is one too many."""
-        return self.in_progress >= self._requests_max and not scope["path"].startswith(
-            _NEVER_REFUSED
-        )
+    @property
+    def is_full(self) -> bool:
+        """Whether another request is one too many."""
+        return self.in_progress >= self._requests_max
 
     async def refuse(self, scope: Scope, send: Send, head: Head) -> None:
         """Answer 503, in its turn."""
