@@ -122,6 +122,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             return BatchReader(
                 read_many,
                 batch_max=settings.batch_max,
+                batches_max=settings.batches_max,
                 enabled=enabled and tuning.batch_reads,
             )
 

@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         "and between two looks at an idle one.",
     )
     batch_max: int = Field(512, ge=1, description="Keys joined into one batched read.")
+    batches_max: int = Field(
+        2,
+        ge=1,
+        description="Batches of one kind of read under way at once; further reads wait and join.",
+    )
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
     redis_retry_s: float = Field(
         1.0, gt=0, description="Pause before Redis is asked again after a failure."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -11,7 +12,7 @@ V = TypeVar("V")
 
 
 class BatchReader(Generic[K, V]):
-    """Joins single reads that are waiting in the same turn of the event loop.
+    """Joins single reads that wait in the same turn of the event loop, or while batches are under way.
 
     `read_many` takes distinct keys and returns what was found by key. A read joins only a batch
     that was not sent yet, so it sees every write that was acknowledged before it was asked. A
@@ -23,10 +24,12 @@ class BatchReader(Generic[K, V]):
         read_many: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]],
         *,
         batch_max: int,
+        batches_max: int = sys.maxsize,
         enabled: bool = True,
     ) -> None:
         self._read_many = read_many
         self._batch_max = batch_max if enabled else 1
+        self._batches_max = batches_max if enabled else sys.maxsize
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         # The loop holds tasks weakly; without this one could vanish under way.
         self._sent: set[asyncio.Task[None]] = set()
@@ -54,11 +57,16 @@ class BatchReader(Generic[K, V]):
         return list(await asyncio.gather(*map(self.get, keys)))
 
     def _send(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            task = asyncio.get_running_loop().create_task(self._read(waiting))
+        while self._waiting and len(self._sent) < self._batches_max:
+            keys = list(self._waiting)[: self._batch_max]
+            batch = {key: self._waiting.pop(key) for key in keys}
+            task = asyncio.get_running_loop().create_task(self._read(batch))
             self._sent.add(task)
-            task.add_done_callback(self._sent.discard)
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._sent.discard(task)
+        self._send()
 
     async def _read(self, waiting: dict[K, list[asyncio.Future[V | None]]]) -> None:
         try:
