@@ -34,6 +34,7 @@ from hlfast.friends import service as friends_service
 from hlfast.outbox import Outbox, Sweeper, Told, outbox_rows
 from hlfast.passwords import Passwords
 from hlfast.posts import service as posts_service
+from hlfast.sending import Sender, are_sharded
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web import asyncapi, docs, endpoint, metrics
@@ -129,6 +130,14 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         log = open_log(settings)
         stack.push_async_callback(log.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack)
+        dialogs_dialect = queries.dialect_of(settings.dialogs_url)
+        sharded = dialogs_dialect == "postgres" and await are_sharded(dialogs)
+        sender = Sender(
+            dialogs,
+            partial(dialogs_service.tell_sent, dialogs_outbox),
+            settings,
+            joined=tuning.batch_sends and dialogs_dialect == "postgres" and not sharded,
+        )
         yield Context(
             settings=settings,
             main=main,
@@ -136,6 +145,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             dialogs=dialogs,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
+            sender=sender,
             users=joined(partial(profiles.by_ids, main, bodies)),
             searches=joined(
                 partial(users_service.find, replicated or main),
@@ -143,7 +153,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
                 enabled=queries.dialect_of(settings.database_url) == "postgres",
             ),
             feed_marks=joined(partial(posts_service.feed_marks, replicated or main)),
-            dialog_marks=joined(partial(dialogs_service.marks, dialogs)),
+            dialog_marks=joined(partial(dialogs_service.marks, dialogs), enabled=not sharded),
             bodies=bodies,
             cache=cache,
             login_failures=FailureThrottle(

@@ -12,6 +12,7 @@ from hlfast.db.replicas import Replicated
 from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
 from hlfast.profiles import Found, Profile, Wanted
+from hlfast.sending import Sender
 from hlfast.settings import Settings
 from hlfast.web import endpoint
 from hlfast.web.auth import Authenticator, Tokens
@@ -30,6 +31,7 @@ class Context:
     dialogs: Database
     outbox: Outbox
     dialogs_outbox: Outbox
+    sender: Sender
     users: BatchReader[int, Profile]
     searches: BatchReader[Wanted, Found]
     feed_marks: BatchReader[int, Mark]

@@ -29,6 +29,9 @@ class Tuning(BaseModel):
     batch_reads: bool = Field(
         True, description="Join single-row reads of one loop turn into one statement."
     )
+    batch_sends: bool = Field(
+        True, description="Join messages that are sent at once into one statement (PostgreSQL)."
+    )
     remember_tokens: bool = Field(
         True, description="Keep verified access tokens in memory until they expire."
     )
@@ -175,6 +178,12 @@ class Settings(BaseSettings):
         2,
         ge=1,
         description="Batches of one kind of read under way at once; further reads wait and join.",
+    )
+    sends_batch_max: int = Field(
+        128, ge=1, description="Messages joined into one statement, each of another dialog."
+    )
+    sends_batches_max: int = Field(
+        2, ge=1, description="Such statements under way; further messages wait and are joined."
     )
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
     redis_retry_s: float = Field(

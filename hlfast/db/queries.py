@@ -11,7 +11,7 @@ from typing import Literal
 SQL_DIRECTORY = Path(__file__).resolve().parents[2] / "sql"
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
-# The rooms that have tables of their own, and the files whose statements need them.
+# The rooms that have tables of their own, and how the files begin whose statements need them.
 MAIN, DIALOGS = "main", "dialogs"
 
 
@@ -27,7 +27,7 @@ def load(dialect: str, database: str) -> dict[str, str]:
     """
     statements: dict[str, str] = {}
     for path in sorted((SQL_DIRECTORY / dialect / "queries").glob("*.sql")):
-        if (path.stem == DIALOGS) != (database == DIALOGS) and path.stem != "service":
+        if path.stem.startswith(DIALOGS) != (database == DIALOGS) and path.stem != "service":
             continue
         for name, text in named(path).items():
             if name in statements:

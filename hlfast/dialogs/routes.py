@@ -15,14 +15,7 @@ from hlfast.web.fields import page
 async def send(call: Call) -> Reply:
     """POST /dialogs/{user_id}/messages"""
     context = call.context
-    message, is_new = await service.send(
-        context.dialogs,
-        context.users,
-        context.dialogs_outbox,
-        call.me,
-        call.id,
-        call.body,
-    )
+    message, is_new = await service.send(context.sender, context.users, call.me, call.id, call.body)
     return Reply(codec.encode(show(message, call.me, call.id)), 201 if is_new else 200)
 
 

@@ -13,6 +13,7 @@ from hlfast.db.database import Database, Row
 from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
 from hlfast.profiles import Profile
+from hlfast.sending import Sender
 from hlfast.web.fields import ID_MAX, USER_ID_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,10 +56,14 @@ async def _must_exist(users: BatchReader[int, Profile], user_id: int) -> None:
         raise errors.NotFound("There is no such user.")
 
 
+def tell_sent(outbox: Outbox, dialog: int, me: int, row: Row) -> None:
+    """A new message is committed: everybody concerned is to know."""
+    outbox.committed(told("message.created", dialog, me, row))
+
+
 async def send(
-    dialogs: Database,
+    sender: Sender,
     users: BatchReader[int, Profile],
-    outbox: Outbox,
     me: int,
     to: int,
     new: MessageNew,
@@ -69,15 +74,11 @@ async def send(
     does. Raises errors.NotFound, Invalid for myself.
     """
     arguments = (pair(me, to), me, new.content, new.client_id)
-    message = await dialogs.fetch_row("dialog_send", *arguments, False)
-    if message is None or message["outcome"] == "absent":
+    message = await sender.send(*arguments)
+    if message["outcome"] == "absent":
         await _must_exist(users, to)
-        message = await dialogs.fetch_row("dialog_send", *arguments, True)
-    assert message is not None  # the function returns one row  # noqa: S101
-    is_new = message["outcome"] == "sent"
-    if is_new:
-        outbox.committed(told("message.created", arguments[0], me, message))
-    return message, is_new
+        message = await sender.send_alone(*arguments, create=True)
+    return message, message["outcome"] == "sent"
 
 
 async def page(

@@ -228,6 +228,12 @@ WRITES = {
         lambda f: (f.dialog,),
         "sent",
     ),
+    "messages that meet": (
+        "SELECT outcome FROM dialog_send_many("
+        "ARRAY[$1::bigint], ARRAY[($1::bigint >> 32)::integer], ARRAY['hi'], ARRAY['c'])",
+        lambda f: (f.dialog,),
+        "sent",
+    ),
     "a read mark": (
         "SELECT CASE WHEN event_id > 0 THEN 'read' END"
         " FROM dialog_read($1, ($1::bigint & 4294967295)::integer, $2)",
