@@ -63,17 +63,30 @@ class Answer:
         return self.headers["x-request-id"].partition("-")[0]
 
 
-class Line:
-    """One kept-alive connection."""
+_IDLE_S = 5.0
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+
+class Line:
+    """One kept-alive connection, made anew before the server may close it for being idle."""
+
+    def __init__(self, url: str) -> None:
+        self._address = urlsplit(url)
+        self._used_at = 0.0
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
 
     @classmethod
     async def open(cls, url: str) -> Self:
         """Raises OSError."""
-        address = urlsplit(url)
-        return cls(*await asyncio.open_connection(address.hostname, address.port))
+        line = cls(url)
+        await line._connect()
+        return line
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(
+            self._address.hostname, self._address.port
+        )
+        self._used_at = time.monotonic()
 
     def send(self, ask: Ask) -> None:
         """Hand the request to the kernel now."""
@@ -90,10 +103,15 @@ class Line:
             body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError("the answer broke off") from error
+        self._used_at = time.monotonic()
         return Answer(int(head[0].split()[1]), headers, body)
 
     async def ask(self, ask: Ask) -> Answer:
         """One request and its answer."""
+        # The server closes a connection that is idle for 10 s.
+        if time.monotonic() - self._used_at > _IDLE_S:
+            self.close()
+            await self._connect()
         self.send(ask)
         return await self.receive()
 

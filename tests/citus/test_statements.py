@@ -16,6 +16,7 @@ DIALOG = 7 << 32 | 9
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "dialog_send": (DIALOG, 7, "Hi", "one", True),
     "dialog_read": (DIALOG, 9, 1),
+    "dialog_marks": ([DIALOG],),
     "dialog_page_before": (DIALOG, 2**53, 20),
     "dialog_page_after": (DIALOG, 0, 20),
     "dialog_list": (7, 2**53, 2**53, 20),
