@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,9 @@ from bench import report
 from bench.database import seeded
 from bench.load import WrongAnswer
 from bench.scenarios import folded
+from hlfast.bodies import Bodies
 from hlfast.db import queries
+from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.postgres import connect, open_database
 from hlfast.settings import Settings
@@ -120,11 +124,12 @@ class Recorded(Database):
         await self._database.close()
 
 
-async def check(connection: asyncpg.Connection, found: Sequence[Row], prefixes: Prefixes) -> None:
+async def check(connection: asyncpg.Connection, found: list[bytes], prefixes: Prefixes) -> None:
     """Raises WrongAnswer unless these are the rows that brute force finds."""
     keys = folded(prefixes.first), folded(prefixes.last)
     right = await connection.fetch(_BRUTE_FORCE, *keys, prefixes.after, _LIMIT)
-    shown = [(row["id"], folded(row["first_name"]), folded(row["last_name"])) for row in found]
+    users = [json.loads(body) for body in found]
+    shown = [(user["id"], folded(user["first_name"]), folded(user["last_name"])) for user in users]
     if shown != [tuple(row) for row in right]:
         raise WrongAnswer(f"{prefixes}: {shown}, expected {right}")
 
@@ -133,9 +138,7 @@ async def explain(connection: asyncpg.Connection, statement: str, args: Sequence
     """The plan that the service's connections come to use, after as many runs as it takes."""
     text = queries.load("postgres", queries.MAIN)[statement]
     literals = [
-        str(arg)
-        if isinstance(arg, int)
-        else await connection.fetchval("SELECT quote_literal($1)", arg)
+        await connection.fetchval("SELECT quote_literal($1::text[]::text)", list(map(str, arg)))
         for arg in args
     ]
     execute = f"EXECUTE worst({', '.join(literals)})"
@@ -156,12 +159,14 @@ async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
     """The mix, worst first, and the plan of the worst. Raises WrongAnswer."""
     database = Recorded(await open_database(url, (queries.MAIN,), Settings()))
     connection = await connect(url)
+    searches = BatchReader(partial(service.find, database), batch_max=1)
+    bodies = Bodies(Settings().bodies_bytes_max)
     times_ms: dict[Prefixes, list[float]] = {prefixes: [] for prefixes in MIX}
     matching: dict[Prefixes, int] = {}
     try:
         await connection.execute('VACUUM ANALYZE "user"')
         for prefixes in MIX:
-            found = await service.search(database, wanted(prefixes))
+            found, _ = await service.search(database, searches, bodies, wanted(prefixes))
             await check(connection, found, prefixes)
             keys = folded(prefixes.first), folded(prefixes.last)
             matching[prefixes] = await connection.fetchval(_MATCHING, *keys)
@@ -169,14 +174,14 @@ async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
         for prefixes in itertools.chain.from_iterable(itertools.repeat(MIX, repeats)):
             search = wanted(prefixes)
             begun = time.perf_counter()
-            await service.search(database, search)
+            await service.search(database, searches, bodies, search)
             times_ms[prefixes].append((time.perf_counter() - begun) * 1e3)
         timings = [
             Timing(prefixes, matching[prefixes], percentile(found, 0.5), percentile(found, 0.99))
             for prefixes, found in times_ms.items()
         ]
         timings.sort(key=lambda timing: timing.median_ms, reverse=True)
-        await service.search(database, wanted(timings[0].prefixes))
+        await service.search(database, searches, bodies, wanted(timings[0].prefixes))
         plan = await explain(connection, database.statement, database.args)
         return timings, [f"{database.statement}{database.args}", *plan]
     finally:

@@ -14,6 +14,7 @@ from hlfast.db import queries
 from hlfast.db.postgres import PostgresDatabase, connect, open_database
 from hlfast.settings import Settings
 from tests.conftest import migrated_database_url, postgres_server
+from tests.servers import PostgresServer
 
 __all__ = ["migrated_database_url", "postgres_server"]
 
@@ -26,6 +27,12 @@ SELECT 'user.' || n, 'user.' || n, '', 'Анна', 'Smith ' || n, 'анна', 's
        '1990-05-17', 'Likes long walks and short queries.', 'Ḥeraklion', 'Ελλάδα'
 FROM generate_series(1, {users}) AS n
 """
+
+
+@pytest.fixture(scope="session")
+def database_server(postgres_server: PostgresServer) -> PostgresServer:
+    """Where `migrated_database_url` is made."""
+    return postgres_server
 
 
 @pytest.fixture

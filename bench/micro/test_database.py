@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 
 from bench.micro.conftest import USERS
 from hlfast import profiles
+from hlfast.bodies import Bodies
 from hlfast.db.batching import BatchReader
-from hlfast.db.database import Row
 from hlfast.db.postgres import PostgresDatabase
 
 Timed = Callable[[Callable[[], Any]], Any]
@@ -35,14 +36,15 @@ def test_statement(timed: Timed, database: PostgresDatabase) -> None:
 
 @pytest.mark.parametrize("enabled", [True, False], ids=["joined", "one by one"])
 def test_reads_at_once(timed: Timed, database: PostgresDatabase, enabled: bool) -> None:
-    users: BatchReader[int, Row] = BatchReader(
-        partial(profiles.by_ids, database), batch_max=512, enabled=enabled
+    users: BatchReader[int, profiles.Profile] = BatchReader(
+        partial(profiles.by_ids, database, Bodies(0)), batch_max=512, enabled=enabled
     )
     ids = [1 + 31 * n % USERS for n in range(TOGETHER)]
 
-    async def all_at_once() -> list[Row | None]:
+    async def all_at_once() -> list[profiles.Profile | None]:
         return await asyncio.gather(*(users.get(user_id) for user_id in ids))
 
     found = timed(all_at_once)
-    assert [row["id"] for row in found] == ids
-    assert {row["username"] for row in found} == {f"user.{n}" for n in ids}
+    shown = [json.loads(one.body) for one in found]
+    assert [user["id"] for user in shown] == ids
+    assert {user["username"] for user in shown} == {f"user.{n}" for n in ids}

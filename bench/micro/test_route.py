@@ -18,6 +18,7 @@ from hlfast.web import endpoint
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import Call, Reply
+from hlfast.web.metrics import Sampler
 from hlfast.web.shedding import Shedder
 
 BODY = b'{"message":"as short as an answer can be"}'
@@ -25,6 +26,10 @@ BODY = b'{"message":"as short as an answer can be"}'
 
 class Somebody:
     """Knows every caller."""
+
+    def known(self, authorization: bytes | None) -> int:
+        """Always the same one."""
+        return 1
 
     async def user_id(self, authorization: bytes | None) -> int:
         """Always the same one."""
@@ -40,7 +45,7 @@ async def answer(call: Call[Any]) -> Reply:
 def application() -> ASGIApp:
     """All paths of the contract, none of the work behind them."""
     table = [replace(row, handler=answer) for row in ENDPOINTS]
-    routes = endpoint.routes(table, None, Somebody(), Settings())
+    routes = endpoint.routes(table, None, Somebody(), Settings(), Sampler())
     dispatch = Dispatch(endpoint.PREFIX, Router(default=not_found, redirect_slashes=False))
     dispatch.add(routes)
     return Edge(dispatch, Shedder(Settings()))

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from hlfast import api, codec, profiles
+from hlfast.bodies import Bodies
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database
 from hlfast.db.open import open_database
 from hlfast.errors import Conflict, NotFound, Unavailable
 from hlfast.events.batching import read_batch
@@ -110,7 +111,7 @@ class Office:
 
     settings: Settings
     database: Database
-    users: BatchReader[int, Row]
+    users: BatchReader[int, profiles.Profile]
     start: Position
     processes: list[Process]
     happened: list[Happened] = field(default_factory=list)
@@ -200,5 +201,5 @@ async def office(
             outboxes = await api.open_outboxes(made, database, database, log, stack)
             stack.callback(log.gate.set)
             opened.append(Process(log, *outboxes))
-        reader = BatchReader(partial(profiles.by_ids, database), batch_max=100)
+        reader = BatchReader(partial(profiles.by_ids, database, Bodies(0)), batch_max=100)
         yield Office(made, database, reader, await opened[0].log.end(), opened)

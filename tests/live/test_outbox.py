@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from hlfast.friends import service as friends
 from hlfast.outbox import VOID
 from hlfast.posts import service as posts
 from hlfast.posts.schemas import PostNew, PostPatch
+from hlfast.sending import Sender
 from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
 from tests.live.outboxes import Happened, Office, Process, new_users, office
@@ -60,7 +62,13 @@ def part(desk: Office, me: int, other: int) -> Request:
 
 def send(desk: Office, me: int, to: int) -> Request:
     new = MessageNew(content="A message")
-    return lambda process: dialogs.send(desk.database, desk.users, process.dialogs, me, to, new)
+
+    def request(process: Process) -> Awaitable[Any]:
+        tell = partial(dialogs.tell_sent, process.dialogs)
+        sender = Sender(desk.database, tell, desk.settings, joined=False)
+        return dialogs.send(sender, desk.users, me, to, new)
+
+    return request
 
 
 def mark_read(desk: Office, me: int, other: int) -> Request:

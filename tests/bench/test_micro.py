@@ -1,0 +1,21 @@
+"""The microbenchmarks run, each once, and their answers are right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.servers import ROOT
+
+
+def test_each_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "bench/micro"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
