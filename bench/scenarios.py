@@ -182,11 +182,17 @@ async def search(database: asyncpg.Connection, count: int, chance: random.Random
 
 
 async def feed(
-    database: asyncpg.Connection, count: int, chance: random.Random, secret: str
+    database: asyncpg.Connection,
+    count: int,
+    chance: random.Random,
+    secret: str,
+    among: Sequence[int] | None = None,
 ) -> list[Read]:
-    """The newest page of users who have one full."""
+    """The newest page of users, of these or of all, who have one full."""
     users = await database.fetch(
-        'SELECT id, token_version FROM "user" WHERE NOT disabled ORDER BY id'
+        """SELECT id, token_version FROM "user"
+           WHERE NOT disabled AND ($1::integer[] IS NULL OR id = ANY($1)) ORDER BY id""",
+        among,
     )
     reads: list[Read] = []
     for user in chance.sample(users, len(users)):
@@ -208,14 +214,21 @@ async def feed(
 
 
 async def dialog_page(
-    database: asyncpg.Connection, count: int, chance: random.Random, secret: str
+    database: asyncpg.Connection,
+    count: int,
+    chance: random.Random,
+    secret: str,
+    among: Sequence[int] | None = None,
 ) -> list[Read]:
-    """The newest page of dialogs that have one full, from either side."""
+    """The newest page, from either side, of these dialogs or of all that have one full."""
     dialogs = await database.fetch(
         """SELECT d.*, l.token_version AS low_version, h.token_version AS high_version
            FROM dialog d JOIN "user" l ON l.id = d.low_id JOIN "user" h ON h.id = d.high_id
-           WHERE d.last_message_id >= $1 ORDER BY d.dialog_id""",
+           WHERE CASE WHEN $2::bigint[] IS NULL THEN d.last_message_id >= $1
+                      ELSE d.dialog_id = ANY($2) END
+           ORDER BY d.dialog_id""",
         PAGE,
+        among,
     )
     reads: list[Read] = []
     for dialog in chance.sample(dialogs, min(count, len(dialogs))):

@@ -73,7 +73,7 @@ async def hold(world: World) -> Figures:
         took = time.perf_counter() - start
         cpu = cpu_s(node.process.pid) - cpu
         # What they are told of each other's coming.
-        await _calm(clients)
+        await calm(clients)
         full = rss_mb(node.process.pid)
         if not all(client.hello and not client.is_lost for client in clients):
             raise Wrong("a socket was closed")
@@ -85,7 +85,7 @@ async def hold(world: World) -> Figures:
         ]
 
 
-async def _calm(clients: Sequence[Client]) -> None:
+async def calm(clients: Sequence[Client]) -> None:
     """Until nothing has come for half a second."""
     seen = -1
     while seen != (now := sum(client.others + client.events for client in clients)):
@@ -98,15 +98,15 @@ async def celebrity(world: World) -> Figures:
     with world.node() as node:
         async with press(world) as pressing:
             clients = await open_all(node.port, world.fan_tokens(FANS))
-            await _calm(clients)
+            await calm(clients)
             meter = Meter(node)
-            all_s = await _tell_all(pressing, clients)
+            all_s = await tell_all(pressing, clients)
             cpu, others = meter.read()
             # Apart: its questions cost the node something, too.
             prober = Prober(node)
             await asyncio.sleep(3)
             idle_s, prober = prober.read(), Prober(node)
-            await _tell_all(pressing, clients)
+            await tell_all(pressing, clients)
             probed_s = prober.read()
             if any(client.events != len(pressing.sent) for client in clients):
                 raise Wrong("frames are too many")
@@ -120,7 +120,7 @@ async def celebrity(world: World) -> Figures:
             ]
 
 
-async def _tell_all(pressing: Press, clients: Sequence[Client], posts: int = 20) -> list[float]:
+async def tell_all(pressing: Press, clients: Sequence[Client], posts: int = 20) -> list[float]:
     """From publishing a post to its reading by the last, in seconds."""
     took_s = []
     for _ in range(posts):
@@ -152,7 +152,7 @@ async def sustained(world: World, seconds: int = 10, per_s: int = 1000) -> Figur
     with world.node(HLFAST_WS_JOIN_DELAY_S=0.02, HLFAST_TAIL_EVENTS_MAX=10_000) as node:
         async with press(world) as pressing:
             clients = await open_all(node.port, world.fan_tokens(1000))
-            await _calm(clients)
+            await calm(clients)
             for client in clients[::50]:
                 client.times = []
             meter, start = Meter(node), time.perf_counter()
