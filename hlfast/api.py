@@ -223,14 +223,14 @@ async def open_outboxes(
             outbox_rows(
                 main,
                 delete="outbox_delete",
-                is_there="outbox_is_there",
+                are_there="outbox_are_there",
                 left="outbox_left",
                 told=told,
             ),
             outbox_rows(
                 dialogs,
                 delete="dialogoutbox_delete",
-                is_there="dialogoutbox_is_there",
+                are_there="dialogoutbox_are_there",
                 left="dialogoutbox_left",
                 told=told_of_dialog,
             ),

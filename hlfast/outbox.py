@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
 from hlfast.events.batching import BatchPublisher
@@ -25,6 +26,7 @@ VOID = "void"
 _FIRST_LOOK_S = 0.005
 _LONGEST_PAUSE_S = 0.5
 _DELETED_AT_ONCE_MAX = 512
+_LOOKED_FOR_AT_ONCE_MAX = 512
 
 
 class Told(NamedTuple):
@@ -51,24 +53,29 @@ class Rows:
 
     # Delete rows, given as keys and ids.
     delete: Callable[[Sequence[int], Sequence[int]], Awaitable[Any]]
-    # Whether the row of a key and id is still there.
-    is_there: Callable[[int, int], Awaitable[bool]]
+    # The row, given as key and id, if it is still there.
+    find: Callable[[tuple[int, int]], Awaitable[tuple[int, int] | None]]
     # Rows older than so many seconds, the oldest first, no more than so many.
     left: Callable[[float, int], Awaitable[Sequence[Told]]]
 
 
 def outbox_rows(
-    database: Database, *, delete: str, is_there: str, left: str, told: Callable[[Row], Told]
+    database: Database, *, delete: str, are_there: str, left: str, told: Callable[[Row], Told]
 ) -> Rows:
     """The rows of a table, reached by these statements; `told` makes an event of one."""
 
-    async def row_is_there(key: int, row_id: int) -> bool:
-        return await database.fetch_row(is_there, key, row_id) is not None
+    async def those_there(rows: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Any]:
+        found = await database.fetch(are_there, *map(list, zip(*rows, strict=True)))
+        return {row: row for row in map(tuple, found)}
 
     async def rows_left(older_than_s: float, limit: int) -> Sequence[Told]:
         return [told(row) for row in await database.fetch(left, older_than_s, limit)]
 
-    return Rows(partial(database.fetch, delete), row_is_there, rows_left)
+    # Of a process that has died there may be rows that thousands of events wait for.
+    looks: BatchReader[tuple[int, int], tuple[int, int]] = BatchReader(
+        those_there, batch_max=_LOOKED_FOR_AT_ONCE_MAX, batches_max=1
+    )
+    return Rows(partial(database.fetch, delete), looks.get, rows_left)
 
 
 class Outbox:
@@ -159,29 +166,36 @@ class Outbox:
         confirmed.add_done_callback(landed)
 
     async def _publish_in_turn(self, told: Told) -> None:
+        until = asyncio.get_running_loop().time() + self._patience_s
         try:
-            async with asyncio.timeout(self._patience_s):
-                for row in told.after:
-                    await self._until_published(row)
+            for row in told.after:
+                if not await self._is_published_by(until, row):
+                    # The sweep takes them all, in order.
+                    return
             self._publish(told)
-        except TimeoutError:
-            # The sweep takes them all, in order.
-            pass
         finally:
             self._waiting.pop((told.key, told.id)).set()
 
-    async def _until_published(self, row: tuple[int, int]) -> None:
-        """By this process, or by another one: then its row is gone. Look until it is."""
+    async def _is_published_by(self, until: float, row: tuple[int, int]) -> bool:
+        """By this process, or by another one: then its row is gone. Look until it is.
+
+        `until` is in the loop's time. It ends no look that is under way: to cancel a statement
+        costs its connection, and events give up thousands at a time.
+        """
+        loop = asyncio.get_running_loop()
         pause_s = _FIRST_LOOK_S
         while not self._is_published(row):
             if row in self._waiting:
                 await self._waiting[row].wait()
                 continue
             with suppress(Unavailable):
-                if not await self._rows.is_there(*row):
-                    return
+                if await self._rows.find(row) is None:
+                    return True
+            if loop.time() >= until:
+                return False
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return True
 
     async def _delete(self, rows: Sequence[tuple[int, int]]) -> None:
         try:

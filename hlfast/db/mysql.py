@@ -139,7 +139,7 @@ class MysqlDatabase(Database):
             except Exception as error:
                 if _code(error) != ER.LOCK_DEADLOCK or attempt == _ATTEMPTS_MAX:
                     if _is_unavailable(error):
-                        raise Unavailable("The database does not answer.") from error
+                        raise self._pool.unavailable(error) from error
                     raise
             await asyncio.sleep(random.uniform(0, attempt * _RETRY_PAUSE_S))  # noqa: S311
             attempt += 1

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from hlfast.errors import Unavailable
 
+logger = logging.getLogger(__name__)
+
 # Overdue statements are looked for so often in the time that one may take.
 _LOOKS = 10
 # A statement is given so much longer than it may take: the server, told the same time, ends it
 # itself, and its connection stays.
 _GRACE = 1.1
+# Seconds between two lines that say why the database does not answer.
+_SAID_AGAIN_S = 1.0
 
 
 class Connection(Protocol):
@@ -40,7 +45,7 @@ class Place:
     def __init__(self) -> None:
         # Whoever took the place has one.
         self.connection: Any = None
-        # When whoever has it began to wait for it, in the loop's time; 0: it is free.
+        # When whoever has it took it, in the loop's time; 0: it is free.
         self.since = 0.0
 
 
@@ -77,6 +82,7 @@ class Pool(Generic[C]):
         self.waited_s = 0.0
         # Called whenever a connection was opened: the server may be another one than before.
         self.renewed: Callable[[], None] = _nothing
+        self._silent_until = 0.0
 
     @property
     def in_use(self) -> int:
@@ -104,7 +110,11 @@ class Pool(Generic[C]):
         connection raises.
         """
         now = self._loop.time()
-        place = self._free.pop() if self._free else await self._place(now)
+        if self._free:
+            place = self._free.pop()
+        else:
+            place = await self._place(now)
+            now = self._loop.time()
         place.since = now
         if self._look_timer is None:
             self._look_later()
@@ -127,6 +137,14 @@ class Pool(Generic[C]):
                 return
         place.since = 0.0
         self._free.append(place)
+
+    def unavailable(self, error: Exception) -> Unavailable:
+        """What is told to whoever asked; a line, not for every one, says what it was."""
+        now = self._loop.time()
+        if now >= self._silent_until:
+            self._silent_until = now + _SAID_AGAIN_S
+            logger.warning("The database does not answer: %s: %s", type(error).__name__, error)
+        return Unavailable("The database does not answer.")
 
     async def close(self) -> None:
         """Close every connection, after the statements under way or their timeout."""

@@ -56,7 +56,10 @@ SERVER_SETTINGS = {
 
 # PostgreSQL would plan a statement anew for every short list of ids, because it costs less than the
 # list that a plan is made for beforehand; to plan costs more than both. Citus needs the arguments.
+# Every statement has its index: a table that was empty when a plan was made is not read from end
+# to end when it no longer is.
 _PLAN_ONCE = """
+SET enable_seqscan = off;
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
 WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
 """
@@ -107,7 +110,7 @@ class PostgresDatabase(Database):
             # counts it among the errors of its interface.
             raise
         except _UNAVAILABLE as error:
-            raise Unavailable("The database does not answer.") from error
+            raise self._pool.unavailable(error) from error
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
         """The first row, or None."""

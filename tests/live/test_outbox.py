@@ -192,6 +192,34 @@ async def test_what_a_dead_process_left_is_swept(
         assert published[2:] == codec.decode(codec.encode(list(told.values())[2:]))
 
 
+@pytest.mark.one_database  # MariaDB has no lock of a table that one can wait for so
+@in_a_loop
+async def test_who_gives_up_waiting_costs_no_connection(
+    people_database_url: str, redis_server: RedisServer
+) -> None:
+    async with office(
+        people_database_url, redis_server.url, processes=2, users=USERS, outbox_age_s=1.0
+    ) as desk:
+        dead, other = desk.processes
+        dead.log.gate.clear()
+        opened: list[None] = []
+        await desk.ask(dead, write(desk, 1))
+        desk.database.load.renewed = lambda: opened.append(None)
+        locking = await connect(people_database_url)
+        await desk.ask(other, write(desk, 1))
+        async with locking.transaction():
+            await locking.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+            async with asyncio.timeout(30):
+                while not await locking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    pass
+            # Longer than it has patience: it gives up while it looks.
+            await asyncio.sleep(1.2)
+        await locking.close()
+        await desk.settle()
+        check_order(desk.happened, await desk.published())
+        assert not opened
+
+
 BLOCKED = "SELECT cardinality(pg_blocking_pids($1)) > 0"
 # Each waits for the other's commit.
 MEETING = {

@@ -82,8 +82,14 @@ FROM JSON_TABLE(
 STRAIGHT_JOIN dialogoutbox AS o FORCE INDEX (PRIMARY)
     ON o.dialog_id = gone.dialog_id AND o.id = CAST(ELT(gone.n, $2) AS SIGNED);
 
--- name: dialogoutbox_is_there
-SELECT id FROM dialogoutbox WHERE dialog_id = $1 AND id = $2;
+-- name: dialogoutbox_are_there
+-- The n-th of $1 belongs to the n-th of $2.
+SELECT o.dialog_id, o.id
+FROM JSON_TABLE(
+    JSON_ARRAY($1), '$[*]' COLUMNS (n FOR ORDINALITY, dialog_id BIGINT PATH '$')
+) AS asked
+STRAIGHT_JOIN dialogoutbox AS o FORCE INDEX (PRIMARY)
+    ON o.dialog_id = asked.dialog_id AND o.id = CAST(ELT(asked.n, $2) AS SIGNED);
 
 -- name: dialogoutbox_left
 SELECT o.dialog_id, o.id AS event_id, CAST(NULL AS SIGNED) AS previous_id, o.kind, o.user_id,

@@ -90,8 +90,10 @@ DELETE o
 FROM outbox AS o FORCE INDEX (PRIMARY)
 WHERE o.id IN ($2) AND o.user_id IN ($1);
 
--- name: outbox_is_there
-SELECT id FROM outbox WHERE user_id = $1 AND id = $2;
+-- name: outbox_are_there
+SELECT user_id, id
+FROM outbox FORCE INDEX (PRIMARY)
+WHERE id IN ($2) AND user_id IN ($1);
 
 -- name: outbox_left
 SELECT o.id AS event_id, NULL AS after_users, NULL AS after_ids, o.kind, o.user_id,

@@ -1,5 +1,5 @@
 -- Every statement but dialog_list and dialogoutbox_left names its dialogs, so a cluster sends it
--- to the node of each: dialogoutbox_delete may name many, all others name one.
+-- to the node of each: those of the outbox may name many, all others name one.
 
 -- name: dialog_send
 SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id, previous_id
@@ -66,15 +66,18 @@ ORDER BY last_message_at DESC, dialog_id DESC
 LIMIT $4;
 
 -- name: dialogoutbox_delete
--- The first two conditions are for the index, the third for what they alone would mix up.
-DELETE FROM dialogoutbox
-WHERE dialog_id = ANY($1::bigint[])
-  AND id = ANY($2::bigint[])
-  AND (dialog_id, id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))
-RETURNING id;
+-- The first condition is for a cluster, which finds the nodes by it.
+DELETE FROM dialogoutbox AS o
+USING unnest($1::bigint[], $2::bigint[]) AS gone (dialog_id, id)
+WHERE o.dialog_id = ANY($1::bigint[]) AND o.dialog_id = gone.dialog_id AND o.id = gone.id
+RETURNING o.id;
 
--- name: dialogoutbox_is_there
-SELECT id FROM dialogoutbox WHERE dialog_id = $1 AND id = $2;
+-- name: dialogoutbox_are_there
+SELECT o.dialog_id, o.id
+FROM dialogoutbox AS o
+JOIN unnest($1::bigint[], $2::bigint[]) AS asked (dialog_id, id)
+    ON o.dialog_id = asked.dialog_id AND o.id = asked.id
+WHERE o.dialog_id = ANY($1::bigint[]);
 
 -- name: dialogoutbox_left
 -- Every node is asked: only the sweep does.

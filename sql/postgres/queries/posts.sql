@@ -82,12 +82,16 @@ ORDER BY p.id DESC;
 
 -- name: outbox_delete
 -- The ids alone would do; the users beside them are what the index starts with.
-DELETE FROM outbox
-WHERE user_id = ANY($1::integer[]) AND id = ANY($2::bigint[])
-RETURNING id;
+DELETE FROM outbox AS o
+USING unnest($1::integer[], $2::bigint[]) AS gone (user_id, id)
+WHERE o.user_id = gone.user_id AND o.id = gone.id
+RETURNING o.id;
 
--- name: outbox_is_there
-SELECT id FROM outbox WHERE user_id = $1 AND id = $2;
+-- name: outbox_are_there
+SELECT o.user_id, o.id
+FROM outbox AS o
+JOIN unnest($1::integer[], $2::bigint[]) AS asked (user_id, id)
+    ON o.user_id = asked.user_id AND o.id = asked.id;
 
 -- name: outbox_left
 SELECT o.id AS event_id, NULL::integer[] AS after_users, NULL::bigint[] AS after_ids, o.kind, o.user_id, o.version,
