@@ -124,12 +124,14 @@ class Recorded(Database):
         await self._database.close()
 
 
-async def check(connection: asyncpg.Connection, found: list[bytes], prefixes: Prefixes) -> None:
-    """Raises WrongAnswer unless these are the rows that brute force finds."""
+async def check(connection: asyncpg.Connection, page: bytes, prefixes: Prefixes) -> None:
+    """Raises WrongAnswer unless it holds the rows that brute force finds."""
     keys = folded(prefixes.first), folded(prefixes.last)
     right = await connection.fetch(_BRUTE_FORCE, *keys, prefixes.after, _LIMIT)
-    users = [json.loads(body) for body in found]
-    shown = [(user["id"], folded(user["first_name"]), folded(user["last_name"])) for user in users]
+    shown = [
+        (user["id"], folded(user["first_name"]), folded(user["last_name"]))
+        for user in json.loads(page)["items"]
+    ]
     if shown != [tuple(row) for row in right]:
         raise WrongAnswer(f"{prefixes}: {shown}, expected {right}")
 
@@ -166,8 +168,8 @@ async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
     try:
         await connection.execute('VACUUM ANALYZE "user"')
         for prefixes in MIX:
-            found, _ = await service.search(database, searches, bodies, wanted(prefixes))
-            await check(connection, found, prefixes)
+            page = await service.search(database, searches, bodies, wanted(prefixes))
+            await check(connection, page, prefixes)
             keys = folded(prefixes.first), folded(prefixes.last)
             matching[prefixes] = await connection.fetchval(_MATCHING, *keys)
         # In turn, so that a disturbance is everyone's.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable
 
 # A version that is made of several numbers.
 Mark = tuple[Hashable, ...]
@@ -35,16 +35,6 @@ class Bodies:
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] == version else None
 
-    def get_all(self, wanted: Iterable[tuple[Hashable, Hashable]]) -> list[bytes] | None:
-        """The bodies of these keys and versions, if all of them are there."""
-        found: list[bytes] = []
-        for key, version in wanted:
-            kept = self._kept.get(key)
-            if kept is None or kept[0] != version:
-                return None
-            found.append(kept[1])
-        return found
-
     def put(self, key: Hashable, version: Hashable, body: bytes) -> None:
         """Keep a body instead of the one of another version."""
         self._drop(key)
@@ -52,6 +42,13 @@ class Bodies:
         self._bytes += len(body) + _ENTRY_BYTES
         while self._bytes > self.bytes_max:
             self._drop(next(iter(self._kept)))
+
+    def put_again(self, key: Hashable, version: Hashable, body: bytes) -> None:
+        """The same for what was asked for before; the first time may be the only one."""
+        if key in self._kept:
+            self.put(key, version, body)
+        else:
+            self.put(key, _UNSEEN, b"")
 
     async def kept(
         self,

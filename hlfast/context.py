@@ -11,7 +11,7 @@ from hlfast.db.database import Database
 from hlfast.db.replicas import Replicated
 from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
-from hlfast.profiles import Found, Profile, Wanted
+from hlfast.profiles import Profile, Wanted
 from hlfast.sending import Sender
 from hlfast.settings import Settings
 from hlfast.web import endpoint
@@ -33,7 +33,7 @@ class Context:
     dialogs_outbox: Outbox
     sender: Sender
     users: BatchReader[int, Profile]
-    searches: BatchReader[Wanted, Found]
+    searches: BatchReader[Wanted, str]
     feed_marks: BatchReader[int, Mark]
     dialog_marks: BatchReader[int, Mark]
     bodies: Bodies

@@ -34,9 +34,8 @@ def show(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return codec.rows(FIELDS, rows)
 
 
-# A page of users: the statement that finds them and its arguments, and their ids and versions.
+# A page of users: the statement that finds them, and its arguments.
 Wanted = tuple[str, tuple[str | int, ...]]
-Found = Sequence[tuple[int, int]]
 
 
 class Profile(NamedTuple):
@@ -61,7 +60,9 @@ async def by_ids(database: Database, bodies: Bodies, ids: Sequence[int]) -> Mapp
     return await of_versions(database, bodies, [(row[0], row[1]) for row in rows])
 
 
-async def of_versions(database: Database, bodies: Bodies, found: Found) -> Mapping[int, Profile]:
+async def of_versions(
+    database: Database, bodies: Bodies, found: Sequence[tuple[int, int]]
+) -> Mapping[int, Profile]:
     """Users by id, in the order of these ids and versions; of a later version if it has changed."""
     profiles: dict[int, Profile] = {}
     missing: list[int] = []

@@ -23,10 +23,16 @@ def test_a_body_is_served_in_its_version_only() -> None:
     assert bodies.get("bob", 1) is None
     bodies.put("ada", 2, b"second")
     assert bodies.get("ada", 1) is None
-    assert bodies.get_all([("ada", 2)]) == [b"second"]
-    assert bodies.get_all([("ada", 2), ("bob", 1)]) is None
     bodies.clear()
     assert bodies.get("ada", 2) is None
+
+
+def test_what_is_asked_for_once_is_not_kept() -> None:
+    bodies = Bodies(10_000)
+    bodies.put_again("ada", 1, b"first")
+    assert bodies.get("ada", 1) is None
+    bodies.put_again("ada", 1, b"first")
+    assert bodies.get("ada", 1) == b"first"
 
 
 def test_the_oldest_make_room() -> None:

@@ -84,5 +84,4 @@ async def administer(call: Call) -> Reply:
 async def search(call: Call) -> Reply:
     """GET /users/search"""
     context, query = call.context, call.query
-    found, last = await service.search(context.reads, context.searches, context.bodies, query)
-    return Reply(codec.page_of(found, last if len(found) == query.limit else None))
+    return Reply(await service.search(context.reads, context.searches, context.bodies, query))

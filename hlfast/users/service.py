@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hlfast import errors
+from hlfast import codec, errors
 from hlfast.bodies import Bodies
 from hlfast.cache import FailureThrottle
 from hlfast.codec import prefix_end, search_key
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.passwords import Passwords
-from hlfast.profiles import Found, Profile, Wanted, of_versions, profile
+from hlfast.profiles import Profile, Wanted, of_versions, profile
 from hlfast.users.schemas import Search, UserNew, UserPatch
 from hlfast.web.auth import Authenticator, Standing, Tokens
 
@@ -176,18 +176,29 @@ async def administer(
 
 
 async def search(
-    database: Database, searches: BatchReader[Wanted, Found], bodies: Bodies, wanted: Search
-) -> tuple[Sequence[bytes], int | None]:
-    """Users whose names start so, as JSON and by ascending id, and the last one's id."""
+    database: Database, searches: BatchReader[Wanted, str], bodies: Bodies, wanted: Search
+) -> bytes:
+    """The page of users whose names start so, by ascending id, as JSON."""
+    key = _wanted(wanted)
     while True:
-        found = await searches.get(_wanted(wanted)) or []
-        last = found[-1][0] if found else None
-        if (shown := bodies.get_all(found)) is not None:
-            return shown, last
-        read = await of_versions(database, bodies, found)
+        found = await searches.get(key) or ""
+        page = bodies.get(key, found)
+        if page is not None:
+            return page
+        marks = [_mark(one) for one in found.split(",")] if found else []
+        read = await of_versions(database, bodies, marks)
         # Whoever has just changed may have another name now.
-        if all(user_id in read and read[user_id].version == version for user_id, version in found):
-            return [one.body for one in read.values()], last
+        if all(user_id in read and read[user_id].version == version for user_id, version in marks):
+            last = marks[-1][0] if len(marks) == wanted.limit else None
+            page = codec.page_of([user.body for user in read.values()], last)
+            bodies.put_again(key, found, page)
+            return page
+
+
+def _mark(text: str) -> tuple[int, int]:
+    """`<id>:<version>`"""
+    user_id, _, version = text.partition(":")
+    return int(user_id), int(version)
 
 
 def _wanted(search: Search) -> Wanted:
@@ -206,22 +217,20 @@ def _wanted(search: Search) -> Wanted:
     return statement, (lead, prefix_end(lead), *page, other, prefix_end(other))
 
 
-async def find(database: Database, searches: Sequence[Wanted]) -> Mapping[Wanted, Found]:
-    """The ids and versions of the users of each page: what a BatchReader reads.
+async def find(database: Database, searches: Sequence[Wanted]) -> Mapping[Wanted, str]:
+    """`<id>:<version>,…` of each page of users, by ascending id: what a BatchReader reads.
 
     The searches of one statement are one round trip.
     """
-    found: dict[Wanted, list[tuple[int, int]]] = {wanted: [] for wanted in searches}
+    found: dict[Wanted, str] = {}
     by_statement: dict[str, list[Wanted]] = {}
     for wanted in searches:
         by_statement.setdefault(wanted[0], []).append(wanted)
 
     async def read(statement: str, several: Sequence[Wanted]) -> None:
         arguments = zip(*(wanted[1] for wanted in several), strict=True)
-        for place, user_id, version in await database.fetch(statement, *map(list, arguments)):
-            found[several[place - 1]].append((user_id, version))
+        for place, page in await database.fetch(statement, *map(list, arguments)):
+            found[several[place - 1]] = page
 
     await asyncio.gather(*(read(*one) for one in by_statement.items()))
-    for page in found.values():
-        page.sort()
     return found

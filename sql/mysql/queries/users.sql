@@ -48,11 +48,12 @@ CALL user_make_superuser($1, $2, $3, $4, $5, $6, $7);
 -- Search. Each reads a range of the index on the names and keeps the lowest ids
 -- of it. The index is named: by itself the planner walks the primary key for the
 -- order, which reads the whole table for a rare name. Of the page's rows only the
--- versions are then fetched. There is no LATERAL in MariaDB: each argument is a
--- list of one.
+-- versions are then fetched, and written as text. There is no LATERAL in MariaDB: each
+-- argument is a list of one.
 
 -- name: user_find_first
-SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
+SELECT STRAIGHT_JOIN
+    1 AS place, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
@@ -60,11 +61,11 @@ FROM (
     ORDER BY s.id
     LIMIT $4
 ) AS page
-JOIN user AS u ON u.id = page.id
-ORDER BY u.id;
+JOIN user AS u ON u.id = page.id;
 
 -- name: user_find_last
-SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
+SELECT STRAIGHT_JOIN
+    1 AS place, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)
@@ -72,12 +73,12 @@ FROM (
     ORDER BY s.id
     LIMIT $4
 ) AS page
-JOIN user AS u ON u.id = page.id
-ORDER BY u.id;
+JOIN user AS u ON u.id = page.id;
 
 -- name: user_find_first_then_last
 -- For a first name that is the longer prefix.
-SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
+SELECT STRAIGHT_JOIN
+    1 AS place, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
@@ -86,11 +87,11 @@ FROM (
     ORDER BY s.id
     LIMIT $4
 ) AS page
-JOIN user AS u ON u.id = page.id
-ORDER BY u.id;
+JOIN user AS u ON u.id = page.id;
 
 -- name: user_find_last_then_first
-SELECT STRAIGHT_JOIN 1 AS place, u.id, u.version
+SELECT STRAIGHT_JOIN
+    1 AS place, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)
@@ -99,5 +100,4 @@ FROM (
     ORDER BY s.id
     LIMIT $4
 ) AS page
-JOIN user AS u ON u.id = page.id
-ORDER BY u.id;
+JOIN user AS u ON u.id = page.id;

@@ -1,0 +1,93 @@
+"""Pages of a search, by the index on names where few match and along the ids where many do."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+from hlfast.codec import prefix_end
+from hlfast.db import queries
+from hlfast.db.open import open_database
+from hlfast.settings import Settings
+from tests.databases import connect
+
+# PostgreSQL goes along the ids from 200 that match; letters are as common as this makes them.
+LETTERS = "aaaaaaaabbbbcdй"
+USERS, SEARCHES = 1500, 400
+
+
+async def fill(url: str, chance: Random) -> dict[int, tuple[str, str]]:
+    """Users with made-up names; their keys by id."""
+    keys = [
+        tuple("".join(chance.choices(LETTERS, k=chance.randint(1, 4))) for _ in range(2))
+        for _ in range(USERS)
+    ]
+    # Exactly as many as make the difference, and one less.
+    keys += [("x", "x")] * 199 + [("y", "y")] * 200
+    chance.shuffle(keys)
+    rows = ", ".join(
+        f"('u{n}', 'u{n}', '', '', '', '{first}', '{last}')" for n, (first, last) in enumerate(keys)
+    )
+    columns = "username, username_key, password_hash, first_name, last_name, first_key, last_key"
+    connection = await connect(url)
+    await connection.rows(f'INSERT INTO "user" ({columns}) VALUES {rows}')
+    found = await connection.rows('SELECT id, first_key, last_key FROM "user"')
+    await connection.close()
+    text = [
+        [key.decode() if isinstance(key, bytes) else key for key in names] for _, *names in found
+    ]
+    return {row[0]: (first, last) for row, (first, last) in zip(found, text, strict=True)}
+
+
+def searches(chance: Random, ids: list[int]) -> list[tuple[str, str, int, int]]:
+    """First name, last name, after and limit of each."""
+    found = [(*names, 0, 20) for names in (("x", ""), ("", "x"), ("y", ""), ("", "y"), ("x", "x"))]
+    for _ in range(SEARCHES):
+        first, last = (
+            "".join(chance.choices(LETTERS, k=chance.choice((0, 1, 1, 2, 3)))) for _ in range(2)
+        )
+        if first or last:
+            found.append((first, last, chance.choice((0, 0, *ids)), chance.choice((1, 20, 50))))
+    return found
+
+
+def statements(names: tuple[str, str], *page: list[int]) -> dict[str, list[list[Any]]]:
+    """Every statement that answers it, with its arguments."""
+    first, last = ([[name], [prefix_end(name)]] for name in names)
+    if not names[1]:
+        return {"user_find_first": [*first, *page]}
+    if not names[0]:
+        return {"user_find_last": [*last, *page]}
+    return {
+        "user_find_first_then_last": [*first, *page, *last],
+        "user_find_last_then_first": [*last, *page, *first],
+    }
+
+
+def test_a_page_has_what_brute_force_finds(migrated_database_url: str) -> None:
+    async def run() -> None:
+        chance = Random(7)
+        people = await fill(migrated_database_url, chance)
+        database = await open_database(
+            migrated_database_url, (queries.MAIN,), Settings(), wait_s=30
+        )
+        many = 0
+        for first, last, after, limit in searches(chance, sorted(people)):
+            all_of_them = sorted(
+                user_id
+                for user_id, (one, other) in people.items()
+                if one.startswith(first) and other.startswith(last)
+            )
+            many += len(all_of_them) >= 200
+            right = [user_id for user_id in all_of_them if user_id > after][:limit]
+            asked = statements((first, last), [after], [limit])
+            marks = ",".join(f"{user_id}:1" for user_id in right)
+            for name, arguments in asked.items():
+                row = await database.fetch_row(name, *arguments)
+                assert row is not None
+                assert (row["found"] or "") == marks, (name, first, last, after)
+        assert SEARCHES / 10 < many < SEARCHES
+        await database.close()
+
+    asyncio.run(run())
