@@ -43,6 +43,11 @@ class Tuning(BaseModel):
     freeze_gc: bool = Field(
         True, description="Take what exists after start out of the garbage collector's sight."
     )
+    batch_scheduling: bool = Field(
+        True,
+        description="Threads of the API that wake up do not interrupt the one at work "
+        "(SCHED_BATCH, Linux).",
+    )
 
 
 def default_home() -> Path:
