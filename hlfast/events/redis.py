@@ -269,6 +269,11 @@ class RedisLog:
             ("EVAL", _HOLDS, 1, self._key, f"{after.epoch}-0", entry_id),
         ]
         await connection.send_packed_command(connection.pack_commands(commands))
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # In Python 3.11 asyncio.wait_for, by which redis-py sends, forgets to be cancelled when
+            # that comes as it ends: a node that closes its sockets would not stop.
+            raise asyncio.CancelledError
         streams = await connection.read_response()
         holds = await connection.read_response()
         if not holds:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import aclosing
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
 from tests.events.brokers import (
     Broker,
+    RedisBroker,
     batches,
     entries,
     first_item,
@@ -198,3 +201,33 @@ async def test_positions_that_the_log_never_had_are_refused(broker: Broker) -> N
         ):
             assert isinstance(await first_item(log, position), Reset)
         assert await first_item(log, end) != Reset(end)
+
+
+@in_a_loop
+async def test_a_follower_that_is_cancelled_as_it_sends_ends(
+    redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python 3.11 asyncio.wait_for, by which redis-py sends, would forget it."""
+    async with redis_broker.opened() as log:
+        start = await log.end()
+
+        async def follow() -> None:
+            async for _ in log.follow(start):
+                pass
+
+        following = asyncio.create_task(follow())
+        send = AbstractConnection._send_packed_command
+        sent = 0
+
+        async def send_and_cancel(connection: Any, command: Any) -> None:
+            nonlocal sent
+            await send(connection, command)
+            sent += 1
+            # By then it is connected, and reads again and again.
+            if sent == 4:
+                following.cancel()
+
+        monkeypatch.setattr(AbstractConnection, "_send_packed_command", send_and_cancel)
+        done, _ = await asyncio.wait([following], timeout=30)
+        assert done
+        assert following.cancelled()

@@ -79,8 +79,8 @@ RETURNING id;
 -- tells whose a row is. Where fewer than 200 names match, all are found in the index on the names, and
 -- sorted (by `id + 0`: the planner would walk the primary key for the order). Where more do, users with
 -- the same first letter are passed in the order of their ids until the page is full: many match, so
--- it soon is. Either takes as long among a million users as among a thousand. Both indexes hold the
--- versions.
+-- it soon is. Either takes as long among a million users as among a thousand, but for two names that
+-- are common each and rare together: all of the first are looked at. Both indexes hold the versions.
 
 -- name: user_find_first
 SELECT k.place, (
