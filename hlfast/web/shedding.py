@@ -17,9 +17,10 @@ from hlfast.web.problems import URI_SAFE, is_long
 RETRY_AFTER_S = 1
 # Refusals are sent together, so often: many at once cost half of as many one by one.
 _SENT_EVERY_S = 0.05
-# The overload is over when so few of the places are taken; then so many of those who wait are
-# answered at once.
+# The overload is over when so few of the places were taken so often in a row, not once between two
+# bursts; then so many of those who wait are answered at once.
 _CALM = 0.25
+_CALM_TIMES = 4
 # Operators and load balancers look when it matters most. They take no place either.
 NEVER_REFUSED = ("/health/", "/metrics")
 _DETAIL = "Too many requests are in progress."
@@ -43,6 +44,7 @@ class Shedder:
         self._held_max = settings.connections_max
         # Refusals that wait, the oldest first.
         self._held: deque[asyncio.Future[None]] = deque()
+        self._calm_times = 0
         self.in_progress = 0
         # Since the start.
         self.refused = 0
@@ -101,7 +103,9 @@ class Shedder:
 
     def _send(self) -> None:
         count = self._sent_at_once
-        if self.in_progress < self._requests_max * _CALM:
+        is_calm = self.in_progress < self._requests_max * _CALM
+        self._calm_times = self._calm_times + 1 if is_calm else 0
+        if self._calm_times >= _CALM_TIMES:
             # The overload is over, and those who wait need not suffer for it any longer.
             count = max(count, ceil(len(self._held) * _CALM))
         for _ in range(min(count, len(self._held))):
