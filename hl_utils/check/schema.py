@@ -57,9 +57,8 @@ KINDS = (
 
 _COMMENT = re.compile(r"--.*")
 _TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?([`\"\w]+)\s*\(", re.IGNORECASE)
-_INDEX = re.compile(
-    r"CREATE (UNIQUE )?INDEX (\w+)\s+ON ([`\"\w]+)\s*\(([^)]*)\)\s*(WHERE)?", re.IGNORECASE
-)
+_INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON ([`\"\w]+)\s*\(", re.IGNORECASE)
+_PARTIAL = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:CONSTRAINT \w+ )?(PRIMARY KEY|UNIQUE KEY|UNIQUE INDEX|UNIQUE|KEY|INDEX)"
     r"\s*([`\w]*)\s*\(([^)]*)\)",
@@ -98,9 +97,12 @@ def promises(migrations: Iterable[queries.Migration]) -> Promises:
         sql = _COMMENT.sub("", migration.sql)
         for match in _TABLE.finditer(sql):
             _read_table(_bare(match[1]), _inside(sql, match.end()), found)
-        for unique, name, table, columns, where in _INDEX.findall(sql):
-            index = Index(_bare(table), _names(columns), bool(unique), bool(where))
-            found.indexes[index] = name
+        for match in _INDEX.finditer(sql):
+            columns = _inside(sql, match.end())
+            rest = sql[match.end() + len(columns) :].partition(";")[0]
+            is_partial = _PARTIAL.search(rest) is not None
+            index = Index(_bare(match[3]), _names(columns), bool(match[1]), is_partial)
+            found.indexes[index] = match[2]
     return found
 
 
@@ -145,7 +147,10 @@ def _bare(name: str) -> str:
 
 
 def _names(columns: str) -> tuple[str, ...]:
-    return tuple(_bare(column.split()[0]) for column in columns.split(","))
+    """Columns without what follows their names; expressions as they are, without quotes."""
+    return tuple(
+        re.sub('[`"]', "", item if "(" in item else item.split()[0]) for item in _split(columns)
+    )
 
 
 Ask: TypeAlias = Callable[[str], Awaitable[Sequence[Any]]]
@@ -211,7 +216,7 @@ def _indexes(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:
     """Rows of indexes.sql: table_name, columns, is_unique, is_partial, is_valid."""
     valid: dict[Index, bool] = {}
     for row in rows:
-        columns = tuple(_bare(column) for column in row["columns"].split(","))
+        columns = _names(row["columns"])
         is_unique, is_partial = bool(row["is_unique"]), bool(row["is_partial"])
         index = Index(row["table_name"], columns, is_unique, is_partial)
         valid[index] = valid.get(index, False) or row["is_valid"]
