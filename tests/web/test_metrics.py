@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -171,9 +171,17 @@ def test_a_killed_process_is_forgotten(
         Api(migrated_database_url, redis_server.url, **settings) as api,
         Client(api.url) as anybody,
         ThreadPoolExecutor(16) as threads,
-        locked(migrated_database_url, "post", "ACCESS EXCLUSIVE"),
+        ExitStack() as stack,
     ):
         me = anybody.user()
+        # A process that is still starting would wait for the lock, too.
+        name = name_of(migrated_database_url)
+        idle = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'idle'"
+        wait_until(
+            lambda: int(postgres_server.psql("postgres", "-c", idle)) == 2 * 16,
+            "not both processes have connected",
+        )
+        stack.enter_context(locked(migrated_database_url, "post", "ACCESS EXCLUSIVE"))
         asked = walls(me.id, api, 16, threads, me.headers["authorization"])
         wait_for_waiting(postgres_server, migrated_database_url, 16)
         come_to(api, {IN_USE: 16})
