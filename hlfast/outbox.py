@@ -188,12 +188,12 @@ class Outbox:
             if row in self._waiting:
                 await self._waiting[row].wait()
                 continue
+            if loop.time() >= until:
+                return False
             with suppress(Unavailable):
                 if await self._rows.find(row) is None:
                     return True
-            if loop.time() >= until:
-                return False
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(min(pause_s, max(0.0, until - loop.time())))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return True
 
