@@ -17,7 +17,7 @@ from hlfast.db.postgres import connect
 from hlfast.dialogs import service as dialogs
 from hlfast.dialogs.schemas import MessageNew
 from hlfast.friends import service as friends
-from hlfast.outbox import VOID
+from hlfast.outbox import VOID, Told
 from hlfast.posts import service as posts
 from hlfast.posts.schemas import PostNew, PostPatch
 from hlfast.sending import Sender
@@ -197,23 +197,27 @@ async def test_what_a_dead_process_left_is_swept(
 async def test_who_gives_up_waiting_costs_no_connection(
     people_database_url: str, redis_server: RedisServer
 ) -> None:
+    patience_s = 0.1
     async with office(
-        people_database_url, redis_server.url, processes=2, users=USERS, outbox_age_s=1.0
+        people_database_url, redis_server.url, processes=2, users=USERS, outbox_age_s=patience_s
     ) as desk:
         dead, other = desk.processes
         dead.log.gate.clear()
         opened: list[None] = []
         await desk.ask(dead, write(desk, 1))
+        [left] = await desk.database.fetch("outbox_left", -3600.0, 10)
         desk.database.load.renewed = lambda: opened.append(None)
         locking = await connect(people_database_url)
-        await desk.ask(other, write(desk, 1))
         async with locking.transaction():
             await locking.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+            # As if its row had been written before: nobody can now.
+            after = [(1, left["event_id"])]
+            other.posts.committed(Told(1, left["event_id"] + 1, after, {"id": "never told"}))
             async with asyncio.timeout(30):
                 while not await locking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     pass
-            # Longer than it has patience: it gives up while it looks.
-            await asyncio.sleep(1.2)
+            # It looks, and has no more patience; however much later it is.
+            await asyncio.sleep(patience_s)
         await locking.close()
         await desk.settle()
         check_order(desk.happened, await desk.published())
