@@ -24,13 +24,13 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from bench import report
 from bench.citus_load import Window, Writers, compare
 from bench.processes import tree
 from hlfast.db import migrations, queries
 from tests.crowd import Crowd
 from tests.servers import ROOT, Api, PostgresServer, RedisServer
 
-_OUT = Path(__file__).parent / "results" / "citus.md"
 _PEOPLE = 60
 _WRITERS = 8
 _STEADY_S = 8.0
@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("dsns", nargs=4, metavar="DSN")
     parser.add_argument("--shards", type=int, default=8, help="at the start")
     parser.add_argument("--scene", action="append", choices=list(SCENES), help="default: all")
-    parser.add_argument("--out", type=Path, default=_OUT)
+    report.add_out(parser, "citus")
     arguments = parser.parse_args()
     with (
         PostgresServer() as postgres,
@@ -265,7 +265,7 @@ def main() -> int:
         f"{arguments.shards} shards at the start, {_WRITERS} writers, half of all messages are to "
         f"or from one user."
     )
-    arguments.out.write_text("\n".join([head, "", *lines, ""]), encoding="utf-8")
+    report.write_markdown(arguments.out, [head, "", *lines])
     print("\n".join(lines))
     return 0
 

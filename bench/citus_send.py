@@ -24,13 +24,13 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from bench import report
 from bench.processes import cpu_s
 from hl_utils.shards import operations
 from hl_utils.shards.cluster import Address, Cluster
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import SERVER_SETTINGS
 
-_OUT = Path(__file__).parent / "results" / "citus_send.md"
 _STATEMENTS = queries.load("postgres", queries.DIALOGS)
 _DIALOGS = 400
 _MESSAGES = 20
@@ -272,7 +272,7 @@ def main() -> None:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(prog="bench.citus_send", description=__doc__)
     parser.add_argument("dsns", nargs=3, metavar="DSN")
-    parser.add_argument("--out", type=Path, default=_OUT)
+    report.add_out(parser, "citus_send")
     arguments = parser.parse_args()
     dsns = arguments.dsns
     with ExitStack() as stack:
@@ -287,7 +287,7 @@ def main() -> None:
         f"closed loop, {_ROUNDS} rounds of {_ROUND_S:.0f} s, in turn; µs: CPU time of a server for "
         "each request."
     )
-    arguments.out.write_text("\n".join([head, "", *lines, ""]), encoding="utf-8")
+    report.write_markdown(arguments.out, [head, "", *lines])
     print("\n".join([head, "", *lines]))
 
 

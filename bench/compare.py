@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--against", nargs="*", default=[], metavar="COMMIT")
     parser.add_argument("--worse-than", type=float, default=1.05, metavar="RATIO")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/compare"))
+    report.add_out(parser, "compare")
     options = parser.parse_args()
     if options.against and options.rounds < verdict.ROUNDS_MIN:
         parser.error(f"--against needs {verdict.ROUNDS_MIN} rounds or more for a verdict")

@@ -1,6 +1,6 @@
 """This service on PostgreSQL and on MariaDB, in one run of interleaved rounds.
 
-    python -m bench.databases [--users 10000] [--out results/databases]
+    python -m bench.databases [--users 10000] [--publish]
 
 One server process on core 0; the databases, Redis and the load on core 1. Both databases hold the
 same population, so both servers must give the same bytes. The exit status is 1 if any answer was
@@ -162,7 +162,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4.0, help="of one round")
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each round")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/databases"))
+    report.add_out(parser, "databases")
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     secret = secrets.token_urlsafe(32)

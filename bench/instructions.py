@@ -87,7 +87,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--against", metavar="COMMIT")
     parser.add_argument("--worse-than", type=float, default=1.03, metavar="RATIO")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/instructions"))
+    report.add_out(parser, "instructions")
     options = parser.parse_args(argv)
     if options.against and options.windows < verdict.ROUNDS_MIN:
         parser.error(f"--against needs {verdict.ROUNDS_MIN} windows or more for a verdict")

@@ -1,6 +1,6 @@
 """What a login costs beside the hash of its password.
 
-    python -m bench.login [--rounds 7] [--seconds 3] [--out PATH]
+    python -m bench.login [--rounds 7] [--seconds 3] [--publish]
 
 The service on one core answers logins in a closed loop; in turn, the same password is verified by
 argon2 alone, on the same core. Every answer is checked. The exit status is 1 if any was wrong.
@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from urllib.parse import urlencode
 
 import argon2
@@ -117,7 +116,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one round, each half")
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/login"))
+    report.add_out(parser, "login")
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     nothing_else = {"friends": 0, "posts": 0, "dialogs": 0}

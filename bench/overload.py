@@ -1,6 +1,6 @@
 """What the service does beyond its capacity, and without its database for 10 seconds.
 
-    python -m bench.overload [--users 10000] [--seconds 8] [--out bench/results/overload]
+    python -m bench.overload [--users 10000] [--seconds 8] [--publish]
 
 One server process on core 0; PostgreSQL, Redis and the load on core 1. The exit status is 1 if
 anything was answered wrongly, or if something acknowledged is not there afterwards. See
@@ -473,7 +473,7 @@ def main() -> int:
         "--loads", type=float, nargs="*", default=LOADS, help="of the best, 1 is it"
     )
     parser.add_argument("--no-stop", dest="stop", action="store_false", help="of the database")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/overload"))
+    report.add_out(parser, "overload")
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -17,6 +18,9 @@ import asyncpg
 
 from bench.checks import STATIC
 
+_ROOT = Path(__file__).resolve().parents[1]
+_RESULTS = _ROOT / "bench" / "results"
+_BUILD = _ROOT / "build" / "bench"
 PACKAGES = (
     "asyncpg", "fastapi", "granian", "httptools", "orjson", "pydantic", "pyjwt", "sqlalchemy",
     "starlette", "uvicorn", "uvloop",
@@ -170,6 +174,34 @@ def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:
     return lines
 
 
+def add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    """`options.out`: where results of this name go, a path without suffix.
+
+    Below build/, so that a short run overwrites no published figures, unless they are asked for.
+    """
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        default=_BUILD / name,
+        help=f"of the results, without suffix; build/bench/{name} by default",
+    )
+    where.add_argument(
+        "--publish",
+        dest="out",
+        action="store_const",
+        const=_RESULTS / name,
+        help=f"the results, as bench/results/{name}",
+    )
+
+
+def write_markdown(out: Path, lines: Sequence[str]) -> None:
+    """`out`.md."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 def write(
     out: Path,
     facts: dict[str, str],
@@ -178,8 +210,6 @@ def write(
     figures: Sequence[dict[str, Any]],
 ) -> None:
     """`out`.md and `out`.json."""
-    text = "\n".join([*heading(facts), "", method, "", *lines, ""])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".md").write_text(text)
+    write_markdown(out, [*heading(facts), "", method, "", *lines])
     document = {"facts": facts, "method": method, "figures": figures}
     out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

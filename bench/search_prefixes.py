@@ -1,6 +1,6 @@
 """Search among 1,000,000 users: a fixed mix of prefixes, each answer checked, the worst explained.
 
-    python -m bench.search_prefixes [--database-url URL] [--users 1000000] [--out PATH]
+    python -m bench.search_prefixes [--database-url URL] [--users 1000000] [--publish]
 
 The service's own search runs on the service's own pool, one search at a time. Every answer is
 held against a brute-force query. The exit status is 1 if any was wrong.
@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -219,7 +218,7 @@ def main() -> int:
     parser.add_argument("--database-url", help="one with our tables")
     parser.add_argument("--users", type=int, default=1_000_000, help="seeded if there are none")
     parser.add_argument("--repeats", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/search_prefixes"))
+    report.add_out(parser, "search_prefixes")
     options = parser.parse_args()
     nothing_else = {"friends": 0, "posts": 0, "dialogs": 0}
     with seeded(options.database_url, users=options.users, means=nothing_else) as url:

@@ -1,6 +1,6 @@
 """What a request costs as there is more of everything: flat, logarithmic, or growing with what?
 
-    python -m bench.growth [--only users friends messages workers sockets] [--out …]
+    python -m bench.growth [--only users friends messages workers sockets] [--publish]
 
 Several sizes are asked in turn, in one run. The exit status is 1 if any answer was wrong. See
 bench/README.md for the method.
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one round")
     parser.add_argument("--warm-up", type=float, default=0.3, help="seconds before each round")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/growth"))
+    report.add_out(parser, "growth")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Whether anything acknowledged is lost when servers die: `python -m bench.ledger`.
 
-    [--events redis|rabbitmq] [--scene NAME] [--seconds 30] [--users 10] [--rate 100] [--out PATH]
+    [--events redis|rabbitmq] [--scene NAME] [--seconds 30] [--users 10] [--rate 100] [--publish]
 
 Every answer that writers got is held against every frame that clients got. The exit status is 1 if
 a client missed anything, saw it twice, out of order, or saw what had not happened.
@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.live.ledger import Answered
 from tests.live.reader import Balance
 from tests.servers import PostgresServer
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "ledger"
 PACKAGES = ("aio-pika", "granian", "picows", "redis", "uvloop")
 STRANGERS = 30
 # A client leaves of its own accord after so long, about.
@@ -172,7 +170,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="of outages and random kills")
     parser.add_argument("--users", type=int, default=10, help="friends of each other")
     parser.add_argument("--rate", type=float, default=100.0, help="changes a second, at most")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="results, without suffix")
+    report.add_out(parser, "ledger")
     arguments = parser.parse_args()
     facts = report.machine(PACKAGES)
     method = METHOD.format(**vars(arguments))

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
@@ -55,7 +54,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.live.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="after one that does not count")
     parser.add_argument("--seconds", type=float, default=3.0, help="of one window")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/live_peers"))
+    report.add_out(parser, "live_peers")
     return parser.parse_args()
 
 
