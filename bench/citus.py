@@ -25,10 +25,13 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from bench.citus_load import Window, Writers, compare
+from bench.crowd import Crowd
 from bench.processes import tree
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from hlfast.db import migrations, queries
-from tests.crowd import Crowd
-from tests.servers import ROOT, Api, PostgresServer, RedisServer
 
 _OUT = Path(__file__).parent / "results" / "citus.md"
 _PEOPLE = 60
