@@ -26,10 +26,13 @@ import asyncpg
 
 from bench import report
 from bench.citus_load import Window, Writers, compare
+from bench.crowd import Crowd
 from bench.processes import tree
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from hlfast.db import migrations, queries
-from tests.crowd import Crowd
-from tests.servers import ROOT, Api, PostgresServer, RedisServer
 
 _PEOPLE = 60
 _WRITERS = 8

@@ -11,9 +11,8 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
+from bench.crowd import PASSWORD, Ask, Line, Person
 from hlfast.dialogs.service import dialog_id
-from tests.clients import PASSWORD
-from tests.crowd import Ask, Line, Person
 
 # For each message that waits; so no more than some dozens of them do.
 _PAUSE_S = 0.005

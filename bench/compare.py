@@ -32,7 +32,8 @@ from bench.database import seeded
 from bench.load import Exchange
 from bench.report import Round
 from bench.scenarios import Read, Sends
-from tests.servers import RedisServer, free_port
+from hl_utils.servers.process import free_port
+from hl_utils.servers.redis import RedisServer
 
 SERVER_CORE, LOAD_CORE = 0, 1
 # Distinct requests of a scenario: more than any server would answer from its

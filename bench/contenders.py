@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import toolchains
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 OURS = "hlfast"
 STATIC = "static"

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.sql import SqlServer, connect
 from hlfast.db import migrations, queries
-from tests.databases import connect
-from tests.servers import MariadbServer, PostgresServer, SqlServer
 
 # As wide as a small server would be set; durable, as everywhere.
 _SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}

@@ -38,8 +38,9 @@ from bench.compare import (
 )
 from bench.database import seeded
 from bench.report import Round
+from hl_utils.servers.process import free_port
+from hl_utils.servers.redis import RedisServer
 from hlfast.db import mysql
-from tests.servers import RedisServer, free_port
 
 POSTGRES, MARIADB = "PostgreSQL", "MariaDB"
 DIALECTS = {POSTGRES: "postgres", MARIADB: "mysql"}

@@ -25,13 +25,13 @@ from importlib.metadata import version
 
 import uvloop
 
+from hl_utils.servers import rabbitmq
+from hl_utils.servers.redis import LogRedisServer
 from hlfast import codec
 from hlfast.events.batching import BatchPublisher, read_batch
 from hlfast.events.log import Entry, Reset
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
-from tests import rabbit
-from tests.events.brokers import LogRedisServer
 
 TEXT = "x" * 175
 # Events submitted and not yet confirmed, when as many are sent as go.
@@ -140,8 +140,8 @@ def servers(arguments: argparse.Namespace) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         if not urls["Redis"]:
             urls["Redis"] = stack.enter_context(LogRedisServer()).url
-        if not urls["RabbitMQ"] and rabbit.installed():
-            urls["RabbitMQ"] = stack.enter_context(rabbit.RabbitServer()).url
+        if not urls["RabbitMQ"] and rabbitmq.installed():
+            urls["RabbitMQ"] = stack.enter_context(rabbitmq.RabbitServer()).url
         yield {name: url for name, url in urls.items() if url}
 
 

@@ -36,7 +36,7 @@ from bench.database import seeded
 from bench.load import Exchange, WrongAnswer
 from bench.scenarios import Read, Sends
 from bench.verdict import Verdict
-from tests.servers import RedisServer
+from hl_utils.servers.redis import RedisServer
 
 # Under valgrind a process is some 50 times slower: nothing may be too late for that, and what is
 # done now and then is not to fall into a window.

@@ -30,8 +30,8 @@ from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.load import WrongAnswer
 from bench.report import Spread
+from hl_utils.servers.redis import RedisServer
 from hl_utils.user_faker import PASSWORD
-from tests.servers import RedisServer
 
 USERS = 200
 

@@ -37,7 +37,8 @@ from bench.database import seeded
 from bench.load import WrongAnswer
 from bench.open_loop import Exchange, OpenLoop, Outcome, Window, percentile_ms
 from bench.scenarios import MESSAGE, Read, Thread
-from tests.servers import RedisServer, free_port
+from hl_utils.servers.process import free_port
+from hl_utils.servers.redis import RedisServer
 
 # Shares of all requests.
 MIX = {

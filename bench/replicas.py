@@ -25,8 +25,9 @@ import uvloop
 from bench import checks, load, processes, report, scenarios
 from bench.load import Exchange
 from bench.scenarios import Read, Sends
-from tests.replicas.cluster import DATABASE, Cluster, answered, running
-from tests.servers import Api, RedisServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.replicated import DATABASE, Cluster, answered, running
+from hl_utils.servers.services import Api
 
 DISTINCT = 500
 MEANS = {"friends": 20, "posts": 5, "dialogs": 3}

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase, settings
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer
 from hlfast.db import migrations, queries
 from tests.clients import Client
-from tests.servers import Api, MariadbServer, PostgresServer, RedisServer, SqlServer
 
 # Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
 signal.signal(signal.SIGTERM, signal.default_int_handler)

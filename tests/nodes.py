@@ -1,4 +1,4 @@
-"""Websocket nodes for the tests, and sockets to them."""
+"""Sockets to websocket nodes, for the tests."""
 
 from __future__ import annotations
 
@@ -7,48 +7,13 @@ from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from pydantic import BaseModel
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from hlfast.frames import FRAMES
-from tests.servers import Api
+from bench.ledger.frames import Frame, check
 
 # Long enough for anything that comes at all.
 DEADLINE_S = 30.0
-Frame = dict[str, Any]
-
-
-class Node(Api):
-    """`hlfast ws` on a free port. `settings` are environment variables."""
-
-    verb = "ws"
-
-    def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
-        super().__init__(database_url, redis_url, **settings)
-        self.settings["HLFAST_WS_PORT"] = str(self.port)
-        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
-
-
-def _models() -> dict[str, type[BaseModel]]:
-    """The model of each type of frame that a node sends."""
-    return {
-        kind: one.model
-        for one in FRAMES
-        if not one.from_client
-        for kind in one.model.model_fields["type"].annotation.__args__  # type: ignore[union-attr]
-    }
-
-
-_MODELS = _models()
-
-
-def check(text: str | bytes) -> Frame:
-    """A frame held against its model in FRAMES: nothing missing, nothing more."""
-    frame: Frame = json.loads(text)
-    model = _MODELS[frame["type"]].model_validate_json(text, strict=True)
-    assert frame == json.loads(model.model_dump_json())
-    return frame
 
 
 class Socket:

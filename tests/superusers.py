@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 
+from hl_utils.servers.services import Api
 from hlfast.codec import search_key
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.passwords import hash_password
 from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
-from tests.servers import Api
 
 
 def superuser(api: Api) -> Client:

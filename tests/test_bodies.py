@@ -7,10 +7,12 @@ from random import Random
 
 import pytest
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer
 from hlfast.bodies import Bodies
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, RedisServer, SqlServer
 
 PEOPLE, STEPS = 4, 250
 

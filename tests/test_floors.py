@@ -17,6 +17,9 @@ import pytest
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import SECRET
 from hlfast import api
 from hlfast.endpoints import ENDPOINTS
 from hlfast.settings import Settings
@@ -25,7 +28,6 @@ from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from hlfast.web.metrics import Sampler
 from hlfast.web.shedding import Shedder
-from tests.servers import ROOT, SECRET, RedisServer
 
 # The one door to each library. What ends in a slash is a room.
 DOORS = {
@@ -132,6 +134,7 @@ def test_imports_go_down_only() -> None:
         ("hlfast/codec.py", "import hlfast.web.head"),
         ("hlfast/users/service.py", "import hlfast.endpoints"),
         ("hlfast/api.py", "import hl_utils"),
+        ("hl_utils/servers/redis.py", "import hl_utils.embedded.redis"),
     ],
 )
 def test_an_import_that_goes_up_or_across_is_found(tmp_path: Path, module: str, line: str) -> None:
@@ -157,6 +160,38 @@ def test_every_room_is_on_a_floor() -> None:
         if path.stem not in ("__init__", "__pycache__")
     }
     assert rooms | {"hl_utils"} == listed
+
+
+def importing_tests(root: Path) -> list[str]:
+    """The modules of a tree that import the tests, though they are none."""
+    return [
+        str(path.relative_to(root))
+        for room in ("bench", "hl_utils", "hlfast")
+        for path in sorted((root / room).rglob("*.py"))
+        if "tests" in imported(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
+def test_only_tests_import_tests() -> None:
+    assert importing_tests(ROOT) == []
+
+
+@pytest.mark.parametrize("room", ["bench/live", "hl_utils", "hlfast/web"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import tests.wire",
+        "import json, tests.wire as wire",
+        "from tests import wire",
+        "from tests.clients import Client",
+        "def load():\n    from tests.clients import Client",
+    ],
+)
+def test_an_import_of_the_tests_is_found(tmp_path: Path, room: str, line: str) -> None:
+    (tmp_path / room).mkdir(parents=True)
+    (tmp_path / room / "sound.py").write_text("from hl_utils import tests\nimport testsuite\n")
+    (tmp_path / room / "new.py").write_text(f"{line}\n")
+    assert importing_tests(tmp_path) == [f"{room}/new.py"]
 
 
 @pytest.mark.one_database

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.processes import tree
-from tests.servers import Api, RedisServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 
 
 @pytest.mark.one_database

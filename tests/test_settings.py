@@ -11,9 +11,9 @@ import pytest
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from hl_utils.servers.process import ROOT
 from hlfast import settings as settings_module
 from hlfast.settings import Settings, SettingsError, Tuning
-from tests.servers import ROOT
 
 
 def variable(name: str, field: FieldInfo) -> str:

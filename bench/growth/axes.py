@@ -20,7 +20,7 @@ from bench.database import seeded
 from bench.growth import population
 from bench.growth.figures import Sample
 from bench.scenarios import PAGE, Read, Sends
-from tests.servers import RedisServer
+from hl_utils.servers.redis import RedisServer
 
 # Encoded answers kept in memory, as they are by default, and each of them read anew.
 KEPT, ANEW = "kept", "read anew"

@@ -18,12 +18,12 @@ from statistics import median
 from typing import Any
 
 from bench import report
+from bench.ledger.fragile import BROKERS, Fragile, Trial, fragile, trial
+from bench.ledger.ledger import Answered
+from bench.ledger.reader import Balance
 from bench.ledger.scenes import SCENES
-from hlfast.db import migrations, queries
-from tests.live.fragile import BROKERS, Fragile, Trial, fragile, trial
-from tests.live.ledger import Answered
-from tests.live.reader import Balance
-from tests.servers import PostgresServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.sql import migrate
 
 PACKAGES = ("aio-pika", "granian", "picows", "redis", "uvloop")
 STRANGERS = 30
@@ -138,11 +138,7 @@ def tables(found: list[dict[str, Any]]) -> list[str]:
 def databases() -> Iterator[tuple[PostgresServer, str]]:
     """A PostgreSQL and the URL of a database with the tables."""
     with PostgresServer() as postgres:
-        postgres.psql("postgres", "-c", "CREATE DATABASE bench")
-        url = postgres.url("bench")
-        for database in (queries.MAIN, queries.DIALOGS):
-            asyncio.run(migrations.apply(url, database))
-        yield postgres, url
+        yield postgres, migrate(postgres, "bench")
 
 
 async def play(

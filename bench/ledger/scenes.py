@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.live.fragile import Trial
+from bench.ledger.fragile import Trial
 
 Scene = Callable[[Trial, float, int], Awaitable[None]]
 _KILLS = 3

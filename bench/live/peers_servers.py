@@ -17,12 +17,12 @@ from bench import processes
 from bench.live.client import Wrong
 from bench.live.world import HUB, NODE_CORE, World
 from bench.toolchains import npm_packages
+from hl_utils.servers.process import free_port
 from hlfast import codec
 from hlfast.events.batching import BatchPublisher
 from hlfast.events.cursor import parse
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
-from tests.servers import free_port
 
 NODE_PEER = Path("bench/peers/node_ws").resolve()
 PEER_TABLE = """

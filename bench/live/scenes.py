@@ -17,7 +17,7 @@ import httpx
 from bench.live.client import Client, Wrong, open_all, open_one, until
 from bench.live.world import AUTHORS, FANS, FRIENDS, HUB, NODE_CORE, Press, World, rss_mb, share
 from bench.processes import core_busy_s, cpu_s
-from tests.nodes import Node
+from hl_utils.servers.services import Node
 
 Figures = list[tuple[str, str]]
 # Of those that a slow reader does not read: 8 MB.

@@ -14,14 +14,14 @@ from typing import Any
 
 from bench.live.client import event_id
 from bench.processes import pin
-from hlfast.db import migrations, queries
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import LogRedisServer
+from hl_utils.servers.services import SECRET, Api, Node
+from hl_utils.servers.sql import migrate
 from hlfast.events.batching import BatchPublisher
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
 from hlfast.web.auth import Tokens
-from tests.events.brokers import LogRedisServer
-from tests.nodes import Node
-from tests.servers import SECRET, Api, PostgresServer
 
 NODE_CORE, OTHER_CORE = 0, 1
 FANS, FRIENDS = 10_000, 100
@@ -99,10 +99,7 @@ def world(log_statement: str = "all") -> Iterator[World]:
             PostgresServer(log_statement=log_statement, shared_buffers="256MB")
         )
         redis = stack.enter_context(LogRedisServer())
-        postgres.psql("postgres", "-c", "CREATE DATABASE bench")
-        url = postgres.url("bench")
-        for database in (queries.MAIN, queries.DIALOGS):
-            asyncio.run(migrations.apply(url, database))
+        url = migrate(postgres, "bench")
         postgres.psql("bench", "-c", PEOPLE)
         yield World(postgres, url, redis.url, stack)
 

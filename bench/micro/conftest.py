@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -10,16 +11,16 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.sql import migrate
 from hlfast.db import queries
 from hlfast.db.postgres import PostgresDatabase, connect, open_database
 from hlfast.settings import Settings
-from tests.conftest import migrated_database_url, postgres_server
-from tests.servers import PostgresServer
-
-__all__ = ["migrated_database_url", "postgres_server"]
 
 T = TypeVar("T")
 USERS = 1000
+_TEMPLATE = "migrated"
+_numbers = itertools.count(1)
 _FILL = """
 INSERT INTO "user" (username, username_key, password_hash, first_name, last_name, first_key,
                     last_key, birthdate, bio, city, country)
@@ -30,9 +31,19 @@ FROM generate_series(1, {users}) AS n
 
 
 @pytest.fixture(scope="session")
-def database_server(postgres_server: PostgresServer) -> PostgresServer:
-    """Where `migrated_database_url` is made."""
-    return postgres_server
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL; its database `migrated` has the tables and stays empty."""
+    with PostgresServer() as server:
+        migrate(server, _TEMPLATE)
+        yield server
+
+
+@pytest.fixture
+def migrated_database_url(postgres_server: PostgresServer) -> str:
+    """A fresh database with the tables."""
+    name = f"bench_{next(_numbers)}"
+    postgres_server.create_database(name, _TEMPLATE)
+    return postgres_server.url(name)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import asyncio
 import sys
 
 from hl_utils.embedded.console import FAILED, reported, say
-from hl_utils.embedded.home import locked
 from hl_utils.embedded.processes import sweep
+from hl_utils.servers.home import locked
 from hlfast.settings import Settings
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hl_utils.embedded.home import StackError
+from hl_utils.servers.home import StackError
 
 FAILED = 1
 INTERRUPTED = 130

@@ -8,24 +8,20 @@ import signal
 from pathlib import Path
 from urllib.parse import quote
 
-from hl_utils.embedded.home import Home, StackError, rename, write_private
 from hl_utils.embedded.processes import SERVERS, Server, described, end, exists, servers_in
-from hl_utils.embedded.programs import POSTGRES_MAJOR
+from hl_utils.servers.home import Home, StackError, rename, write_private
+from hl_utils.servers.postgres import DataDirectory
+from hl_utils.servers.process import ENVIRONMENT
+from hl_utils.servers.programs import POSTGRES_MAJOR
 
 ROLE = "hlfast"
 DATABASE = "hlfast"
 SUPERUSER = "postgres"
-# It names the socket only: there is no TCP.
-PORT = 5432
 # Replaying its log after a crash may take its time; what it wrote last says how far it is.
 START_TIMEOUT_S = 300.0
 CONNECTIONS_MIN = 100
 # A quarter of a small machine. All of it may have to be written within the seconds of a stop.
 SHARED_BUFFERS = "256MB"
-# The user's own PGPORT, PGDATA and time zone are not for our server.
-ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
-LINE_OF_PID = 0
-LINE_OF_STATUS = 7
 
 
 class Postgres(Server):
@@ -43,6 +39,7 @@ class Postgres(Server):
         self._clients_max = clients_max
         self._directory = home.data / "postgres"
         self._cluster = self._directory / "cluster"
+        self._data = DataDirectory(self._cluster, programs, home.sockets)
 
     @property
     def url(self) -> str:
@@ -87,13 +84,14 @@ class Postgres(Server):
         self._home.account.own(password)
         # The C locale's order is that of the code points, on every platform; the builtin
         # provider knows upper and lower case beyond ASCII.
+        options = ("--auth=scram-sha-256", "--locale=C", "--locale-provider=builtin")
         await self._run(
-            *("initdb", "-D", new, "-U", SUPERUSER, "--pwfile", password),
-            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions", "--locale=C"),
-            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *self._data.initdb(new, SUPERUSER, "--pwfile", password, *options),
+            "--builtin-locale=C.UTF-8",
         )
         await self._run(
-            *("postgres", "--single", "-D", new, "-c", "exit_on_error=on", "template1"),
+            *(self._programs / "postgres", "--single", "-D", new, "-cexit_on_error=on"),
+            "template1",
             script=f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{self._home.password(ROLE)}'\n"
             f"CREATE DATABASE {DATABASE} OWNER {ROLE}\n",
         )
@@ -104,23 +102,13 @@ class Postgres(Server):
         """Start it, and wait until it has recovered what a crash left. Raises StackError."""
         self._remove_stale_locks()
         settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": self._home.sockets,
-            "port": PORT,
             "fsync": "on",
             "synchronous_commit": "on",
             "full_page_writes": "on",
             "max_connections": max(CONNECTIONS_MIN, self._clients_max),
             "shared_buffers": SHARED_BUFFERS,
-            "logging_collector": "off",
-            "log_destination": "stderr",
         }
-        await self._launch(
-            *(self._programs / "postgres", "-D", self._cluster),
-            *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
-            cwd=self._cluster,
-            env=ENVIRONMENT,
-        )
+        await self._launch(*self._data.postgres(settings), cwd=self._cluster, env=ENVIRONMENT)
         await self._until(self._is_ready, START_TIMEOUT_S)
 
     async def clear(self) -> None:
@@ -128,19 +116,7 @@ class Postgres(Server):
         await end(servers_in(self._directory), SERVERS)
 
     async def _is_ready(self) -> bool:
-        """What pg_ctl looks at: no connection is needed."""
-        status = self._lock_file()
-        return (
-            len(status) > LINE_OF_STATUS
-            and status[LINE_OF_PID] == str(self.process.pid)
-            and status[LINE_OF_STATUS].strip() == "ready"
-        )
-
-    def _lock_file(self) -> list[str]:
-        try:
-            return (self._cluster / "postmaster.pid").read_text().split("\n")
-        except FileNotFoundError:
-            return []
+        return self._data.is_served_by(self.process.pid)
 
     def _remove_stale_locks(self) -> None:
         """Remove lock files whose number was given to a stranger's process since, or a container.
@@ -149,20 +125,20 @@ class Postgres(Server):
         memory; it would take a stranger for a server. That none of ours lives is known: the home
         is locked, and `clear` was here.
         """
-        pid = self._lock_file()[:1]
+        pid = self._data.status()[:1]
         if pid and pid[0].isdigit() and exists(int(pid[0])):
-            (self._cluster / "postmaster.pid").unlink()
+            self._data.lock_file.unlink()
         for stale in self._home.sockets.glob(".s.PGSQL.*"):
             stale.unlink()
 
-    async def _run(self, program: str, *arguments: str | Path, script: str = "") -> None:
+    async def _run(self, program: str | Path, *arguments: str | Path, script: str = "") -> None:
         """Run one of PostgreSQL's programs to its end. Raises StackError if it fails."""
         stdin, lines = os.pipe()
         try:
             os.write(lines, script.encode())
             os.close(lines)
             await self._launch(
-                *(self._programs / program, *arguments),
+                *(program, *arguments),
                 cwd=self._directory,
                 env=ENVIRONMENT,
                 stdin=stdin,
@@ -171,4 +147,4 @@ class Postgres(Server):
             os.close(stdin)
         code = await self.wait()
         if code != os.EX_OK:
-            raise StackError(f"{program} {described(code)}{self._reason()}")
+            raise StackError(f"{Path(program).name} {described(code)}{self._reason()}")

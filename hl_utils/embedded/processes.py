@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from hl_utils.embedded.account import Account
-from hl_utils.embedded.home import Home, StackError
+from hl_utils.servers.account import Account
+from hl_utils.servers.home import Home, StackError
 
 PR_SET_PDEATHSIG = 1
 # Carried by the API's processes; the servers are known by their working directory.

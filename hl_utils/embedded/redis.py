@@ -7,13 +7,14 @@ import re
 import subprocess
 from pathlib import Path
 
-from hl_utils.embedded.home import Home, StackError
 from hl_utils.embedded.processes import SERVERS, Server, end, servers_in
+from hl_utils.servers.home import Home, StackError
+from hl_utils.servers.process import ENVIRONMENT
+from hl_utils.servers.redis import PING, PONG, redis
 
 # Reading a long append-only file takes its time.
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 1.0
-ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 # Since this version the append-only file is a directory, which older ones overlook.
 MAJOR_OF_APPEND_DIRECTORY = 7
 
@@ -61,25 +62,9 @@ class Redis(Server):
                 f"{self._program} is {self.version()}: put the newer one on PATH"
             )
         self._socket.unlink(missing_ok=True)
-        settings: dict[str, str | Path] = {
-            "port": "0",
-            "unixsocket": self._socket,
-            "unixsocketperm": "700",
-            "dir": self._directory,
-            "appendonly": "yes",
-            # Confirmed events must not be lost with it.
-            "appendfsync": "always",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-            "daemonize": "no",
-            "logfile": "",
-        }
-        await self._launch(
-            self._program,
-            *(word for name, value in settings.items() for word in (f"--{name}", value)),
-            cwd=self._directory,
-            env=ENVIRONMENT,
-        )
+        # Confirmed events must not be lost with it.
+        command = redis(self._program, self._directory, self._socket, appendfsync="always")
+        await self._launch(*command, cwd=self._directory, env=ENVIRONMENT)
         await self._until(self._is_ready, START_TIMEOUT_S)
 
     async def clear(self) -> None:
@@ -90,9 +75,9 @@ class Redis(Server):
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 reader, writer = await asyncio.open_unix_connection(self._socket)
-                writer.write(b"PING\r\n")
+                writer.write(PING)
                 answer = await reader.readline()
                 writer.close()
         except (OSError, TimeoutError):
             return False
-        return answer == b"+PONG\r\n"
+        return answer == PONG

@@ -8,10 +8,8 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from urllib.parse import urlencode
 
-from hl_utils.embedded.home import Home, StackError
 from hl_utils.embedded.processes import (
     HOME_MARK,
     SERVICE_ORPHANS,
@@ -20,10 +18,11 @@ from hl_utils.embedded.processes import (
     service_mark,
     services_of,
 )
+from hl_utils.servers.home import Home, StackError
+from hl_utils.servers.process import ROOT
 from hlfast import codec
 from hlfast.settings import Settings
 
-REPOSITORY = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 LOG_PATIENCE_S = 5.0
@@ -86,7 +85,7 @@ class Service(Server):
         }
         await self._launch(
             *(sys.executable, "-m", "hlfast", self.verb),
-            cwd=REPOSITORY,
+            cwd=ROOT,
             env={**os.environ.copy(), **known},
         )
         await self._until(self._is_ready, START_TIMEOUT_S)

@@ -11,13 +11,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hl_utils.embedded import programs
 from hl_utils.embedded.console import reported, say, step
-from hl_utils.embedded.home import Home, StackError, locked, write_private
 from hl_utils.embedded.postgres import Postgres
 from hl_utils.embedded.processes import Server, described, sweep
 from hl_utils.embedded.redis import Redis
 from hl_utils.embedded.services import DEMO, Api, Websocket
+from hl_utils.servers import programs
+from hl_utils.servers.home import Home, StackError, locked, write_private
 from hlfast.db import migrations
 from hlfast.settings import Settings
 

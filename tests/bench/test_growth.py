@@ -12,7 +12,7 @@ import pytest
 
 from bench.growth import figures
 from bench.growth.figures import Sample
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 LINES = {
     ("friends", "feed page, kept", 10),

@@ -17,7 +17,7 @@ from bench.database import seeded
 from bench.instructions import Count, Window
 from bench.load import WrongAnswer
 from bench.scenarios import Read
-from tests.servers import RedisServer
+from hl_utils.servers.redis import RedisServer
 
 # In CI a missing valgrind fails the test instead.
 needs_valgrind = pytest.mark.skipif(

@@ -19,7 +19,8 @@ from bench.live.client import Wrong
 from bench.live.peers_scenes import Contender, deliver, http_to_frame, message, post
 from bench.live.peers_servers import Event, Face, Peer, Server
 from bench.live.world import World
-from tests.servers import PostgresServer, RedisServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
 
 SOCKETS = 5
 CORE = min(os.sched_getaffinity(0))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 
 @pytest.mark.one_database

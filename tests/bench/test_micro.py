@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 
 def test_each_runs() -> None:

@@ -16,7 +16,7 @@ from bench import checks, compare, scenarios
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.scenarios import Read
-from tests.servers import RedisServer
+from hl_utils.servers.redis import RedisServer
 
 SECRET = "of-32-bytes-or-more-for-the-tests-of-peers"
 DISTINCT = 200

@@ -14,8 +14,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from hl_utils.servers.process import ROOT, START_S
 from hlfast.__main__ import main
-from tests.servers import ROOT, START_S
 
 Finding = dict[str, str]
 FIELDS = ["code", "level", "subject", "what", "why", "mend"]

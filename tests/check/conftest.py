@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import LogRedisServer
 from tests.check.command import random_secret
 from tests.conftest import TEMPLATE, new_database
-from tests.events.brokers import LogRedisServer
-from tests.servers import PostgresServer
 
 
 @pytest.fixture(scope="session")

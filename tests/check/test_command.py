@@ -17,10 +17,12 @@ import psutil
 import pytest
 
 from hl_utils.check.run import KINDS
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT, free_port, wait_until
+from hl_utils.servers.redis import LogRedisServer
+from hl_utils.servers.services import SECRET, Api
 from tests.check.command import checked, codes, found, random_secret, run, wrong
 from tests.conftest import TEMPLATE, migrate
-from tests.events.brokers import LogRedisServer
-from tests.servers import ROOT, SECRET, Api, PostgresServer, free_port, wait_until
 
 PASSWORD = "s3cr3t-in-the-url"
 AWAY = {

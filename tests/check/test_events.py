@@ -12,12 +12,10 @@ import redis
 from hl_utils.check import rabbitmq, run
 from hl_utils.check import redis as redis_check
 from hl_utils.check.databases import Processes
+from hl_utils.servers.rabbitmq import PROGRAMS, RabbitServer, installed
+from hl_utils.servers.redis import LogRedisServer, RedisServer
 from hlfast.settings import Settings
-from tests import rabbit
 from tests.check.command import codes, found, wrong
-from tests.events.brokers import LogRedisServer
-from tests.rabbit import PROGRAMS, RabbitServer
-from tests.servers import RedisServer
 
 SOUND = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 
@@ -97,7 +95,7 @@ def rabbitmqctl(server: RabbitServer, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def broker() -> Iterator[RabbitServer]:
     """One RabbitMQ node."""
-    assert rabbit.installed(), "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
+    assert installed(), "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
     with RabbitServer() as server:
         asyncio.run(server.settle())
         yield server

@@ -10,11 +10,12 @@ import pytest
 from hl_utils.check import run
 from hl_utils.check.databases import Processes
 from hl_utils.check.schema import promises
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import mysql, queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import MariadbServer, PostgresServer
 
 ROOMS = (queries.MAIN, queries.DIALOGS)
 CAREFUL = "SET GLOBAL sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, read_only = 0"

@@ -7,9 +7,9 @@ import secrets
 import pytest
 
 from hl_utils.check import passwords
+from hl_utils.servers.services import SECRET
 from hlfast.settings import Settings
 from tests.check.command import found, random_secret, wrong
-from tests.servers import SECRET
 
 FAR = "far.invalid:1"
 

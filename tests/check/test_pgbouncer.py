@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import START_S, Server, free_port, wait_until
 from tests.check.command import found, wrong
-from tests.servers import START_S, PostgresServer, Server, free_port, wait_until
 
 
 class PgbouncerServer(Server):

@@ -10,11 +10,11 @@ import pytest
 from hl_utils.check import postgres, run
 from hl_utils.check.databases import Processes
 from hl_utils.check.schema import promises
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
 from tests.conftest import TEMPLATE, migrate, new_database
-from tests.servers import PostgresServer
 
 ROOMS = (queries.MAIN, queries.DIALOGS)
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 _numbers = itertools.count(1)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests.citus.clusters import Cluster, dsns, fresh
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer
 
 _HERE = Path(__file__).parent
 _NEEDED = 4

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from hl_utils.servers.process import ROOT
 from tests.citus.clusters import Cluster, ask
 from tests.citus.conftest import distribute
-from tests.servers import ROOT
 
 SECTION = (ROOT / "README.md").read_text().split("## Sharded dialogs")[1].split("\n## ")[0]
 BLOCKS = re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL)

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from hlfast.dialogs.service import dialog_id
 from tests.citus.clusters import Cluster, ask, at, dsns
 from tests.citus.conftest import distribute
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
 
 PEERS = 12
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.clients import PASSWORD
-from tests.crowd import Answer, Ask, Crowd, Line, Person
+from bench.crowd import PASSWORD, Answer, Ask, Crowd, Line, Person
 
 WITHIN_S = 60.0
 _POLL_S = 0.02

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from bench.crowd import Ask, Crowd, Line
+from hl_utils.servers import families
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SERVERS, SqlServer, value
 from tests.conftest import TEMPLATE, migrate, new_database
-from tests.crash import processes
 from tests.crash.load import Actor, Ledger, audit, until
-from tests.crowd import Ask, Crowd, Line
-from tests.databases import value
-from tests.servers import SERVERS, Api, RedisServer, SqlServer
 
 ACTORS = 10
 GROWTH = 200
@@ -114,7 +115,7 @@ def test_nothing_is_lost_when_the_database_is_killed(stack: Stack) -> None:
         async with load(stack) as ledger:
             for _ in range(2):
                 refused = ledger.refused.copy()
-                processes.kill(stack.database)
+                families.kill(stack.database)
                 await until(lambda r=refused: len(ledger.refused - r) == ACTORS, "no refusals")
                 assert await asyncio.to_thread(stack.health, "ready") == 503
                 assert await asyncio.to_thread(stack.health, "dependencies") == 503
@@ -130,13 +131,13 @@ def test_nothing_is_lost_when_the_database_is_killed(stack: Stack) -> None:
 def test_a_database_that_hangs_is_a_refusal_and_not_a_hanging_api(stack: Stack) -> None:
     async def run() -> None:
         async with load(stack) as ledger:
-            processes.signal_all(stack.database, signal.SIGSTOP)
+            families.signal_all(stack.database, signal.SIGSTOP)
             try:
                 await until(lambda: len(ledger.refused) == ACTORS, "no refusals")
                 assert await asyncio.to_thread(stack.health, "live") == 200
                 assert await asyncio.to_thread(stack.health, "ready") == 503
             finally:
-                processes.signal_all(stack.database, signal.SIGCONT)
+                families.signal_all(stack.database, signal.SIGCONT)
             await ledger.grow(GROWTH)
             assert await asyncio.to_thread(stack.health, "ready") == 200
             assert not ledger.broken, "the API itself never went away"
@@ -148,7 +149,7 @@ def test_one_killed_worker_disturbs_nobody_at_the_other_and_comes_back(stack: St
     async def run() -> None:
         async with load(stack) as ledger, Crowd(stack.api.url, 8) as crowd:
             looks = await crowd.at_once([Ask("GET", "/health/live")] * 8)
-            victim, survivor = processes.children(stack.api.process.pid)
+            victim, survivor = families.children(stack.api.process.pid)
             os.kill(victim, signal.SIGKILL)
             answers = await asyncio.gather(
                 *(line.ask(Ask("GET", "/health/live")) for line in crowd.lines),
@@ -164,7 +165,7 @@ def test_one_killed_worker_disturbs_nobody_at_the_other_and_comes_back(stack: St
             now = {answer.process for answer in found}
             assert now & {answer.process for answer in looks} == set(kept)
             assert len(now) == 2
-            assert survivor in processes.children(stack.api.process.pid)
+            assert survivor in families.children(stack.api.process.pid)
             line = await Line.open(stack.api.url)
             assert (await line.ask(Ask("GET", "/health/ready"))).status == 200
             line.close()

@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.sql import name_of
 from hlfast.db import queries
 from tests.conftest import TEMPLATE, new_database
-from tests.databases import name_of
 from tests.db.mysql_pool import STATEMENTS
-from tests.servers import ROOT, MariadbServer, PostgresServer
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import queries
-from tests.servers import PostgresServer
 
 Mode = Literal["force_generic_plan", "force_custom_plan"]
 

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import queries
 from hlfast.db.postgres import open_database
 from hlfast.settings import Settings
-from tests.servers import PostgresServer
 
 
 @pytest.mark.one_database

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.db.postgres import connect
@@ -17,7 +18,6 @@ from hlfast.errors import Unavailable
 from hlfast.sending import Sender, are_sharded
 from hlfast.settings import Settings, Tuning
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import PostgresServer
 
 ME = 1
 DIALOGS = [ME << 32 | other for other in range(2, 8)]

@@ -13,6 +13,11 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import value
 from hlfast.codec import prefix_end
 from hlfast.db import migrations, mysql, queries
 from hlfast.db.mysql import MysqlDatabase
@@ -22,9 +27,7 @@ from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.databases import value
 from tests.db.mysql_pool import BOTH, one, play, user
-from tests.servers import Api, MariadbServer, PostgresServer, RedisServer
 
 NASTY = [
     "",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from hl_utils.servers.mariadb import MariadbServer
 from hlfast.db import mysql
 from hlfast.db.mysql import MysqlDatabase
 from hlfast.db.open import open_database
@@ -19,7 +20,6 @@ from hlfast.errors import Unavailable
 from hlfast.settings import Settings
 from tests.conftest import TEMPLATE, migrate, new_database
 from tests.db.mysql_pool import BOTH, one, play, user
-from tests.servers import MariadbServer
 
 
 async def processes(connection: Any) -> set[int]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import mysql, postgres, queries
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import MariadbServer, PostgresServer
 
 DATABASES = (queries.MAIN, queries.DIALOGS)
 # Standbys are PostgreSQL's alone, and so is what asks after them; messages are joined only there.

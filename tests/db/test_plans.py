@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
 from hlfast.codec import prefix_end
 from hlfast.db.postgres import connect
 from tests.db import plans
-from tests.servers import PostgresServer
 
 LIMIT = 20
 ID_MAX = 2**53 - 1

@@ -12,10 +12,11 @@ import aiomysql
 import asyncpg
 import pytest
 
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.sql import SERVERS
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.settings import Settings
-from tests.servers import ROOT, SERVERS
 
 BOTH = (queries.MAIN, queries.DIALOGS)
 # What the driver says of a statement that the schema does not fit.

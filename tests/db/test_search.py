@@ -6,11 +6,11 @@ import asyncio
 from random import Random
 from typing import Any
 
+from hl_utils.servers.sql import connect
 from hlfast.codec import prefix_end
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.settings import Settings
-from tests.databases import connect
 
 # PostgreSQL goes along the ids from 200 that match; letters are as common as this makes them.
 LETTERS = "aaaaaaaabbbbcdй"

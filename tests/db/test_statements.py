@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.crowd import PASSWORD, Answer, Ask, Crowd, Line, Person
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from hlfast.db import queries
 from hlfast.db.postgres import connect
 from hlfast.endpoints import ENDPOINTS
-from tests.clients import PASSWORD
-from tests.crowd import Answer, Ask, Crowd, Line, Person
 from tests.db.wire import Wire
-from tests.servers import Api, PostgresServer, RedisServer
 
 POOL = 4
 REQUESTS = 1000

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 FILES = sorted((ROOT / "compose").glob("*.yml"))
 # Files that are laid over compose.yaml; the others are included by it.

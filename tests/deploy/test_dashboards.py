@@ -18,12 +18,15 @@ import httpx
 import pytest
 import yaml
 
+from hl_utils.servers.haproxy import Proxy
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT, START_S, free_port, wait_until
+from hl_utils.servers.rabbitmq import RabbitServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.haproxy.proxy import Proxy
-from tests.nodes import Node, Socket
-from tests.rabbit import RabbitServer
-from tests.servers import ROOT, START_S, Api, PostgresServer, RedisServer, free_port, wait_until
+from tests.nodes import Socket
 
 OBSERVABILITY = ROOT / "compose" / "observability"
 DASHBOARDS = sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json"))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.servers import ROOT, Api, RedisServer
+from hl_utils.servers import services
+from hl_utils.servers.process import ROOT
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -56,7 +58,7 @@ def test_the_api_starts_in_the_working_directory_of_the_image(
 ) -> None:
     """Which is a package, and Granian looks for what it is told to run from there."""
     assert "WORKDIR /app/hl_utils\n" in DOCKERFILE.read_text()
-    monkeypatch.setattr(servers, "ROOT", ROOT / "hl_utils")
+    monkeypatch.setattr(services, "ROOT", ROOT / "hl_utils")
     path = {"PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
     with Api(migrated_database_url, redis_server.url, **path) as api:
         assert "Traceback" not in api.log

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.servers import Api
 
 LIMITS = [1, 2, 5, 20, 24, 25, 26, 100]
 

@@ -13,12 +13,13 @@ import aio_pika
 import redis
 import redis.asyncio
 
+from hl_utils.servers.process import START_S
+from hl_utils.servers.rabbitmq import RabbitServer
+from hl_utils.servers.redis import RedisServer
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
-from tests.rabbit import RabbitServer
-from tests.servers import START_S, RedisServer
 
 P = ParamSpec("P")
 T = TypeVar("T")

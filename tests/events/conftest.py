@@ -8,15 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import rabbit
-from tests.events.brokers import Broker, LogRedisServer, RabbitBroker, RedisBroker
-from tests.rabbit import RabbitServer
+from hl_utils.servers import rabbitmq
+from hl_utils.servers.rabbitmq import RabbitServer
+from hl_utils.servers.redis import LogRedisServer
+from tests.events.brokers import Broker, RabbitBroker, RedisBroker
 
 
 @pytest.fixture(scope="session")
 def rabbit_server() -> Iterator[RabbitServer]:
     """One RabbitMQ node."""
-    if not rabbit.installed():
+    if not rabbitmq.installed():
         pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
     with RabbitServer() as server:
         asyncio.run(server.settle())

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.servers import Api, RedisServer
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.servers import Api
 
 # Not by id, and more than a page of the default length.
 FRIENDS, REQUESTS = 21, 23

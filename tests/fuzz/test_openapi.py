@@ -11,13 +11,14 @@ import schemathesis
 from hypothesis import settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
 from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
 from hlfast.web.docs import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.databases import rows, skip_user_ids
-from tests.servers import Api, RedisServer, SqlServer
 
 DESCRIPTION = documentation(ENDPOINTS, VERSION).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from bench.crowd import Person
 from hlfast import codec
-from tests.crowd import Person
 
 _REQUEST = (
     "GET /ws?{query} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

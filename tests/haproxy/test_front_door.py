@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
+from hl_utils.servers.haproxy import CONFIGURATION, PROGRAM, UNLIMITED, Proxy
+from hl_utils.servers.process import START_S, free_port, wait_until
 from hlfast.settings import Settings
 from tests.clients import Client
 from tests.haproxy.conftest import LOGIN_FAILURES, House
-from tests.haproxy.proxy import CONFIGURATION, PROGRAM, UNLIMITED, Proxy
 from tests.nodes import Socket
-from tests.servers import START_S, free_port, wait_until
 
 # None of the test's own servers trusts or knows it, and the kernel gives it to whoever asks.
 ANOTHER_ADDRESS = "127.0.0.2"

@@ -13,13 +13,13 @@ import httpx
 import pytest
 import uvloop
 
+from bench.crowd import Crowd, Person
+from hl_utils.servers.haproxy import Proxy
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import LogRedisServer
+from hl_utils.servers.services import Api, Node
 from tests.conftest import TEMPLATE, new_database
-from tests.crowd import Crowd, Person
-from tests.events.brokers import LogRedisServer
 from tests.haproxy.audience import Audience, Listener, until
-from tests.haproxy.proxy import Proxy
-from tests.nodes import Node
-from tests.servers import Api, PostgresServer
 
 SOCKETS, PEOPLE = 2000, 20
 PAUSE_S = 0.2

@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hl_utils.servers.sql import rows, value
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.settings import Settings
-from tests.databases import rows, value
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = 2000

@@ -22,11 +22,11 @@ import asyncpg
 import psutil
 import pytest
 
-from hl_utils.embedded import programs
-from hl_utils.embedded.home import Home, StackError
 from hl_utils.embedded.processes import services_of
+from hl_utils.servers import programs
+from hl_utils.servers.home import Home, StackError
+from hl_utils.servers.process import ROOT, free_port, wait_until
 from tests.clients import PASSWORD, Client
-from tests.servers import ROOT, free_port, wait_until
 
 # What the project promises of a stop; everything else is only waited for.
 STOP_S = 10.0

@@ -13,9 +13,9 @@ import argon2
 import pytest
 
 from hl_utils import tables
+from hl_utils.servers.sql import rows
 from hlfast.db import queries
 from hlfast.settings import Settings
-from tests.databases import rows
 from tests.hl_utils.seeding import ROOT, environment
 
 PASSWORD = "a password of theirs"

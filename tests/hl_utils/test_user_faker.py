@@ -13,12 +13,13 @@ from typing import Any
 import argon2
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.sql import SqlServer, name_of, rows, value
 from hl_utils.user_faker import PASSWORD
 from hlfast.codec import search_key
 from hlfast.db import queries
 from hlfast.settings import Settings
 from tests.conftest import TEMPLATE, new_database
-from tests.databases import name_of, rows, value
 from tests.hl_utils.seeding import (
     PROFILES_ONLY,
     ROOT,
@@ -32,7 +33,6 @@ from tests.hl_utils.seeding import (
     seed,
     with_service,
 )
-from tests.servers import PostgresServer, SqlServer
 
 # Each counts the rows that break a rule.
 RULES = {

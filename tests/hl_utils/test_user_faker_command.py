@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hl_utils import user_faker
-from tests.databases import skip_user_ids
+from hl_utils.servers.sql import skip_user_ids
 from tests.hl_utils.seeding import (
     PROFILES_ONLY,
     ROOT,

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bench.ledger.frames import Frame
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
+from hl_utils.servers.sql import SqlServer
 from hlfast.live.rfc6455 import Limits
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.echo import Server, serving
-from tests.nodes import Frame, Node, Socket
-from tests.servers import Api, RedisServer, SqlServer
+from tests.nodes import Socket
 
 # Short, and yet long beside what a busy machine may be late by.
 NODE: dict[str, float] = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from hl_utils.servers.sql import connect
 from hlfast import api, codec, profiles
 from hlfast.bodies import Bodies
 from hlfast.db import queries
@@ -22,7 +23,6 @@ from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
 from hlfast.outbox import Outbox, Told
 from hlfast.settings import Settings
-from tests.databases import connect
 from tests.events.brokers import soon
 
 _names = itertools.count(1)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers import Api
+from hl_utils.servers.services import Api
 
 # What the contract lists, with the fields of each.
 EVENT = {"cursor", "event_id"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.crowd import Person
-from tests.live.ledger import Entry, Ledger, Stream
-from tests.live.reader import Balance, Reader, balance
-from tests.nodes import Frame
+from bench.crowd import Person
+from bench.ledger.frames import Frame
+from bench.ledger.ledger import Entry, Ledger, Stream
+from bench.ledger.reader import Balance, Reader, balance
 
 AUTHOR, ME = 1, 2
 STREAM = Stream("post", AUTHOR)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench.ledger.frames import Frame
 from tests.clients import Client
 from tests.live.conftest import Live
-from tests.nodes import Frame, Socket
+from tests.nodes import Socket
 from tests.superusers import superuser
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.ledger.fragile import BROKERS, Fragile, Trial, fragile, trial
+from bench.ledger.ledger import Ledger
+from bench.ledger.reader import Balance
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE
-from tests.live.fragile import BROKERS, Fragile, Trial, fragile, trial
-from tests.live.ledger import Ledger
-from tests.live.reader import Balance
-from tests.servers import ROOT, PostgresServer
 
 PEOPLE = 5
 AT_LEAST = 60

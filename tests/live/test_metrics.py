@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
 from hlfast import codec
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
@@ -19,8 +23,7 @@ from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, Live, token
 from tests.live.raw_client import CLOSE, Peer, close, text
-from tests.nodes import Node, Socket
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
+from tests.nodes import Socket
 
 NAME = {"HLFAST_EVENTS_NAME": "measured"}
 CONNECTIONS_MAX = 6

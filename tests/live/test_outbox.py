@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.redis import RedisServer
 from hlfast import codec
 from hlfast.db import mysql
 from hlfast.db.postgres import connect
@@ -24,7 +26,6 @@ from hlfast.sending import Sender
 from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
 from tests.live.outboxes import Happened, Office, Process, new_users, office
-from tests.servers import MariadbServer, RedisServer
 
 USERS = 4
 Request = Callable[[Process], Awaitable[Any]]

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from bench.ledger.frames import check
+from hl_utils.servers.services import SECRET, Node
 from hlfast import codec
 from hlfast.events.open import open_log
 from hlfast.live import presence
@@ -22,8 +24,7 @@ from tests.events.brokers import in_a_loop
 from tests.live.conftest import NODE, Live, token
 from tests.live.outboxes import new_users
 from tests.live.raw_client import Peer
-from tests.nodes import Node, Socket, check
-from tests.servers import SECRET
+from tests.nodes import Socket
 
 pytestmark = pytest.mark.one_database
 

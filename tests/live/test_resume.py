@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from bench.ledger.frames import Frame, check
+from hl_utils.servers.services import Node
 from tests.clients import Client
 from tests.live.conftest import NODE, Live, token
-from tests.nodes import DEADLINE_S, Frame, Node, Socket, check
+from tests.nodes import DEADLINE_S, Socket
 
 pytestmark = pytest.mark.one_database
 

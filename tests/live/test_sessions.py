@@ -14,11 +14,13 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from bench.ledger.frames import check
+from hl_utils.servers.process import START_S
+from hl_utils.servers.services import SECRET, Node
 from tests.clients import PASSWORD, Client
 from tests.live.conftest import NODE, Live, token
 from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
-from tests.nodes import DEADLINE_S, Node, Socket, check
-from tests.servers import SECRET, START_S
+from tests.nodes import DEADLINE_S, Socket
 
 pytestmark = pytest.mark.one_database
 

@@ -21,10 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer
 from tests.clients import PASSWORD
 from tests.conftest import TEMPLATE, new_database
 from tests.model.network import Network
-from tests.servers import Api, RedisServer, SqlServer
 
 USERS_MIN, USERS_MAX = 2, 4
 _names = itertools.count(1)

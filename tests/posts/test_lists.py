@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.servers import Api, RedisServer
 
 LIMITS = [1, 2, 5, 20, 24, 25, 100]
 

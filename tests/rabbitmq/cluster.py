@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from hl_utils.servers.process import ROOT, START_S, free_port, wait_until
+from hl_utils.servers.rabbitmq import PROGRAMS, RabbitServer, start_mapper
 from hlfast.events.log import EventLog
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
-from tests.rabbit import PROGRAMS, RabbitServer, start_mapper
-from tests.servers import ROOT, START_S, free_port, wait_until
 
 SCRIPTS = ROOT / "rabbitmq"
 # They share two cores with whatever else is tested.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests import rabbit
+from hl_utils.servers import rabbitmq
 
 
 @pytest.fixture(scope="session", autouse=True)
 def rabbitmq_installed() -> None:
-    if not rabbit.installed():
+    if not rabbitmq.installed():
         pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from hl_utils.servers.process import wait_until
 from tests.events.brokers import in_a_loop
 from tests.rabbitmq.cluster import (
     CLUSTER_S,
@@ -19,7 +20,6 @@ from tests.rabbitmq.cluster import (
     wait,
 )
 from tests.rabbitmq.ledger import Ledger
-from tests.servers import wait_until
 
 # Nodes start in many seconds, on a busy machine in a minute, and they do so several times.
 pytestmark = pytest.mark.timeout(1800)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from tests.clients import PASSWORD
-from tests.crowd import Ask, Crowd
-from tests.servers import Api
+from bench.crowd import PASSWORD, Ask, Crowd
+from hl_utils.servers.services import Api
 
 AT_ONCE = 6
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tests.crowd import Answer, Crowd
-from tests.databases import connect
-from tests.servers import Api
+from bench.crowd import Answer, Crowd
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import connect
 
 AT_ONCE = 50
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from tests.crowd import Crowd, Line, Person
-from tests.servers import Api
+from bench.crowd import Crowd, Line, Person
+from hl_utils.servers.services import Api
 
 SENDS = 100  # of each side
 WRITERS = 5  # of each side, each on a line of its own

@@ -13,10 +13,10 @@ from typing import Literal
 
 import pytest
 
-from tests.crowd import Answer, Crowd, Person
-from tests.databases import Connection, connect
+from bench.crowd import Answer, Crowd, Person
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import Connection, connect
 from tests.races.conftest import FRIENDS_MAX
-from tests.servers import Api
 
 ROUNDS = 25
 PAIRS = 4

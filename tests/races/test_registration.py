@@ -6,9 +6,9 @@ import asyncio
 import secrets
 from collections import Counter
 
-from tests.crowd import Ask, Crowd
-from tests.databases import connect
-from tests.servers import Api
+from bench.crowd import Ask, Crowd
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import connect
 
 AT_ONCE = 20
 ROUNDS = 8

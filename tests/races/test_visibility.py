@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.crowd import Crowd
-from tests.servers import Api
+from bench.crowd import Crowd
+from hl_utils.servers.services import Api
 
 ROUNDS = 30
 

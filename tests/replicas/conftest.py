@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.replicas.cluster import Cluster, running
-from tests.servers import Api, RedisServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.replicated import Cluster, running
+from hl_utils.servers.services import Api
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.replicas.cluster import Cluster, Member, lines_of_the_readme
-from tests.servers import wait_until
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.replicated import Cluster, Member, lines_of_the_readme
 
 POSTS = "SELECT string_agg(id || content || privacy, ',' ORDER BY id) FROM post"
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from hl_utils.servers import families
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.replicated import Cluster, answered, health
+from hl_utils.servers.services import Api
 from hlfast.db.postgres import each_host
 from tests.clients import Client
-from tests.crash import processes
-from tests.replicas.cluster import Cluster, answered, health
 from tests.replicas.failover import bring_back, the_same_everywhere
-from tests.servers import Api, wait_until
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_primary_that_is_silent_is_passed_over(
 ) -> None:
     me = client.user()
     the_same_everywhere(cluster.b, cluster.a, cluster.c)
-    processes.signal_all(cluster.b, signal.SIGSTOP)
+    families.signal_all(cluster.b, signal.SIGSTOP)
     try:
         cluster.c.sql("SELECT pg_promote()")
 

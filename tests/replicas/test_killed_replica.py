@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.crash import processes
+from bench.crowd import Answer, Ask, Crowd, Line, Person
+from hl_utils.servers import families
+from hl_utils.servers.replicated import Cluster, Member, answered
+from hl_utils.servers.services import Api
 from tests.crash.load import until
-from tests.crowd import Answer, Ask, Crowd, Line, Person
-from tests.replicas.cluster import Cluster, Member, answered
-from tests.servers import Api
 
 PAIRS = 4
 GROWTH = 150
@@ -115,12 +115,12 @@ def test_replicas_that_hang_cost_no_request(cluster: Cluster, replicated: Api) -
         async with load(replicated) as pairs:
             await replicas_answer(replicated, GROWTH)
             for member in (cluster.b, cluster.c):
-                processes.signal_all(member, signal.SIGSTOP)
+                families.signal_all(member, signal.SIGSTOP)
             try:
                 await work_goes_on(pairs, GROWTH)
             finally:
                 for member in (cluster.b, cluster.c):
-                    processes.signal_all(member, signal.SIGCONT)
+                    families.signal_all(member, signal.SIGCONT)
             await replicas_answer(replicated, GROWTH)
 
     asyncio.run(run())

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.replicated import Cluster, answered, health
+from hl_utils.servers.services import Api
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client
-from tests.replicas.cluster import Cluster, answered, health
-from tests.servers import Api, wait_until
 
 
 @pytest.fixture

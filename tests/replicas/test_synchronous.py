@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.crowd import Crowd
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.replicated import DATABASE, Cluster, answered, health, lines_of_the_readme
+from hl_utils.servers.services import Api
 from tests.clients import Client
 from tests.crash.load import Actor, Ledger, audit, until
-from tests.crowd import Crowd
-from tests.replicas.cluster import DATABASE, Cluster, answered, health, lines_of_the_readme
 from tests.replicas.failover import bring_back, make_synchronous, promote, the_same_everywhere
-from tests.servers import Api, RedisServer, wait_until
 
 ACTORS = 6
 GROWTH = 300

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from hl_utils.servers.haproxy import Proxy
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
 from tests.conftest import TEMPLATE, new_database
-from tests.haproxy.proxy import Proxy
-from tests.nodes import Node
-from tests.servers import Api, PostgresServer, RedisServer
 
 
 @dataclass

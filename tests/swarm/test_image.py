@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from hl_utils.servers.process import ROOT
 
 SWARM = ROOT / "bench" / "swarm"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import ROOT, free_port, wait_until
+from hl_utils.servers.process import ROOT, free_port, wait_until
 from tests.swarm.conftest import House
 
 LOCUST = shutil.which("locust", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")

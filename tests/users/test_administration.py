@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.servers import Api
 from tests.superusers import superuser
 
 

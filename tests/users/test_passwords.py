@@ -10,6 +10,9 @@ from typing import Any
 import argon2
 import pytest
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import SECRET
+from hl_utils.servers.sql import connect
 from hlfast import api, errors
 from hlfast.context import Context
 from hlfast.passwords import Passwords, hash_password
@@ -17,8 +20,6 @@ from hlfast.settings import Settings
 from hlfast.users import service
 from hlfast.users.schemas import UserNew
 from tests.clients import PASSWORD
-from tests.databases import connect
-from tests.servers import SECRET, RedisServer
 
 CHEAP = {"password_hash_memory_kib": 256, "password_hash_time": 1}
 

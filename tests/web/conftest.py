@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, RedisServer, SqlServer
 
 
 @pytest.fixture(scope="session")

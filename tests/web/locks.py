@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.sql import name_of
 from hlfast.db.postgres import connect
-from tests.databases import name_of
-from tests.servers import PostgresServer, wait_until
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 import jwt
 import pytest
 
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.services import SECRET, Api
 from tests import wire
 from tests.clients import PASSWORD, Client
-from tests.servers import SECRET, Api, wait_until
 from tests.superusers import superuser
 
 # One of the bad tokens below is signed in a way that the secret is too short for.

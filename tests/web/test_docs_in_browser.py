@@ -14,8 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from hl_utils.servers.services import Api
 from tests.clients import PASSWORD, Client
-from tests.servers import Api
 
 pytestmark = pytest.mark.one_database
 

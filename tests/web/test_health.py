@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SERVERS, SqlServer
 from tests.clients import Client
 from tests.conftest import migrate
-from tests.servers import SERVERS, Api, RedisServer, SqlServer, wait_until
 
 FAILURES_MAX = 3
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.services import Api
 from hlfast.endpoints import ENDPOINTS
 from hlfast.web.endpoint import Endpoint
 from tests import wire
 from tests.clients import PASSWORD, Client
-from tests.servers import Api
 from tests.superusers import superuser
 
 WITH_BODY = [row for row in ENDPOINTS if row.body is not None]

@@ -6,9 +6,10 @@ import secrets
 
 import pytest
 
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.services import SECRET, Api
 from tests import wire
 from tests.clients import Client
-from tests.servers import SECRET, Api, wait_until
 
 pytestmark = pytest.mark.one_database
 

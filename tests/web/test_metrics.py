@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import LogRedisServer, RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import name_of
 from tests import wire
 from tests.clients import PASSWORD, Client
-from tests.databases import name_of
-from tests.events.brokers import LogRedisServer
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
 from tests.web.locks import locked, wait_for_waiting
 
 pytestmark = pytest.mark.one_database

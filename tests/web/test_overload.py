@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hl_utils.servers import families
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests import wire
 from tests.clients import Client
 from tests.conftest import TEMPLATE, migrate
-from tests.crash import processes
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
 from tests.web.locks import locked, wait_for_waiting
 from tests.web.test_metrics import IN_USE, QUEUED, come_to
 
@@ -188,7 +191,7 @@ def test_a_silent_database(redis_server: RedisServer) -> None:
         token = me.headers["authorization"]
         contents = [{"content": "x", "client_id": f"{n}"} for n in range(40)]
         sends = [request("POST", path, token, content) for content in contents]
-        processes.signal_all(database, signal.SIGSTOP)
+        families.signal_all(database, signal.SIGSTOP)
         try:
             asked = [threads.submit(wire.ask, api.url, one) for one in sends]
             answers = [one.result() for one in asked]
@@ -201,7 +204,7 @@ def test_a_silent_database(redis_server: RedisServer) -> None:
             assert wire.get(api.url, b"/health/live").status == 200
             assert wire.get(api.url, b"/health/ready").status == 503
         finally:
-            processes.signal_all(database, signal.SIGCONT)
+            families.signal_all(database, signal.SIGCONT)
         wait_until(
             lambda: wire.get(api.url, b"/health/ready").status == 200, "it is not ready again"
         )

@@ -11,10 +11,13 @@ from http.client import HTTPException
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import START_S, wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests import wire
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import START_S, Api, PostgresServer, RedisServer, wait_until
 from tests.web.locks import locked, name_of, wait_for_waiting
 
 WORDS = ["one", "three", "two"]

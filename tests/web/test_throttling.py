@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import SqlServer
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.servers import Api, RedisServer, SqlServer, wait_until
 
 pytestmark = pytest.mark.one_database
 

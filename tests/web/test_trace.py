@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
 from hlfast import trace
 from tests import wire
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.nodes import Node, Socket
-from tests.servers import Api, PostgresServer, RedisServer, wait_until
+from tests.nodes import Socket
 
 TRACE_ID, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -1,4 +1,4 @@
-"""SQL of the tests' own, in words that every database takes.
+"""Either kind of SQL server, and SQL in words that both take.
 
 `"user"` is quoted so, `$1 … $n` stand for arguments, and rows are tuples.
 """
@@ -9,7 +9,22 @@ import asyncio
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from hlfast.db import mysql, postgres, queries
+from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.postgres import PostgresServer
+from hlfast.db import migrations, mysql, postgres, queries
+from hlfast.db.mysql_text import Statement
+
+SqlServer = PostgresServer | MariadbServer
+# By dialect of SQL.
+SERVERS: dict[str, type[SqlServer]] = {"postgres": PostgresServer, "mysql": MariadbServer}
+
+
+def migrate(server: SqlServer, name: str) -> str:
+    """Make a database with the tables of both; its DSN."""
+    server.create_database(name)
+    for database in (queries.MAIN, queries.DIALOGS):
+        asyncio.run(migrations.apply(server.url(name), database))
+    return server.url(name)
 
 
 class Connection(Protocol):
@@ -43,7 +58,7 @@ class MysqlConnection(Connection):
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         async with self._connection.cursor() as cursor:
-            await cursor.execute(mysql.Statement(sql).with_arguments(arguments))
+            await cursor.execute(Statement(sql).with_arguments(arguments))
             return list(await cursor.fetchall())
 
     async def close(self) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
-
-from hlfast.db import migrations, queries
-from tests.crash import processes
-from tests.servers import ROOT, Api, PostgresServer, wait_until
+from hl_utils.servers import families
+from hl_utils.servers.home import StackError
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT, START_S, get, wait_until
+from hl_utils.servers.services import Api
+from hl_utils.servers.sql import migrate
 
 DATABASE = "hlfast"
 
@@ -25,7 +25,8 @@ def lines_of_the_readme(step: str) -> str:
     """The commands below the paragraph that begins with `step` in bold."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(rf"^\*\*{re.escape(step)}.*?^```sh\n(.*?)^```$", readme, re.M | re.S)
-    assert found, step
+    if found is None:
+        raise StackError(f"README.md has no lines below {step!r}")
     return found[1]
 
 
@@ -41,11 +42,6 @@ class Member(PostgresServer):
         """As the scripts take it."""
         return f"host={self.home.sockets} user=hlfast dbname=postgres"
 
-    @property
-    def data(self) -> Path:
-        """Its data directory."""
-        return self.home.data / "postgres"
-
     def start(self) -> None:
         if self.name != "a" and not self.data.exists():
             line = lines_of_the_readme("Add a standby").replace(" b ", f" {self.name} ")
@@ -59,7 +55,7 @@ class Member(PostgresServer):
     def kill(self) -> None:
         """As a crash of the machine does."""
         if self.process.poll() is None:
-            processes.kill(self)
+            families.kill(self)
 
     def cut_off(self) -> None:
         """Receive nothing from now on."""
@@ -106,7 +102,7 @@ class Cluster:
         )
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, lines, done.stdout)
-        return done.stdout
+        return str(done.stdout)
 
     def readme(self, step: str, on: Member | None = None, **servers: Member) -> str:
         """Run the lines of a step of the README."""
@@ -150,9 +146,7 @@ def running() -> Iterator[Cluster]:
     with ExitStack() as stack:
         stack.enter_context(cluster.a)
         cluster.readme("Prepare")
-        cluster.a.psql("postgres", "-c", f"CREATE DATABASE {DATABASE}")
-        for database in (queries.MAIN, queries.DIALOGS):
-            asyncio.run(migrations.apply(cluster.a.url(DATABASE), database))
+        migrate(cluster.a, DATABASE)
         for standby in (cluster.b, cluster.c):
             stack.enter_context(standby)
         cluster.until_followed(cluster.a, cluster.b, cluster.c)
@@ -161,12 +155,12 @@ def running() -> Iterator[Cluster]:
 
 def answered(api: Api) -> dict[str, float]:
     """How many reads were answered by whom: `replica`, `primary`, `fallback`."""
-    text = httpx.get(f"{api.url}/metrics").text
+    _, text = get(api.port, "/metrics")
     found = re.findall(r'^hlfast_replicated_reads_total\{answered_by="(\w+)"\} (\S+)$', text, re.M)
     return {name: float(count) for name, count in found}
 
 
 def health(api: Api, which: str) -> tuple[int, Any]:
     """Status and body of one of /health/*."""
-    answer = httpx.get(f"{api.url}/health/{which}", timeout=60)
-    return answer.status_code, answer.json()
+    status, body = get(api.port, f"/health/{which}", START_S)
+    return status, json.loads(body)

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.crowd import Person
-from tests.live.ledger import Errand, Ledger, Stream, told
-from tests.nodes import Frame, check
+from bench.crowd import Person
+from bench.ledger.frames import Frame, check
+from bench.ledger.ledger import Errand, Ledger, Stream, told
 
 _PAUSE_S = 0.02
 _POLL_S = 0.2

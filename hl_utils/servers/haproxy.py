@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import httpx
-
-from tests.servers import ROOT, START_S, free_port, wait_until
+from hl_utils.servers.home import StackError
+from hl_utils.servers.process import ROOT, START_S, free_port, get, need_running, wait_until
 
 CONFIGURATION = ROOT / "haproxy" / "haproxy.cfg"
 DRAIN = ROOT / "haproxy" / "drain_server.sh"
@@ -24,7 +23,7 @@ DRAIN = ROOT / "haproxy" / "drain_server.sh"
 PROGRAM = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or "haproxy"
 _API_LINE = "    server api1 127.0.0.1:8010\n"
 _WS_LINE = "    server ws1 127.0.0.1:8001\n"
-# One address does it all in the tests.
+# In a test one address does it all.
 UNLIMITED = {"HLFAST_ADDRESS_CONNECTIONS_MAX": "0", "HLFAST_ADDRESS_REQUESTS_MAX": "0"}
 
 
@@ -52,7 +51,7 @@ class Proxy:
         self.directory = Path(tempfile.mkdtemp(prefix="hlfast-haproxy-"))
         self.master = self.directory / "master.sock"
         self._configure()
-        with (self.directory / "haproxy.log").open("ab") as output:
+        with self._log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 [PROGRAM, "-W", "-db", "-S", self.master, "-f", self._file],
                 env={"PATH": os.environ["PATH"]} | self._settings,
@@ -72,7 +71,7 @@ class Proxy:
     @property
     def log(self) -> str:
         """What it wrote so far."""
-        return (self.directory / "haproxy.log").read_text()
+        return self._log_file.read_text()
 
     def reload(self) -> None:
         """As `systemctl reload haproxy` does, with the servers as they are now."""
@@ -94,11 +93,10 @@ class Proxy:
         return done.stdout
 
     def statistics(self) -> dict[str, dict[str, str]]:
-        """The present worker's row of each server, by BACKEND/SERVER."""
-        text = httpx.get(f"{self.statistics_url}/;csv", timeout=START_S).text.removeprefix("# ")
-        return {
-            f"{row['pxname']}/{row['svname']}": row for row in csv.DictReader(text.splitlines())
-        }
+        """The present worker's row of each server, by BACKEND/SERVER. Raises OSError."""
+        _, text = get(self.statistics_port, "/;csv", START_S)
+        rows = csv.DictReader(text.removeprefix("# ").splitlines())
+        return {f"{row['pxname']}/{row['svname']}": row for row in rows}
 
     def wait_until_up(self) -> None:
         """Every server is ready."""
@@ -113,10 +111,15 @@ class Proxy:
     def _file(self) -> Path:
         return self.directory / "haproxy.cfg"
 
+    @property
+    def _log_file(self) -> Path:
+        return self.directory / "haproxy.log"
+
     def _configure(self) -> None:
         text = CONFIGURATION.read_text()
         for line, ports in ((_API_LINE, self.apis), (_WS_LINE, self.nodes)):
-            assert text.count(line) == 1
+            if text.count(line) != 1:
+                raise StackError(f"{CONFIGURATION} has not exactly one line {line!r}")
             name = line.split()[1].rstrip("1")
             lines = [
                 f"    server {name}{number} 127.0.0.1:{port}\n"
@@ -126,10 +129,10 @@ class Proxy:
         self._file.write_text(text)
 
     def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log[-2000:]
+        need_running(self.process, self._log_file)
         try:
             return bool(self.statistics())
-        except httpx.TransportError:
+        except OSError:
             return False
 
     def _workers(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The directory of the embedded servers' data: ours alone, and one `up` at a time."""
+"""The directory of the servers' data: ours alone, and one `up` at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hl_utils.embedded.account import Account, for_servers
+from hl_utils.servers.account import Account, for_servers
 from hlfast.settings import SECRET_BYTES_MIN
 
 MARKER = ".hlfast"

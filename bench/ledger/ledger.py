@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.crowd import Answer, Ask, Line, Person
-from tests.nodes import DEADLINE_S, Frame
+from bench.crowd import Answer, Ask, Line, Person
+from bench.ledger.frames import Frame
 
 _client_ids = itertools.count(1)
 _PAUSE_S = 0.02
+_ANSWERED_WITHIN_S = 30.0
 # Of a writer's requests so many are between two that must be refused, and two that read.
 _REFUSED_EVERY, _READ_EVERY = 10, 3
 _NOBODY = 2**31 - 1
@@ -102,7 +103,7 @@ class Errand:
             self._lines[url] = line
             answer, began = None, time.monotonic()
             try:
-                async with asyncio.timeout(DEADLINE_S):
+                async with asyncio.timeout(_ANSWERED_WITHIN_S):
                     answer = await line.ask(ask)
             except OSError:
                 self._lines.pop(url).close()
@@ -166,7 +167,7 @@ class Ledger:
     async def reach(self, more: int) -> None:
         """Wait until so many more were acknowledged."""
         wanted = self.count + more
-        async with asyncio.timeout(2 * DEADLINE_S), self._counted:
+        async with asyncio.timeout(2 * _ANSWERED_WITHIN_S), self._counted:
             await self._counted.wait_for(lambda: self.count >= wanted)
 
     @contextmanager

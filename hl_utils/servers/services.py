@@ -1,0 +1,100 @@
+"""The service's own processes, each on a free port."""
+
+from __future__ import annotations
+
+import http
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from hl_utils.servers.process import ROOT, START_S, end, free_port, get, need_running, wait_until
+
+SECRET = "the tests' own secret, which signs nothing else"  # noqa: S105 (it signs nothing of value)
+
+
+class Api:
+    """`hlfast api` on a free port. `settings` are environment variables."""
+
+    # Of the `hlfast` command.
+    verb = "api"
+
+    def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "HLFAST_SECRET": SECRET,
+            "HLFAST_HTTP_PORT": str(self.port),
+            "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256",
+            "HLFAST_PASSWORD_HASH_TIME": "1",
+            **{name: str(value) for name, value in settings.items()},
+        }
+
+    def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="hlfast-api-"))
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        """What the process wrote so far."""
+        return self._log_file.read_text()
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with self._log_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hlfast", self.verb],
+                cwd=ROOT,
+                env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_until(self._ready, f"hlfast {self.verb} did not start")
+
+    def stop(self) -> None:
+        """End it gracefully."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(START_S)
+
+    def kill(self) -> None:
+        """As kill -9 of every process of it does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(START_S)
+
+    @property
+    def _log_file(self) -> Path:
+        return self.directory / f"{self.verb}.log"
+
+    def _ready(self) -> bool:
+        need_running(self.process, self._log_file)
+        try:
+            status, _ = get(self.port, "/health/ready")
+        except OSError:
+            return False
+        return status == http.HTTPStatus.OK
+
+
+class Node(Api):
+    """`hlfast ws` on a free port. `settings` are environment variables."""
+
+    verb = "ws"
+
+    def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
+        super().__init__(database_url, redis_url, **settings)
+        self.settings["HLFAST_WS_PORT"] = str(self.port)
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
