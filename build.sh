@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bash build.sh              builds: .venv from the lock file, .env, and the image where Docker is
-# bash build.sh test ...     passes the tests; the rest goes to pytest
+# bash build.sh test ...     passes the tests; `test --help` says what else it takes
+# bash build.sh bench        installs what the benchmarks need beside it
 # bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, --help
 set -euo pipefail
 
@@ -117,52 +118,103 @@ any_of() {
     return 1
 }
 
+# need PACKAGE WHY PROGRAM...: one of the programs, or a line of what is missing.
+need() {
+    local package=$1 why=$2
+    shift 2
+    any_of "$@" || missing+=("$package" "$why")
+}
+
+need_source() {
+    [ -d "/usr/share/gocode/src/$3" ] || missing+=("$1" "$2")
+}
+
+# What no wheel has. Says what is missing and what it is for before it installs anything.
 install_servers() {
-    local missing=() program
-    any_of redis-server valkey-server || missing+=(redis-server)
-    any_of rabbitmq-server /usr/sbin/rabbitmq-server || missing+=(rabbitmq-server)
-    any_of haproxy /usr/sbin/haproxy || missing+=(haproxy)
-    any_of pgbouncer /usr/sbin/pgbouncer || missing+=(pgbouncer)
-    any_of mariadbd /usr/sbin/mariadbd || missing+=(mariadb-server)
-    any_of chromium chromium-browser google-chrome || missing+=(chromium)
-    any_of chromedriver || missing+=(chromium-driver)
-    any_of valgrind || missing+=(valgrind)
-    for program in prometheus prometheus-postgres-exporter prometheus-node-exporter; do
-        any_of "$program" || missing+=("$program")
-    done
-    any_of go || missing+=(golang-go)
-    # What the benchmarks' Go peer is built from: no programs, so their directories tell.
-    local sources=/usr/share/gocode/src
-    [ -d $sources/github.com/jackc/pgx/v4 ] || missing+=(golang-github-jackc-pgx-v4-dev)
-    [ -d $sources/github.com/golang-jwt/jwt ] || missing+=(golang-github-golang-jwt-jwt-dev)
-    [ -d $sources/golang.org/x/crypto ] || missing+=(golang-golang-x-crypto-dev)
-    [ -d $sources/golang.org/x/text ] || missing+=(golang-golang-x-text-dev)
+    local missing=() packages=() answer
+    need redis-server "the cache and the event log" redis-server valkey-server
+    need mariadb-server "the other database" mariadbd /usr/sbin/mariadbd
+    need rabbitmq-server "the other event log" rabbitmq-server /usr/sbin/rabbitmq-server
+    need haproxy "the front door" haproxy /usr/sbin/haproxy
+    need pgbouncer "what hlfast check says of poolers" pgbouncer /usr/sbin/pgbouncer
+    need chromium "the pages in a browser" chromium chromium-browser google-chrome
+    need chromium-driver "the same" chromedriver
+    need valgrind "bench.instructions" valgrind
+    need prometheus "the rules and dashboards" prometheus
+    need prometheus-postgres-exporter "the same" prometheus-postgres-exporter
+    need prometheus-node-exporter "the same" prometheus-node-exporter
+    need golang-go "the Go peer of the benchmarks" go
+    # Sources, no programs: what that peer is built from.
+    need_source golang-github-jackc-pgx-v4-dev "the same" github.com/jackc/pgx/v4
+    need_source golang-github-golang-jwt-jwt-dev "the same" github.com/golang-jwt/jwt
+    need_source golang-golang-x-crypto-dev "the same" golang.org/x/crypto
+    need_source golang-golang-x-text-dev "the same" golang.org/x/text
     [ ${#missing[@]} -gt 0 ] || return 0
+    echo "The tests run against real servers. Missing here (Debian's names):"
+    printf '  %-34s %s\n' "${missing[@]}"
+    local i
+    for ((i = 0; i < ${#missing[@]}; i += 2)); do packages+=("${missing[i]}"); done
     if [ "$(id -u)" != 0 ] || ! any_of apt-get; then
-        die "the tests need ${missing[*]}: install them (Debian's names)"
+        die "install them, or run \`bash build.sh test --quick\`, which needs none of them"
     fi
-    echo "Installing ${missing[*]}"
+    if [ -z "${CI-}" ] && [ -t 0 ]; then
+        read -r -p "Install them with apt-get? [y/N] " answer
+        [[ $answer == [yY]* ]] || die "nothing installed; \`bash build.sh test --quick\` needs none of them"
+    else
+        echo "Installing them"
+    fi
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
-        >/dev/null || die "apt-get could not install ${missing[*]}, which the tests need"
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${packages[@]}"; } \
+        >/dev/null || die "apt-get could not install ${packages[*]}"
+}
+
+test_help() {
+    cat <<'HELP'
+bash build.sh test                 everything, on all databases; installs servers that are missing
+bash build.sh test --quick         style gates, units and the contract on PostgreSQL; installs none
+bash build.sh test tests/posts -k wall   any arguments of pytest: a part, in one process
+bash build.sh test --repeat 8 ...  so many runs, every fourth beside two busy loops, summed up
+HELP
 }
 
 run_tests() {
-    install_servers
+    local words=() repeat='' quick='' whole=1
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --help | -h) test_help && exit 0 ;;
+            --quick) quick=1 && words+=("$1") ;;
+            --repeat)
+                [[ ${2-} =~ ^[1-9][0-9]*$ ]] || die "--repeat needs a number of runs"
+                repeat=$2 && shift
+                ;;
+            *) whole='' && words+=("$1") ;;
+        esac
+        shift
+    done
+    make_venv
+    [ -n "$quick" ] || install_servers
     install_locked requirements-test.txt
     cd "$root"
-    "$venv/bin/ruff" check
-    "$venv/bin/ruff" format --check
-    "$venv/bin/mypy"
-    "$venv/bin/lint-imports"
-    exec "$venv/bin/python" -m pytest "$@"
+    # Most tests wait most of the time: two processes for each core. A part is not worth their start.
+    [ -z "$whole" ] || words=(--numprocesses "$((2 * $(getconf _NPROCESSORS_ONLN)))" "${words[@]}")
+    if [ -n "$repeat" ]; then
+        exec "$venv/bin/python" -m tests.repeat "$repeat" "${words[@]}"
+    fi
+    exec "$venv/bin/python" -m pytest "${words[@]}"
 }
 
+# What the lines of bench/README need, beside the service.
+install_benchmarks() {
+    make_venv
+    install_locked requirements-test.txt
+    echo "Installed. Next: source .venv/bin/activate, then any line of bench/README.md"
+}
+
+case ${1-} in
+    test) shift && run_tests "$@" ;;
+    bench) install_benchmarks && exit 0 ;;
+esac
 make_venv
-if [ "${1-}" = test ]; then
-    shift
-    run_tests "$@"
-fi
 make_env_file
 if [ $# -eq 0 ]; then
     build_image

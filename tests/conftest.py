@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -17,6 +20,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer
 from hlfast.db import migrations, queries
 from tests.clients import Client
+from tests.distribution import Progress, Units, is_quick, rank, unit
 
 # Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -40,6 +44,38 @@ settings.load_profile("short")
 
 
 DATABASES = {"postgres": "postgres_server", "mysql": "mariadb_server"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="style gates, units and the contract on PostgreSQL: no server but those from wheels",
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    # The processes of xdist report to the one that was started, and print nothing.
+    if reporter is not None and config.get_verbosity() <= 0 and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(reporter))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Units:
+    return Units(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one unit are neighbours; the units that take longest come first."""
+    if config.getoption("quick"):
+        left_out = [item for item in items if not is_quick(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_quick(item.nodeid)]
+    if hasattr(config, "workerinput"):
+        units = {name: n for n, name in enumerate(dict.fromkeys(unit(i.nodeid) for i in items))}
+        items.sort(key=lambda item: (rank(item.nodeid), units[unit(item.nodeid)]))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -112,10 +148,21 @@ def migrated_database_url(database_server: SqlServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def api(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
+def apis(redis_server: RedisServer) -> Iterator[Callable[[SqlServer], Api]]:
+    """One API on each database server, which stays when tests go from one database to the other."""
+    with ExitStack() as stack:
+
+        @cache
+        def on(server: SqlServer) -> Api:
+            return stack.enter_context(Api(new_database(server, TEMPLATE), redis_server.url))
+
+        yield on
+
+
+@pytest.fixture(scope="session")
+def api(database_server: SqlServer, apis: Callable[[SqlServer], Api]) -> Api:
     """One API with its own database, shared: tests take users of their own."""
-    with Api(new_database(database_server, TEMPLATE), redis_server.url) as server:
-        yield server
+    return apis(database_server)
 
 
 @pytest.fixture

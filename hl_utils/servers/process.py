@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import http.client
+import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,6 +14,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -20,6 +26,7 @@ T = TypeVar("T")
 # Of the repository.
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
+_PORT_MIN, _PORT_END = 12_000, 32_000
 # A server's whole environment: the caller's PGPORT, PGDATA and time zone are not for it.
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _POLL_S = 0.01
@@ -27,11 +34,39 @@ _ANSWER_TIMEOUT_S = 5.0
 _LOG_CHARACTERS_SHOWN = 2000
 
 
+class _Ports:
+    """Ports that no other process of ours takes at the same time: each is a locked byte of a file.
+
+    They lie below those that the kernel gives to outgoing connections, any of which could be in
+    use when a server comes to listen. The kernel frees the locks when the process ends.
+    """
+
+    def __init__(self) -> None:
+        path = Path(tempfile.gettempdir(), f"hlfast-ports-{os.geteuid()}")
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # Not where the last process began: what it listened on may still be closing.
+        self._next = _PORT_MIN + secrets.randbelow(_PORT_END - _PORT_MIN)
+
+    def take(self) -> int:
+        """One that nobody listens on. It is ours until this process ends."""
+        for _ in range(_PORT_MIN, _PORT_END):
+            port = self._next
+            self._next = _PORT_MIN + (port + 1 - _PORT_MIN) % (_PORT_END - _PORT_MIN)
+            with suppress(OSError), socket.socket() as probe:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise OSError(errno.EADDRINUSE, "no port is free")
+
+
+@cache
+def _ports() -> _Ports:
+    return _Ports()
+
+
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback address that nobody else takes while this process runs."""
+    return _ports().take()
 
 
 def wait_until(condition: Callable[[], T], what: str, within_s: float = START_S) -> T:

@@ -1,0 +1,108 @@
+"""How the tests are spread over processes, and what is seen of them meanwhile.
+
+A process takes one unit after the other. A unit is what shares servers that take long to start:
+the tests of one file on one database, or of several files that need the same servers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+_DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
+# Files with the same costly servers. A whole folder ends in a slash.
+TOGETHER: dict[str, tuple[str, ...]] = {}
+# Units that take longest begin first, or one of them would be what all others wait for at the end.
+FIRST: tuple[str, ...] = ()
+# No server but those from wheels, and seconds rather than minutes.
+QUICK = (
+    "tests/test_",
+    "tests/dialogs/",
+    "tests/friends/",
+    "tests/posts/",
+    "tests/users/",
+    "tests/web/",
+    "tests/live/",
+)
+
+
+def unit(nodeid: str) -> str:
+    """The name of the unit that a test belongs to."""
+    path, _, test = nodeid.partition("::")
+    database = _DATABASE.search(test)
+    name = next((name for name, paths in TOGETHER.items() if path.startswith(paths)), path)
+    return f"{name} on {database[1]}" if database else name
+
+
+def is_quick(nodeid: str) -> bool:
+    """Whether a test is one of `--quick`."""
+    return nodeid.startswith(QUICK) and " on mysql" not in unit(nodeid)
+
+
+def rank(nodeid: str) -> int:
+    """Which units begin before which."""
+    name = unit(nodeid)
+    return next((n for n, first in enumerate(FIRST) if name.startswith(first)), len(FIRST))
+
+
+class Units(LoadScopeScheduling):  # type: ignore[misc]
+    """xdist's way to hand out units, with units of ours."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid)
+
+
+class Progress:
+    """A line that changes on a terminal, or one for each tenth, and each failure at once."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+        self._began = time.monotonic()
+        self._total = self._done = self._failed = self._tenths = 0
+        self._live = sys.stdout.isatty()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without xdist."""
+        self._total = len(session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """With xdist: every process collects the same."""
+        self._total = len(ids)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """No letter for each test."""
+        if report.failed:
+            return ("error" if report.when != "call" else "failed"), "", ""
+        if report.skipped:
+            return "skipped", "", ""
+        return ("passed" if report.when == "call" else ""), "", ""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Count it."""
+        if report.failed:
+            self._failed += 1
+            self._line(f"FAILED {report.nodeid} ({report.when})")
+        if report.when != "teardown":
+            return
+        self._done += 1
+        tenth = 10 * self._done // max(self._total, 1)
+        percent = 100 * self._done // max(self._total, 1)
+        took_s = time.monotonic() - self._began
+        text = f"{percent:3} %  {self._done} tests, {self._failed} failed, {took_s:.0f} s"
+        if self._live:
+            self._reporter.write(f"\r{text}")
+        elif tenth > self._tenths:
+            self._tenths = tenth
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._reporter.ensure_newline()
+        self._reporter.write_line(text)
