@@ -187,6 +187,7 @@ run_tests() {
                 [[ ${2-} =~ ^[1-9][0-9]*$ ]] || die "--repeat needs a number of runs"
                 repeat=$2 && shift
                 ;;
+            -*) words+=("$1") ;;
             *) whole='' && words+=("$1") ;;
         esac
         shift

@@ -30,6 +30,8 @@ QUICK = (
     "tests/web/",
     "tests/live/",
 )
+# Between two lines of progress.
+_PAUSE_S = 5.0
 
 
 def unit(nodeid: str) -> str:
@@ -65,6 +67,7 @@ class Progress:
         self._reporter = reporter
         self._began = time.monotonic()
         self._total = self._done = self._failed = self._tenths = 0
+        self._said_at_s = 0.0
         self._live = sys.stdout.isatty()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -80,9 +83,9 @@ class Progress:
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
         """No letter for each test."""
         if report.failed:
-            return ("error" if report.when != "call" else "failed"), "", ""
+            return ("failed", "", "FAILED") if report.when == "call" else ("error", "", "ERROR")
         if report.skipped:
-            return "skipped", "", ""
+            return "skipped", "", "SKIPPED"
         return ("passed" if report.when == "call" else ""), "", ""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -93,14 +96,13 @@ class Progress:
         if report.when != "teardown":
             return
         self._done += 1
-        tenth = 10 * self._done // max(self._total, 1)
         percent = 100 * self._done // max(self._total, 1)
         took_s = time.monotonic() - self._began
         text = f"{percent:3} %  {self._done} tests, {self._failed} failed, {took_s:.0f} s"
         if self._live:
             self._reporter.write(f"\r{text}")
-        elif tenth > self._tenths:
-            self._tenths = tenth
+        elif percent // 10 > self._tenths and took_s > self._said_at_s + _PAUSE_S:
+            self._tenths, self._said_at_s = percent // 10, took_s
             self._line(text)
 
     def _line(self, text: str) -> None:
