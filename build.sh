@@ -196,6 +196,8 @@ run_tests() {
     [ -n "$quick" ] || install_servers
     install_locked requirements-test.txt
     cd "$root"
+    # What is compiled is kept, whatever the shell says: each of the processes would do it anew.
+    unset PYTHONDONTWRITEBYTECODE
     # Most tests wait most of the time: two processes for each core. A part is not worth their start.
     [ -z "$whole" ] || words=(--numprocesses "$((2 * $(getconf _NPROCESSORS_ONLN)))" "${words[@]}")
     if [ -n "$repeat" ]; then

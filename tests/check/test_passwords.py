@@ -14,7 +14,11 @@ from tests.check.command import found, random_secret, wrong
 FAR = "far.invalid:1"
 
 
-@pytest.mark.parametrize("secret", ["a-few-bytes", "x" * 31, secrets.token_hex(15), ""])
+@pytest.mark.parametrize(
+    "secret",
+    ["a-few-bytes", "x" * 31, secrets.token_hex(15), ""],
+    ids=["words", "one letter", "random", "none"],
+)
 def test_a_short_secret(sound: dict[str, str], secret: str) -> None:
     findings = found(sound | {"HLFAST_SECRET": secret})
     assert [one["code"] for one in findings] == ["secret-short"]

@@ -41,7 +41,10 @@ def test_close_with_a_bad_reason(echo: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "after", [HELLO, ping(), close(), close(4000), client_frame(3), b"\0" * 99]
+    "after",
+    [HELLO, ping(), close(), close(4000), client_frame(3), b"\0" * 99],
+    # Not their bytes: each process masks them with others.
+    ids=["text", "ping", "close", "close again", "reserved", "zeros"],
 )
 def test_nothing_after_a_close(echo: Server, after: bytes) -> None:
     assert exchange(echo, HELLO, close(), after) == [HELLO_BACK, (CLOSE, 1000)]

@@ -69,6 +69,8 @@ def test_close_answered_with_garbage() -> None:
         (client_frame(3), 1002, None),
         (b"", 1006, ""),
     ],
+    # Not their bytes: each process masks them with others.
+    ids=["code", "no code", "reserved bit", "not UTF-8", "too long", "reserved", "cut off"],
 )
 def test_closed_is_told_once_with_the_code(sent: bytes, code: int, reason: str | None) -> None:
     reports = Reports()
