@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Self
 
 from hl_utils.servers.home import StackError
-from hl_utils.servers.process import ROOT, START_S, free_port, get, need_running, wait_until
+from hl_utils.servers.process import (
+    ROOT,
+    START_S,
+    begin,
+    end,
+    free_port,
+    get,
+    need_running,
+    wait_until,
+)
 
 CONFIGURATION = ROOT / "haproxy" / "haproxy.cfg"
 DRAIN = ROOT / "haproxy" / "drain_server.sh"
@@ -51,6 +60,14 @@ class Proxy:
         self.directory = Path(tempfile.mkdtemp(prefix="hlfast-haproxy-"))
         self.master = self.directory / "master.sock"
         self._configure()
+        begin(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self)
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
         with self._log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 [PROGRAM, "-W", "-db", "-S", self.master, "-f", self._file],
@@ -60,12 +77,20 @@ class Proxy:
                 stderr=output,
             )
         wait_until(self._answers, "HAProxy did not start")
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End it, connections that are open included."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(START_S)
+
+    def kill(self) -> None:
+        """As kill -9 does to the master, which its worker does not survive."""
+        self.process.kill()
+        self.process.wait(START_S)
+
+    def clear(self) -> None:
+        """Remove its files."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property

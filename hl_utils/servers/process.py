@@ -99,8 +99,11 @@ def need_running(process: subprocess.Popen[bytes], log: Path) -> None:
         raise StackError(f"{process.args!r} ended with {process.returncode}:\n{written}")
 
 
-class Stoppable(Protocol):
-    """What can be ended in two ways."""
+class Startable(Protocol):
+    """What a block starts and ends."""
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
 
     def stop(self) -> None:
         """End it gracefully. Raises subprocess.TimeoutExpired."""
@@ -108,17 +111,32 @@ class Stoppable(Protocol):
     def kill(self) -> None:
         """As kill -9 does."""
 
+    def clear(self) -> None:
+        """Remove its files."""
 
-def end(server: Stoppable) -> None:
-    """Stop it. One that does not end is killed, so that nothing outlives its block, and reported.
+
+def begin(server: Startable) -> None:
+    """Start it. One that does not start is ended and cleared, as its block then never begins."""
+    try:
+        server.start()
+    except BaseException:
+        end(server)
+        raise
+
+
+def end(server: Startable) -> None:
+    """Stop and clear it. One that does not end is killed, so that nothing outlives its block.
 
     Raises subprocess.TimeoutExpired, which names the process.
     """
     try:
-        server.stop()
+        if hasattr(server, "process"):
+            server.stop()
     except subprocess.TimeoutExpired:
         server.kill()
         raise
+    finally:
+        server.clear()
 
 
 class Server:
@@ -132,7 +150,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="hlfast-test-"))
         self.home = Home(self.directory)
         self.home.furnish()
-        self.start()
+        begin(self)
         return self
 
     def __exit__(
@@ -142,8 +160,6 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         end(self)
-        shutil.rmtree(self.home.sockets, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self) -> None:
         """Start, and wait until it serves."""
@@ -158,6 +174,11 @@ class Server:
     def kill(self) -> None:
         """As kill -9 does."""
         self.stop(signal.SIGKILL)
+
+    def clear(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.home.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def spawn(
         self, *argv: str | Path, log: str, environment: Mapping[str, str] = ENVIRONMENT

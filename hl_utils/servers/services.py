@@ -12,7 +12,16 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from hl_utils.servers.process import ROOT, START_S, end, free_port, get, need_running, wait_until
+from hl_utils.servers.process import (
+    ROOT,
+    START_S,
+    begin,
+    end,
+    free_port,
+    get,
+    need_running,
+    wait_until,
+)
 
 SECRET = "the tests' own secret, which signs nothing else"  # noqa: S105 (it signs nothing of value)
 
@@ -38,12 +47,11 @@ class Api:
 
     def __enter__(self) -> Self:
         self.directory = Path(tempfile.mkdtemp(prefix="hlfast-api-"))
-        self.start()
+        begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         end(self)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def log(self) -> str:
@@ -75,6 +83,10 @@ class Api:
         """As kill -9 of every process of it does."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(START_S)
+
+    def clear(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def _log_file(self) -> Path:

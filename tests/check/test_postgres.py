@@ -11,6 +11,7 @@ from hl_utils.check import postgres, run
 from hl_utils.check.databases import Processes
 from hl_utils.check.schema import promises
 from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ENVIRONMENT
 from hlfast.db import queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
@@ -277,9 +278,14 @@ class Standby(PostgresServer):
 
     def start(self) -> None:
         host = f"host={self._primary.home.sockets} user=hlfast"
-        data = self.home.data / "postgres"
-        command = [self.program("pg_basebackup"), "-D", data, "-d", host, "-R", "-c", "fast", "-N"]
-        subprocess.run(list(map(str, command)), check=True, cwd="/", **self.home.account.spawn)
+        options = ("-D", self.data, "-d", host, "-R", "-c", "fast", "-N")
+        subprocess.run(
+            [self.program("pg_basebackup"), *options],
+            check=True,
+            cwd="/",
+            env=ENVIRONMENT,
+            **self.home.account.spawn,
+        )
         super().start()
 
 
