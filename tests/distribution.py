@@ -19,7 +19,23 @@ _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 # Files with the same costly servers. A whole folder ends in a slash.
 TOGETHER: dict[str, tuple[str, ...]] = {}
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
-FIRST: tuple[str, ...] = ()
+FIRST: tuple[str, ...] = (
+    "tests/rabbitmq/",
+    "tests/swarm/",
+    "tests/events/",
+    "tests/live/test_ledger.py",
+    "tests/replicas/",
+    "tests/bench/",
+    "tests/check/",
+    "tests/hl_utils/",
+    "tests/crash/",
+    "tests/haproxy/",
+    "tests/live/",
+    "tests/web/",
+    "tests/test_bodies.py",
+    "tests/fuzz/",
+    "tests/model/",
+)
 # No server but those from wheels, and seconds rather than minutes.
 QUICK = (
     "tests/test_",
