@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +129,15 @@ def redis_server() -> Iterator[RedisServer]:
     """One Redis."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A directory that the servers' user gets into: pytest's own it does not, under root."""
+    path = Path(tempfile.mkdtemp(prefix="hlfast-up-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 def new_database(server: SqlServer, template: str = "") -> str:

@@ -209,11 +209,9 @@ def test_the_api_takes_as_many_files_as_it_may(shared_url: str, log_redis: LogRe
 
 
 @pytest.fixture
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def stack(place: Path) -> Iterator[dict[str, str]]:
     """The environment of a running `hlfast up`."""
-    home = tmp_path_factory.mktemp("stack") / "home"
-    for parent in home.parents[:3]:
-        parent.chmod(0o755)
+    home = place / "checked"
     environment = {
         "PATH": os.environ["PATH"],
         "HLFAST_HOME": str(home),

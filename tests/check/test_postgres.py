@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -45,14 +46,12 @@ def test_dialogs_apart_are_silent_too(
 
 
 @pytest.fixture(scope="module")
-def careless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def careless_server(place: Path) -> Iterator[PostgresServer]:
     """A server with everything set wrong that can be; `migrated` has the tables."""
     # An extension of that name without anything in it: enough for a server without Citus to say
     # that it has it.
-    extensions = tmp_path_factory.mktemp("extensions")
-    for directory in (extensions, *extensions.parents[:2]):
-        directory.chmod(0o755)
-    (extensions / "extension").mkdir(mode=0o755)
+    extensions = place / "extensions"
+    (extensions / "extension").mkdir(mode=0o755, parents=True)
     (extensions / "extension" / "citus.control").write_text("default_version = '1'\n")
     (extensions / "extension" / "citus--1.sql").write_text("")
     with PostgresServer(

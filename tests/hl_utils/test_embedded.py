@@ -11,7 +11,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import util
@@ -153,15 +152,6 @@ def refusal(outcome: tuple[int, str, str]) -> str:
     assert errors.startswith("hlfast: ")
     assert errors.count("\n") == 1
     return errors
-
-
-@pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A directory that the servers' user gets into: pytest's own it does not, under root."""
-    path = Path(tempfile.mkdtemp(prefix="hlfast-up-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="module")
