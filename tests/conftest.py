@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
 import signal
@@ -20,8 +19,7 @@ from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
-from hl_utils.servers.sql import SqlServer
-from hlfast.db import migrations, queries
+from hl_utils.servers.sql import SqlServer, migrate
 from tests.clients import Client
 from tests.distribution import Progress, Units, is_quick, rank, unit
 
@@ -91,14 +89,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         one = metafunc.definition.get_closest_marker("one_database")
         names = list(DATABASES)[:1] if one else list(DATABASES)
         metafunc.parametrize("database_server", names, indirect=True, scope="session")
-
-
-def migrate(server: SqlServer, name: str) -> str:
-    """Make a database with the tables of both; its DSN."""
-    server.create_database(name)
-    for database in (queries.MAIN, queries.DIALOGS):
-        asyncio.run(migrations.apply(server.url(name), database))
-    return server.url(name)
 
 
 @pytest.fixture(scope="session")

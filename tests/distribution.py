@@ -17,12 +17,20 @@ from xdist.scheduler import LoadScopeScheduling
 
 _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 # Files with the same costly servers. A whole folder ends in a slash.
-TOGETHER: dict[str, tuple[str, ...]] = {}
+TOGETHER = {
+    "the event log": ("tests/events/",),
+    "live": tuple(
+        f"tests/live/test_{name}.py"
+        for name in ("delivery", "metrics", "presence", "resume", "sessions")
+    ),
+    "two processes": ("tests/races/",),
+    "several processes": tuple(f"tests/web/test_{name}.py" for name in ("auth", "log", "metrics")),
+}
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
 FIRST: tuple[str, ...] = (
     "tests/rabbitmq/",
     "tests/swarm/",
-    "tests/events/",
+    "the event log",
     "tests/live/test_ledger.py",
     "tests/replicas/",
     "tests/bench/",
@@ -30,6 +38,9 @@ FIRST: tuple[str, ...] = (
     "tests/hl_utils/",
     "tests/crash/",
     "tests/haproxy/",
+    "live",
+    "several processes",
+    "two processes",
     "tests/live/",
     "tests/web/",
     "tests/test_bodies.py",

@@ -21,8 +21,9 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ROOT, free_port, wait_until
 from hl_utils.servers.redis import LogRedisServer
 from hl_utils.servers.services import SECRET, Api
+from hl_utils.servers.sql import migrate
 from tests.check.command import checked, codes, found, random_secret, run, wrong
-from tests.conftest import TEMPLATE, migrate
+from tests.conftest import TEMPLATE
 
 PASSWORD = "s3cr3t-in-the-url"
 AWAY = {

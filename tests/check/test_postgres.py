@@ -13,10 +13,11 @@ from hl_utils.check.databases import Processes
 from hl_utils.check.schema import promises
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ENVIRONMENT
+from hl_utils.servers.sql import migrate
 from hlfast.db import queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
-from tests.conftest import TEMPLATE, migrate, new_database
+from tests.conftest import TEMPLATE, new_database
 
 ROOMS = (queries.MAIN, queries.DIALOGS)
 

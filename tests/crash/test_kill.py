@@ -17,8 +17,8 @@ from bench.crowd import Ask, Crowd, Line
 from hl_utils.servers import families
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
-from hl_utils.servers.sql import SERVERS, SqlServer, value
-from tests.conftest import TEMPLATE, migrate, new_database
+from hl_utils.servers.sql import SERVERS, SqlServer, migrate, value
+from tests.conftest import TEMPLATE, new_database
 from tests.crash.load import Actor, Ledger, audit, until
 
 ACTORS = 10

@@ -13,12 +13,13 @@ import pytest
 import uvloop
 
 from hl_utils.servers.mariadb import MariadbServer
+from hl_utils.servers.sql import migrate
 from hlfast.db import mysql
 from hlfast.db.mysql import MysqlDatabase
 from hlfast.db.open import open_database
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings
-from tests.conftest import TEMPLATE, migrate, new_database
+from tests.conftest import TEMPLATE, new_database
 from tests.db.mysql_pool import BOTH, one, play, user
 
 

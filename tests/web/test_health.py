@@ -11,9 +11,8 @@ import pytest
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
-from hl_utils.servers.sql import SERVERS, SqlServer
+from hl_utils.servers.sql import SERVERS, SqlServer, migrate
 from tests.clients import Client
-from tests.conftest import migrate
 
 FAILURES_MAX = 3
 

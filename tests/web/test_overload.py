@@ -16,9 +16,10 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
+from hl_utils.servers.sql import migrate
 from tests import wire
 from tests.clients import Client
-from tests.conftest import TEMPLATE, migrate
+from tests.conftest import TEMPLATE
 from tests.web.locks import locked, wait_for_waiting
 from tests.web.test_metrics import IN_USE, QUEUED, come_to
 
