@@ -81,7 +81,12 @@ def rank(nodeid: str) -> int:
 
 
 class Units(LoadScopeScheduling):  # type: ignore[misc]
-    """xdist's way to hand out units, with units of ours."""
+    """xdist's way to hand out units, with units of ours, in the order of the collected tests."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        # Else those of the most tests would be first.
+        config.option.loadscopereorder = False
 
     def _split_scope(self, nodeid: str) -> str:
         return unit(nodeid)
