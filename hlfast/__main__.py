@@ -6,10 +6,12 @@ import argparse
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from hlfast import logs
@@ -115,6 +117,19 @@ def _schedule_as_batch() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def _hold_signals_of_workers() -> None:
+    """A worker is not told to stop before it listens to that, which the application unblocks.
+
+    It is forked with the handlers of the main process, which do nothing in a worker: a stop as it
+    starts would be lost, and the worker would serve until it is killed.
+    """
+    stops = {signal.SIGINT, signal.SIGTERM}
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, stops),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, stops),
+    )
+
+
 def _serve_api(settings: Settings) -> int:
     from granian.constants import Interfaces, Loops  # noqa: PLC0415
     from granian.http import HTTP1Settings  # noqa: PLC0415
@@ -131,6 +146,7 @@ def _serve_api(settings: Settings) -> int:
         api.check(settings)
         if settings.tuning.batch_scheduling:
             _schedule_as_batch()
+        _hold_signals_of_workers()
         Server(
             # By its path: a name is taken for one below the working directory, whatever that is.
             f"{Path(__file__).with_name('api')}:create",

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import secrets
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -63,6 +64,8 @@ def create() -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Router) -> AsyncIterator[None]:
+        # Granian handles them from here on. They were held back since the worker was forked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         loop = asyncio.get_running_loop()
         if type(loop).__module__.partition(".")[0] != "uvloop":
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,6 +137,12 @@ class Progress:
         elif percent // 10 > self._tenths and took_s > self._said_at_s + _PAUSE_S:
             self._tenths, self._said_at_s = percent // 10, took_s
             self._line(text)
+
+    def pytest_terminal_summary(self) -> None:
+        """Each reason for a skip once, with the number of tests."""
+        reports = self._reporter.stats.get("skipped", [])
+        for reason, count in Counter(report.longrepr[2] for report in reports).items():
+            self._reporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
     def _line(self, text: str) -> None:
         self._reporter.ensure_newline()

@@ -60,6 +60,11 @@ class Api:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
+        self.launch()
+        wait_until(self._ready, f"hlfast {self.verb} did not start")
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self._log_file.open("ab") as output:
             self.process = subprocess.Popen(
@@ -71,7 +76,6 @@ class Api:
                 stderr=output,
                 start_new_session=True,
             )
-        wait_until(self._ready, f"hlfast {self.verb} did not start")
 
     def stop(self) -> None:
         """End it gracefully."""

@@ -10,7 +10,7 @@ from hl_utils.servers.process import ROOT
 
 def test_each_runs() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "bench/micro"],
+        [sys.executable, "-m", "pytest", "--benchmark-disable", "bench/micro"],
         cwd=ROOT,
         capture_output=True,
         text=True,

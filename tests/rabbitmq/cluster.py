@@ -36,7 +36,11 @@ class Node(RabbitServer):
     def environment(self) -> dict[str, str]:
         """See RabbitServer."""
         tools = f"{PROGRAMS}:{os.environ['PATH']}"
-        return super().environment() | {"PATH": tools, "RABBITMQ_ERLANG_COOKIE": self.cookie}
+        return super().environment() | {
+            "PATH": tools,
+            "RABBITMQ_ERLANG_COOKIE": self.cookie,
+            "HLFAST_RABBITMQ_WAIT_S": f"{CLUSTER_S:.0f}",
+        }
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:
         """A tool's answer, as it is given beside the node."""

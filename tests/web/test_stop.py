@@ -11,6 +11,7 @@ from http.client import HTTPException
 
 import pytest
 
+from hl_utils.servers import families
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.redis import RedisServer
@@ -43,6 +44,13 @@ def idle_connection(api: Api) -> Iterator[socket.socket]:
         kept.sendall(b"GET /health/ready HTTP/1.1\r\nHost: test\r\n\r\n")
         assert kept.recv(65536).startswith(b"HTTP/1.1 200")
         yield kept
+
+
+class Starting(Api):
+    """One whose block begins as soon as its process exists."""
+
+    def start(self) -> None:
+        self.launch()
 
 
 def is_refused(api: Api) -> bool:
@@ -92,6 +100,21 @@ def test_requests_under_way_are_answered(
         assert sorted(written.split()) == WORDS
         # Those events are told of, too.
         assert postgres_server.psql(name_of(database), "-c", "SELECT id FROM outbox") == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_starting_is_told_too(
+    postgres_server: PostgresServer, redis_server: RedisServer, workers: int
+) -> None:
+    """The moment at which a worker can be told is no other than that of its birth."""
+    database = new_database(postgres_server, TEMPLATE)
+    # Whoever was not told would be killed after more time than there is here.
+    settings = {"HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": int(2 * START_S)}
+    with Starting(database, redis_server.url, **settings) as api:
+        wait_until(lambda: len(families.family(api.process.pid)) > workers, "no worker started")
+        api.process.terminate()
+        assert api.process.wait(START_S) == 0
+        assert "Traceback" not in api.log
 
 
 def test_a_request_that_does_not_end_holds_up_nobody(
