@@ -25,6 +25,7 @@ def superuser(api: Api) -> Client:
         hash_password(PASSWORD, settings),
         *names,
         *map(search_key, names),
+        False,
     )
     user_id = asyncio.run(_make(api.settings["DATABASE_URL"], fields, settings))
     client = Client(api.url)
@@ -33,7 +34,7 @@ def superuser(api: Api) -> Client:
     return somebody
 
 
-async def _make(url: str, fields: tuple[str, ...], settings: Settings) -> int:
+async def _make(url: str, fields: tuple[str | bool, ...], settings: Settings) -> int:
     database = await open_database(url, [queries.MAIN], settings)
     try:
         row = await database.fetch_row("user_make_superuser", *fields)

@@ -49,7 +49,7 @@ async def log_in(context: Context, username: str, password: str) -> None:
     await service.login(
         context.main,
         context.passwords,
-        context.tokens,
+        context.sessions,
         context.login_failures,
         username=username,
         password=password,
@@ -70,7 +70,7 @@ def test_an_unknown_name_costs_the_same_work(
             for name in ("known", "disabled"):
                 names = {"first_name": "A", "last_name": "B"}
                 new = UserNew(username=name, password=PASSWORD, **names)
-                await service.register(context.main, context.passwords, new)
+                await service.register(context.main, context.passwords, new, address="")
             connection = await connect(migrated_database_url)
             await connection.rows("""UPDATE "user" SET disabled = username = 'disabled'""")
             await connection.close()
