@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class Cache:
         await self._redis.aclose()
 
 
+_TOO_MANY = "Too many failed attempts."
 # One more failure, unless there are ARGV[1]: then the seconds until they are forgotten.
 _RESERVE = """
 if tonumber(redis.call('get', KEYS[1]) or '0') >= tonumber(ARGV[1]) then
@@ -106,13 +108,15 @@ return 0
 
 
 @dataclass(slots=True)
-class _UnderWay:
-    """Attempts of one key in this process that have not ended yet, and those that wait for them."""
+class _Burst:
+    """Attempts of one key in this process that are under way or about to be, and those that wait.
 
-    attempts: int = 0
-    waiting: int = 0
-    # Set when another one may be allowed, or none is under way any more.
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    Nobody waits unless somebody is inside.
+    """
+
+    inside: int = 0
+    # Each is told whether to ask again.
+    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
 
 
 class FailureThrottle:
@@ -128,7 +132,7 @@ class FailureThrottle:
         self._failures_max = failures_max
         self._window_s = window_s
         self._local: dict[str, tuple[int, float]] = {}
-        self._under_way: dict[str, _UnderWay] = {}
+        self._bursts: dict[str, _Burst] = {}
 
     @asynccontextmanager
     async def attempt(self, key: str) -> AsyncIterator[None]:
@@ -137,39 +141,56 @@ class FailureThrottle:
         Where it ends well the key's failures are forgotten; with any other error it is as if it
         had not been. Raises errors.TooMany.
         """
-        await self._reserve_in_turn(key)
-        under_way = self._under_way.setdefault(key, _UnderWay())
-        under_way.attempts += 1
-        was_counted = False
+        burst = self._bursts.setdefault(key, _Burst())
+        burst.inside += 1
+        # How many of those who wait may ask again.
+        room = 0
         try:
-            yield
-        except (Unauthenticated, Forbidden):
-            was_counted = True
-            raise
-        except BaseException:
-            await self._give_back(key)
-            raise
-        else:
+            await self._reserve_in_turn(key, burst)
+            try:
+                yield
+            except (Unauthenticated, Forbidden):
+                raise
+            except BaseException:
+                room = 1
+                await self._give_back(key)
+                raise
+            room = self._failures_max
             await self._forget(key)
         finally:
-            under_way.attempts -= 1
-            if not under_way.attempts:
-                del self._under_way[key]
-            if not was_counted or not under_way.attempts:
-                under_way.changed.set()
-                under_way.changed = asyncio.Event()
+            self._leave(key, burst, room)
 
-    async def _reserve_in_turn(self, key: str) -> None:
-        """Those under way may end well: wait for them before refusing. Raises errors.TooMany."""
+    async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
+        """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
         while wait_s := await self._reserve(key):
-            under_way = self._under_way.get(key)
-            if under_way is None or under_way.waiting >= _ATTEMPTS_WAITING_MAX:
-                raise TooMany("Too many failed attempts.", wait_s if under_way is None else 1)
-            under_way.waiting += 1
+            if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
+                raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
+            turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            burst.waiting.append(turn)
+            burst.inside -= 1
             try:
-                await under_way.changed.wait()
-            finally:
-                under_way.waiting -= 1
+                may_ask = await turn
+            except BaseException:
+                if turn in burst.waiting:
+                    burst.waiting.remove(turn)
+                if turn.cancelled() or not turn.result():
+                    burst.inside += 1  # for `_leave`
+                raise
+            if not may_ask:
+                burst.inside += 1
+                raise TooMany(_TOO_MANY, wait_s)
+
+    def _leave(self, key: str, burst: _Burst, room: int) -> None:
+        burst.inside -= 1
+        while burst.waiting and (room or not burst.inside):
+            turn = burst.waiting.popleft()
+            if not turn.done():
+                turn.set_result(room > 0)
+                if room:
+                    room -= 1
+                    burst.inside += 1
+        if not burst.inside and self._bursts.get(key) is burst:
+            del self._bursts[key]
 
     async def _reserve(self, key: str) -> int:
         """Count one; 0, or the seconds until the key may try again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ _ALGORITHM = "HS256"
 # Clocks of two machines may differ by so much: no token is refused for that.
 LEEWAY_S = 5
 # Ours are shorter and lower by far; a database need not hold more.
-_SESSION_LENGTH_MAX = 64
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _GENERATION_MAX = 2**31 - 1
 
 
@@ -124,9 +125,8 @@ class Tokens:
             name = hmac.digest(self._secret_bytes, b"session " + token.encode(), "sha256")
             session = base64url_encode(name[:16]).decode()
             return RefreshClaims(known.user_id, known.token_version, session, 0, True)
-        if type(session) is not str or type(generation) is not int or not session.isascii():
-            raise Unauthenticated("The token is not valid.")
-        if not 0 < len(session) <= _SESSION_LENGTH_MAX or not 0 <= generation < _GENERATION_MAX:
+        is_name = isinstance(session, str) and _SESSION.fullmatch(session)
+        if not is_name or type(generation) is not int or not 0 <= generation < _GENERATION_MAX:
             raise Unauthenticated("The token is not valid.")
         return RefreshClaims(known.user_id, known.token_version, session, generation, False)
 

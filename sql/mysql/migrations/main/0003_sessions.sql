@@ -80,7 +80,7 @@ BEGIN
             ON DUPLICATE KEY UPDATE generation = generation;
         END IF;
         SELECT s.generation, s.uses_ms, s.ended INTO v_generation, v_uses, v_ended
-        FROM session AS s WHERE s.id = p_id FOR UPDATE;
+        FROM session AS s WHERE s.id = p_id AND s.user_id = p_user_id FOR UPDATE;
         SET v_now_ms = FLOOR(UNIX_TIMESTAMP(SYSDATE(6)) * 1000);
         IF v_generation IS NOT NULL AND NOT v_ended THEN
             SET v_place = CHAR_LENGTH(v_uses) - 13 * (v_generation - p_generation) + 1;
@@ -129,8 +129,9 @@ BEGIN
         )
         ON DUPLICATE KEY UPDATE ended = TRUE;
     ELSE
-        UPDATE session AS s SET s.ended = TRUE WHERE s.id = p_id AND s.inherited;
-        DELETE FROM session WHERE id = p_id AND NOT inherited;
+        UPDATE session AS s SET s.ended = TRUE
+        WHERE s.id = p_id AND s.user_id = p_user_id AND s.inherited;
+        DELETE FROM session WHERE id = p_id AND user_id = p_user_id AND NOT inherited;
     END IF;
     COMMIT;
 END;

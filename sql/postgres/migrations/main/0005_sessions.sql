@@ -47,7 +47,7 @@ BEGIN
         )
         ON CONFLICT DO NOTHING;
     END IF;
-    SELECT s.* INTO v_session FROM session s WHERE s.id = p_id FOR UPDATE;
+    SELECT s.* INTO v_session FROM session s WHERE s.id = p_id AND s.user_id = p_user_id FOR UPDATE;
     IF NOT FOUND OR v_session.ended THEN
         RETURN QUERY SELECT 'over', NULL::bigint;
         RETURN;
@@ -95,8 +95,10 @@ BEGIN
         )
         ON CONFLICT (id) DO UPDATE SET ended = true;
     ELSE
-        UPDATE session s SET ended = true WHERE s.id = p_id AND s.inherited;
-        DELETE FROM session s WHERE s.id = p_id AND NOT s.inherited;
+        UPDATE session s SET ended = true
+        WHERE s.id = p_id AND s.user_id = p_user_id AND s.inherited;
+        DELETE FROM session s
+        WHERE s.id = p_id AND s.user_id = p_user_id AND NOT s.inherited;
     END IF;
 END
 $$;
