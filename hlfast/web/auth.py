@@ -125,8 +125,9 @@ class Tokens:
             name = hmac.digest(self._secret_bytes, b"session " + token.encode(), "sha256")
             session = base64url_encode(name[:16]).decode()
             return RefreshClaims(known.user_id, known.token_version, session, 0, True)
-        is_name = isinstance(session, str) and _SESSION.fullmatch(session)
-        if not is_name or type(generation) is not int or not 0 <= generation < _GENERATION_MAX:
+        if not isinstance(session, str) or not _SESSION.fullmatch(session):
+            raise Unauthenticated("The token is not valid.")
+        if type(generation) is not int or not 0 <= generation < _GENERATION_MAX:
             raise Unauthenticated("The token is not valid.")
         return RefreshClaims(known.user_id, known.token_version, session, generation, False)
 
