@@ -20,6 +20,42 @@ CREATE INDEX session_of_user ON session (user_id, expires_at);
 CREATE INDEX session_expiry ON session (expires_at);
 
 
+-- A new session, good for p_keep_s seconds. A user has p_sessions_max at most: of more, those go
+-- that were renewed longest ago. Up to p_expired_max that have expired go, too, whosever they are:
+-- more than come, and never many at once. What somebody else is at work on is left alone.
+CREATE FUNCTION session_start(
+    p_id text, p_user_id integer, p_keep_s double precision,
+    p_sessions_max integer, p_expired_max integer
+)
+RETURNS text
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM session
+    WHERE id = ANY(ARRAY(
+        SELECT s.id FROM session s
+        WHERE s.expires_at < now()
+        ORDER BY s.expires_at
+        LIMIT p_expired_max
+        FOR UPDATE SKIP LOCKED
+    ));
+    DELETE FROM session
+    WHERE id = ANY(ARRAY(
+        SELECT s.id FROM session s
+        WHERE s.id = ANY(ARRAY(
+            SELECT o.id FROM session o
+            WHERE o.user_id = p_user_id AND NOT o.inherited
+            ORDER BY o.expires_at DESC
+            OFFSET p_sessions_max - 1
+        ))
+        FOR UPDATE SKIP LOCKED
+    ));
+    INSERT INTO session (id, user_id, generation, expires_at)
+    VALUES (p_id, p_user_id, 0, clock_timestamp() + p_keep_s * interval '1 second');
+    RETURN p_id;
+END
+$$;
+
+
 -- A token is used. outcome: renewed (used_ms is when it was used first: the next token is made of
 -- it), revoked (of the user's tokens), over (or never was), reused (and so the session is over).
 CREATE FUNCTION session_renew(
