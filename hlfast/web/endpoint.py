@@ -197,8 +197,9 @@ class CompiledEndpoint:
     def _body(self, scope: Scope, data: bytes) -> Any:
         if self.endpoint.body is not None:
             return validate(self.endpoint.body, codec.decode(data), "body")
-        assert self.endpoint.form is not None  # or there is none to read  # noqa: S101
-        return validate(self.endpoint.form, form_fields(scope, data), "body")
+        form = self.endpoint.form
+        assert form is not None  # or there is none to read  # noqa: S101
+        return validate(form, form_fields(scope, data, form.model_fields), "body")
 
     def _answer(
         self, call: Call[Any], reply: Reply

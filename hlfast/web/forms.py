@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -20,20 +21,20 @@ _PARTS_MAX = 32
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-def form_fields(scope: Scope, data: bytes) -> dict[str, str]:
-    """A form's fields. Without a content type it is urlencoded.
+def form_fields(scope: Scope, data: bytes, known: Container[str]) -> dict[str, str]:
+    """A form's fields, without those that are not `known`. Without a content type it is urlencoded.
 
     Raises errors.UnsupportedMedia for another content type, Malformed for what is no form or no
     UTF-8, Invalid for a repeated field and for a file.
     """
     kind, boundary = _content_type(scope)
     if kind in ("", URLENCODED):
-        return pairs(data, "body")
+        return pairs(data, "body", known)
     if kind != MULTIPART:
         raise errors.UnsupportedMedia(f"A form is sent as {URLENCODED} or {MULTIPART}.", ACCEPTED)
     if not boundary:
         raise errors.Malformed("The content type names no boundary.")
-    parts = _Parts()
+    parts = _Parts(known)
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         parser.write(data)
@@ -55,7 +56,8 @@ def _content_type(scope: Scope) -> tuple[str, bytes]:
 class _Parts:
     """Collects the fields of a multipart form from the parser's callbacks."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Container[str]) -> None:
+        self._known = known
         self.fields: dict[str, str] = {}
         self.is_complete = False
         self._count = 0
@@ -100,6 +102,8 @@ class _Parts:
             name, value = options[b"name"].decode(), self._text.decode()
         except UnicodeDecodeError:
             raise errors.Malformed("The fields are not UTF-8.") from None
+        if name not in self._known:
+            return
         if b"filename" in options:
             raise errors.Invalid.field("body", name, msg="A file is no text")
         if name in self.fields:

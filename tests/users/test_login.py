@@ -183,5 +183,16 @@ def test_a_field_given_twice(client: Client) -> None:
     assert refused.json()["errors"][0]["loc"] == ["body", "username"]
 
 
+def test_what_is_not_known_is_ignored(client: Client) -> None:
+    """However often it comes, and be it a file."""
+    me = client.user()
+    form = {"username": me.username, "password": PASSWORD, "other": ["x", "y"]}
+    assert client.post("/login", data=form).status_code == 200
+    parts = multipart({"username": me.username, "password": PASSWORD, "other": "x"})
+    other = b'--b\r\nContent-Disposition: form-data; name="other"; filename="x"\r\n\r\nx\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert client.post("/login", content=other + parts, headers=headers).status_code == 200
+
+
 def test_a_form_over_64_kib(client: Client) -> None:
     assert client.login("x" * 65536).status_code == 413
