@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make the tables and the superuser (FIRST_SUPERUSER and FIRST_SUPERUSER_PASSWORD, or a prompt).
-# Safe to run again, and by several at once.
+# Safe to run again, and by several at once. --promote: see `hlfast superuser --help`.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,4 +15,4 @@ hlfast() {
 }
 
 hlfast tables
-hlfast superuser
+hlfast superuser "$@"

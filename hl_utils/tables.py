@@ -11,7 +11,7 @@ from hlfast.codec import search_key
 from hlfast.db import migrations, queries
 from hlfast.db.open import open_database
 from hlfast.errors import Invalid
-from hlfast.passwords import hash_password
+from hlfast.passwords import hash_password, parameters_of
 from hlfast.settings import Settings, SettingsError
 from hlfast.users.schemas import UserNew
 from hlfast.users.service import username_key
@@ -29,12 +29,13 @@ def tables(settings: Settings) -> int:
     return reported("hlfast tables", lambda: _tables(settings))
 
 
-def superuser(settings: Settings) -> int:
+def superuser(settings: Settings, *, promote: bool = False) -> int:
     """Make the superuser of the settings, or of a prompt; the exit code.
 
-    One who is there gets the password and the rights, and her tokens are refused from then on.
+    A superuser who is there gets the password, and her tokens are refused from then on. Anybody
+    else of that name only with `promote`: whoever guessed the name may have registered it.
     """
-    return reported("hlfast superuser", lambda: _superuser(settings))
+    return reported("hlfast superuser", lambda: _superuser(settings, promote))
 
 
 def _tables(settings: Settings) -> int:
@@ -47,10 +48,15 @@ def _tables(settings: Settings) -> int:
     return 0
 
 
-def _superuser(settings: Settings) -> int:
+def _superuser(settings: Settings, promote: bool) -> int:
     need_database(settings)
     user = _acceptable(*_name_and_password(settings))
-    user_id = asyncio.run(_make_superuser(user, settings))
+    user_id = asyncio.run(_make_superuser(user, settings, promote))
+    if user_id is None:
+        raise SettingsError(
+            f"{user.username} is somebody's account already: take another name, or make this "
+            "account the superuser, with this password, by `hlfast superuser --promote`"
+        )
     print(f"{user.username} (id {user_id}) is a superuser")
     return 0
 
@@ -90,21 +96,25 @@ def _acceptable(name: str, password: str) -> UserNew:
     return user
 
 
-async def _make_superuser(user: UserNew, settings: Settings) -> int:
+async def _make_superuser(user: UserNew, settings: Settings, promote: bool) -> int | None:
+    """The superuser's id; None where somebody else has the name and may keep it."""
     one = settings.model_copy(update={"database_pool_size": 1})
     database = await open_database(settings.database_url, [queries.MAIN], one)
+    password_hash = hash_password(user.password, settings)
     try:
+        # These settings need not be those of the API, which hides how old a hash is.
+        await database.fetch("password_parameters", parameters_of(password_hash))
         row = await database.fetch_row(
             "user_make_superuser",
             user.username,
             username_key(user.username),
-            hash_password(user.password, settings),
+            password_hash,
             user.first_name,
             user.last_name,
             search_key(user.first_name),
             search_key(user.last_name),
+            promote,
         )
     finally:
         await database.close()
-    assert row is not None  # noqa: S101 - it is made, or found
-    return int(row["id"])
+    return None if row is None else int(row["id"])

@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs.add_parser("api", help="the HTTP API")
     verbs.add_parser("ws", help="a websocket server")
     verbs.add_parser("tables", help="create the tables, or bring them to the newest schema")
-    verbs.add_parser("superuser", help="make the superuser of FIRST_SUPERUSER")
+    superuser = verbs.add_parser("superuser", help="make the superuser of FIRST_SUPERUSER")
+    superuser.add_argument(
+        "--promote", action="store_true", help="also of an account that is there already"
+    )
     verbs.add_parser("seed", help="fill with realistic users", add_help=False)
     check = verbs.add_parser("check", help="find what is set wrong, before users do")
     check.add_argument("--json", action="store_true", help="for programs")
@@ -87,7 +90,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         case _:
             from hl_utils import tables  # noqa: PLC0415
 
-            return tables.superuser(settings)
+            return tables.superuser(settings, promote=arguments.promote)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hlfast import codec, errors, profiles
 from hlfast import settings as settings_module
+from hlfast.auth.sessions import Sessions
 from hlfast.bodies import Bodies
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.context import Context
@@ -112,7 +113,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         replicated = await _open_replicas(settings, main, stack)
         cache = Cache(settings)
         stack.push_async_callback(cache.close)
-        passwords = Passwords(settings)
+        passwords = await _open_passwords(settings, main)
         stack.callback(passwords.close)
         tokens = Tokens(settings)
         tuning = settings.tuning
@@ -130,6 +131,12 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
                 enabled=enabled and tuning.batch_reads,
             )
 
+        throttle = partial(
+            FailureThrottle,
+            cache,
+            failures_max=settings.login_failures_max,
+            window_s=settings.login_window_s,
+        )
         log = open_log(settings)
         stack.push_async_callback(log.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack)
@@ -159,13 +166,11 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             dialog_marks=joined(partial(dialogs_service.marks, dialogs), enabled=not sharded),
             bodies=bodies,
             cache=cache,
-            login_failures=FailureThrottle(
-                cache,
-                failures_max=settings.login_failures_max,
-                window_s=settings.login_window_s,
-            ),
+            login_failures=throttle("failures"),
+            password_failures=throttle("password-failures"),
             passwords=passwords,
             tokens=tokens,
+            sessions=Sessions(main, tokens, settings),
             authenticator=Authenticator(
                 tokens, joined(partial(users_service.standing, main)).get, settings
             ),
@@ -187,6 +192,18 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     )
     stack.push_async_callback(dialogs.close)
     return main, dialogs
+
+
+async def _open_passwords(settings: Settings, main: Database) -> Passwords:
+    """With the parameters that every process of now and before has hashed under."""
+    passwords = Passwords(settings)
+    try:
+        rows = await main.fetch("password_parameters", passwords.parameters)
+    except errors.Unavailable:
+        # A database that only reads, say. Others are learnt when they are met.
+        return passwords
+    passwords.learn(row["parameters"] for row in rows)
+    return passwords
 
 
 async def _open_replicas(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
 
 T = TypeVar("T")
@@ -20,22 +24,30 @@ logger = logging.getLogger(__name__)
 
 # Counters kept in this process while Redis is away.
 _LOCAL_COUNTERS_MAX = 10_000
+# Questions under way to Redis, each on a connection of its own; further ones wait for their turn.
+_CONNECTIONS_MAX = 32
+# Attempts of one key that wait for those under way to end.
+_ATTEMPTS_WAITING_MAX = 64
 
 
 class Cache:
     """A Redis that may go away at any time.
 
     After a failure it is left alone for `redis_retry_s`, so that one that hangs costs one request
-    a second and not each of them.
+    a second and not each of them. Many questions at once are no failure: they wait for a
+    connection, and that wait is not counted as Redis's.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_s = settings.redis_timeout_s
         self._retry_s = settings.redis_retry_s
         self._away_until = 0.0
+        self._turns = asyncio.Semaphore(_CONNECTIONS_MAX)
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             decode_responses=True,
+            # Never reached, or redis-py would raise what looks like an outage.
+            max_connections=2 * _CONNECTIONS_MAX,
             socket_timeout=settings.redis_timeout_s,
             socket_connect_timeout=settings.redis_timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -43,24 +55,31 @@ class Cache:
 
     async def ask(self, question: Callable[[redis.Redis], Awaitable[T]]) -> T | None:
         """The answer, or None when Redis does not give one now."""
-        if time.monotonic() < self._away_until:
+        if self._is_away:
             return None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await question(self._redis)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._away_until = time.monotonic() + self._retry_s
-            logger.warning("Redis does not answer: %s", type(error).__name__)
-            return None
-        return answer
+        async with self._turns:
+            if self._is_away:  # as whoever was before this one has found out
+                return None
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return await question(self._redis)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._away_until = time.monotonic() + self._retry_s
+                logger.warning("Redis does not answer: %s", type(error).__name__)
+                return None
+
+    @property
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
 
     async def ping(self) -> bool:
         """Whether Redis answers now, whatever happened before."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._redis.ping()
-        except (RedisError, OSError, TimeoutError):
-            return False
+        async with self._turns:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._redis.ping()
+            except (RedisError, OSError, TimeoutError):
+                return False
         return True
 
     async def close(self) -> None:
@@ -68,62 +87,147 @@ class Cache:
         await self._redis.aclose()
 
 
-class FailureThrottle:
-    """Counts failures by key within a window: in Redis for all processes, here while it is away."""
+_TOO_MANY = "Too many failed attempts."
+# One more failure, unless there are ARGV[1]: then the seconds until they are forgotten.
+_RESERVE = """
+if tonumber(redis.call('get', KEYS[1]) or '0') >= tonumber(ARGV[1]) then
+    return math.max(redis.call('ttl', KEYS[1]), 1)
+end
+if redis.call('incr', KEYS[1]) == 1 then
+    redis.call('expire', KEYS[1], ARGV[2])
+end
+return 0
+"""
+# One less, if they have not been forgotten meanwhile.
+_GIVE_BACK = """
+if redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1]) <= 0 then
+    redis.call('del', KEYS[1])
+end
+return 0
+"""
 
-    def __init__(self, cache: Cache, *, failures_max: int, window_s: int) -> None:
+
+@dataclass(slots=True)
+class _Burst:
+    """Attempts of one key in this process that are under way or about to be, and those that wait.
+
+    Nobody waits unless somebody is inside.
+    """
+
+    inside: int = 0
+    # Each is told whether to ask again.
+    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
+
+
+class FailureThrottle:
+    """Counts failures by key within a window: in Redis for all processes, here while it is away.
+
+    An attempt is counted before it is made, so that a burst of them gets no more than a sequence.
+    `name` keeps the keys of two throttles apart.
+    """
+
+    def __init__(self, cache: Cache, name: str, *, failures_max: int, window_s: int) -> None:
         self._cache = cache
+        self._prefix = f"hlfast:{name}:"
         self._failures_max = failures_max
         self._window_s = window_s
         self._local: dict[str, tuple[int, float]] = {}
+        self._bursts: dict[str, _Burst] = {}
 
-    async def blocked_s(self, key: str) -> int:
-        """Seconds until the key may try again; 0 when it may now."""
-        name = self._name(key)
+    @asynccontextmanager
+    async def attempt(self, key: str) -> AsyncIterator[None]:
+        """One guess: a failure if it raises errors.Unauthenticated or Forbidden.
 
-        async def ask(server: redis.Redis) -> tuple[int, int]:
-            async with server.pipeline(transaction=False) as pipe:
-                pipe.get(name)
-                pipe.ttl(name)
-                count, ttl_s = await pipe.execute()
-            return int(count or 0), max(int(ttl_s), 1)
+        Where it ends well the key's failures are forgotten; with any other error it is as if it
+        had not been. Raises errors.TooMany.
+        """
+        burst = self._bursts.setdefault(key, _Burst())
+        burst.inside += 1
+        # How many of those who wait may ask again.
+        room = 0
+        try:
+            await self._reserve_in_turn(key, burst)
+            try:
+                yield
+            except (Unauthenticated, Forbidden):
+                raise
+            except BaseException:
+                room = 1
+                await self._give_back(key)
+                raise
+            room = self._failures_max
+            await self._forget(key)
+        finally:
+            self._leave(key, burst, room)
 
-        local_count, ends = self._local.get(key, (0, 0.0))
+    async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
+        """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
+        while wait_s := await self._reserve(key):
+            if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
+                raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
+            turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            burst.waiting.append(turn)
+            burst.inside -= 1
+            try:
+                may_ask = await turn
+            except BaseException:
+                if turn in burst.waiting:
+                    burst.waiting.remove(turn)
+                if turn.cancelled() or not turn.result():
+                    burst.inside += 1  # for `_leave`
+                raise
+            if not may_ask:
+                burst.inside += 1
+                raise TooMany(_TOO_MANY, wait_s)
+
+    def _leave(self, key: str, burst: _Burst, room: int) -> None:
+        burst.inside -= 1
+        while burst.waiting and (room or not burst.inside):
+            turn = burst.waiting.popleft()
+            if not turn.done():
+                turn.set_result(room > 0)
+                if room:
+                    room -= 1
+                    burst.inside += 1
+        if not burst.inside and self._bursts.get(key) is burst:
+            del self._bursts[key]
+
+    async def _reserve(self, key: str) -> int:
+        """Count one; 0, or the seconds until the key may try again."""
+        count, ends = self._local.get(key, (0, 0.0))
         now = time.monotonic()
-        if local_count >= self._failures_max and ends > now:
+        if count >= self._failures_max and ends > now:
             return int(ends - now) + 1
-        answer = await self._cache.ask(ask)
-        if answer is not None and answer[0] >= self._failures_max:
-            return answer[1]
-        return 0
+        answer = await self._run(_RESERVE, key, self._failures_max, self._window_s)
+        return self._reserve_here(key) if answer is None else answer
 
-    async def failed(self, key: str) -> None:
-        """Count one failure."""
-        name = self._name(key)
-
-        async def count(server: redis.Redis) -> int:
-            async with server.pipeline(transaction=True) as pipe:
-                pipe.set(name, 0, ex=self._window_s, nx=True)
-                pipe.incr(name)
-                return int((await pipe.execute())[1])
-
-        if await self._cache.ask(count) is None:
-            self._failed_here(key)
-
-    async def succeeded(self, key: str) -> None:
-        """Forget the key's failures."""
-        self._local.pop(key, None)
-        await self._cache.ask(lambda server: server.delete(self._name(key)))
-
-    def _failed_here(self, key: str) -> None:
+    def _reserve_here(self, key: str) -> int:
         now = time.monotonic()
         count, ends = self._local.pop(key, (0, 0.0))
         if ends <= now:
             count, ends = 0, now + self._window_s
         while len(self._local) >= _LOCAL_COUNTERS_MAX:
             del self._local[next(iter(self._local))]
-        self._local[key] = (count + 1, ends)
+        is_over = count >= self._failures_max
+        self._local[key] = (count if is_over else count + 1, ends)
+        return int(ends - now) + 1 if is_over else 0
 
-    @staticmethod
-    def _name(key: str) -> str:
-        return f"hlfast:failures:{key}"
+    async def _give_back(self, key: str) -> None:
+        count, ends = self._local.get(key, (0, 0.0))
+        if count:
+            self._local[key] = (count - 1, ends)
+        else:
+            await self._run(_GIVE_BACK, key)
+
+    async def _forget(self, key: str) -> None:
+        self._local.pop(key, None)
+        await self._cache.ask(lambda server: server.delete(self._prefix + key))
+
+    async def _run(self, script: str, key: str, *args: int) -> int | None:
+        """What a script says of a key; None while Redis is away."""
+
+        async def run(server: redis.Redis) -> int:
+            asked = server.eval(script, 1, self._prefix + key, *map(str, args))
+            return int(await cast("Awaitable[int]", asked))
+
+        return await self._cache.ask(run)

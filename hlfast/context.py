@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hlfast.auth.sessions import Sessions
 from hlfast.bodies import Bodies, Mark
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.db.batching import BatchReader
@@ -39,8 +40,10 @@ class Context:
     bodies: Bodies
     cache: Cache
     login_failures: FailureThrottle
+    password_failures: FailureThrottle
     passwords: Passwords
     tokens: Tokens
+    sessions: Sessions
     authenticator: Authenticator
     replicated: Replicated | None
 

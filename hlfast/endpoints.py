@@ -43,6 +43,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         tag="users",
+        method="POST",
+        path="/logout",
+        handler=users.logout,
+        summary="End the session of a refresh token",
+        anyone=True,
+        form=user_schemas.LogoutForm,
+        statuses=(204,),
+    ),
+    Endpoint(
+        tag="users",
         method="GET",
         path="/users/me",
         handler=users.get_me,
@@ -67,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Change my password; every token issued before is revoked",
         body=user_schemas.PasswordChange,
         statuses=(204,),
-        errors=(403,),
+        errors=(403, 429),
     ),
     Endpoint(
         tag="users",

@@ -38,6 +38,14 @@ class TooLarge(HlfastError):
     """A body above its bound."""
 
 
+class UnsupportedMedia(HlfastError):
+    """A body of another kind than is read here; `accepted`: those that are."""
+
+    def __init__(self, detail: str, accepted: str) -> None:
+        super().__init__(detail)
+        self.accepted = accepted
+
+
 class Invalid(HlfastError):
     """Readable but not acceptable. `errors`: items of `loc`, `msg`, `type`."""
 

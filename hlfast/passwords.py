@@ -1,19 +1,19 @@
-"""argon2id, away from the event loop and with bounded concurrency."""
+"""argon2id, away from the event loop, with bounded concurrency and a fair share for everybody."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import argon2
 
-from hlfast.errors import Unavailable
+from hlfast.auth.fair_queue import FairQueue
 from hlfast.settings import Settings
 
-T = TypeVar("T")
+# Sets of parameters whose work each verification does. There are two after a change of the
+# settings; what is beyond the bound is verified all the same, only not hidden in the time.
+_PARAMETERS_MAX = 8
 
 
 def _hasher(settings: Settings) -> argon2.PasswordHasher:
@@ -32,49 +32,86 @@ def hash_password(password: str, settings: Settings, salt: bytes | None = None) 
     return _hasher(settings).hash(password, salt=salt)
 
 
+def parameters_of(stored: str) -> str:
+    """How a hash begins: `$argon2id$v=19$m=19456,t=2,p=1`."""
+    return "$".join(stored.split("$")[:4])
+
+
 class Passwords:
     """Hashes and verifies in threads (argon2 lets go of the interpreter's lock).
 
-    Raises errors.Unavailable when too many wait already.
+    `address` is whose share of the threads it costs. Raises errors.Unavailable when too many wait
+    already.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._hasher = _hasher(settings)
         self._threads = ThreadPoolExecutor(settings.password_hash_threads, "argon2")
-        self._queue_max = settings.password_hash_queue_max
-        self._places_free = self._queue_max + settings.password_hash_threads
-        # Verified for names that nobody has, so that they take the same time.
-        self._nobodys = self._hasher.hash(secrets.token_hex(16))
+        self._queue = FairQueue(
+            self._threads,
+            running_max=settings.password_hash_threads,
+            waiting_max=settings.password_hash_queue_max,
+        )
+        # By parameters: verified where the stored hash has others, or nobody has the name, so that
+        # it takes the same time whoever it is and however old the hash.
+        nobodys = self._hasher.hash(secrets.token_hex(16))
+        self.parameters = parameters_of(nobodys)
+        self._nobodys = {self.parameters: nobodys}
 
     @property
     def waiting(self) -> int:
         """How many wait for a thread."""
-        return max(0, self._queue_max - self._places_free)
+        return self._queue.waiting
 
-    async def hash(self, password: str) -> str:
+    def learn(self, known: Iterable[str]) -> None:
+        """Also do the work of these parameters each time; blocks while it hashes once with each.
+
+        What argon2 does not understand is passed over.
+        """
+        for parameters in known:
+            if parameters in self._nobodys or len(self._nobodys) >= _PARAMETERS_MAX:
+                continue
+            try:
+                # Of a salt and a hash of the usual lengths.
+                found = argon2.extract_parameters(f"{parameters}${'A' * 22}${'A' * 43}")
+                hasher = argon2.PasswordHasher.from_parameters(found)
+                self._nobodys[parameters] = hasher.hash(secrets.token_hex(16))
+            except (argon2.exceptions.Argon2Error, argon2.exceptions.InvalidHashError, ValueError):
+                continue
+
+    async def hash(self, password: str, address: str = "") -> str:
         """The hash to store."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._queue.run(lambda: self._hasher.hash(password), address)
 
-    async def verify(self, stored: str | None, password: str) -> bool:
+    async def verify(self, stored: str | None, password: str, address: str = "") -> bool:
         """Whether the password fits; for `stored` None it takes as long and is False."""
-        fits = await self._run(lambda: self._fits(stored or self._nobodys, password))
-        return fits and stored is not None
+        return await self._queue.run(lambda: self._verify(stored, password), address)
+
+    def is_outdated(self, stored: str) -> bool:
+        """Whether a hash was made under other parameters than a new one would be."""
+        return parameters_of(stored) != self.parameters
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, stored: str | None, password: str) -> bool:
+        """In a thread: one verification under each set of parameters, in the same order."""
+        its_own = parameters_of(stored or "")
+        fits = False
+        for parameters, nobodys in list(self._nobodys.items()):
+            if stored is not None and parameters == its_own:
+                fits = self._fits(stored, password)
+            else:
+                self._fits(nobodys, password)
+        if stored and its_own not in self._nobodys:
+            # Another process has newer settings, or somebody wrote it by hand.
+            fits = self._fits(stored, password)
+            self.learn([its_own])
+        return fits
 
     def _fits(self, stored: str, password: str) -> bool:
         try:
             return self._hasher.verify(stored, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._places_free <= 0:
-            raise Unavailable("Too many passwords are waiting to be checked.")
-        self._places_free -= 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._places_free += 1

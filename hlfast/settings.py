@@ -263,12 +263,24 @@ class Settings(BaseSettings):
     # Security
     access_token_s: int = Field(900, ge=60, description="Life of an access token.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token.")
+    refresh_grace_s: float = Field(
+        10.0,
+        ge=0,
+        description="A refresh token that was used gives the same next one for so long; "
+        "later it ends the session.",
+    )
+    sessions_max: int = Field(
+        100, ge=1, description="Sessions of one user; beyond, the one renewed longest ago ends."
+    )
     revocation_check_s: float = Field(
         20.0, ge=0, le=60, description="Age at which a remembered user is looked up again."
     )
     remembered_tokens_max: int = Field(65536, ge=1, description="Verified tokens kept in memory.")
     login_failures_max: int = Field(
-        10, ge=1, description="Failures of one name from one address before 429."
+        10,
+        ge=1,
+        description="Failures of one name from one address before 429; "
+        "apart from them, wrong old passwords of one user.",
     )
     login_window_s: int = Field(300, ge=1, description="Seconds in which they count.")
     password_hash_threads: int = Field(2, ge=1, description="Passwords hashed at once.")

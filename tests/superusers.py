@@ -17,23 +17,29 @@ from tests.clients import PASSWORD, Client
 def superuser(api: Api) -> Client:
     """A new one, logged in."""
     username = f"super-{secrets.token_hex(6)}"
-    settings = Settings(password_hash_memory_kib=256, password_hash_time=1, database_pool_size=1)
-    names = ("Super", "User")
-    fields = (
-        username,
-        username,
-        hash_password(PASSWORD, settings),
-        *names,
-        *map(search_key, names),
-    )
-    user_id = asyncio.run(_make(api.settings["DATABASE_URL"], fields, settings))
+    user_id = make_superuser(api, username)
     client = Client(api.url)
     somebody = Client(api.url, client.token(username))
     somebody.id, somebody.username = user_id, username
     return somebody
 
 
-async def _make(url: str, fields: tuple[str, ...], settings: Settings) -> int:
+def make_superuser(api: Api, username: str) -> int:
+    """Of a name, whoever has it, as `hlfast superuser --promote` does; the id."""
+    settings = Settings(password_hash_memory_kib=256, password_hash_time=1, database_pool_size=1)
+    names = ("Super", "User")
+    fields = (
+        username,
+        username.lower(),
+        hash_password(PASSWORD, settings),
+        *names,
+        *map(search_key, names),
+        True,
+    )
+    return asyncio.run(_make(api.settings["DATABASE_URL"], fields, settings))
+
+
+async def _make(url: str, fields: tuple[str | bool, ...], settings: Settings) -> int:
     database = await open_database(url, [queries.MAIN], settings)
     try:
         row = await database.fetch_row("user_make_superuser", *fields)

@@ -37,7 +37,9 @@ async def change(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     """DELETE /posts/{id}"""
-    await service.delete(call.context.main, call.context.outbox, call.me, call.id)
+    context = call.context
+    token_version = context.authenticator.token_version(call.head.authorization)
+    await service.delete(context.main, context.outbox, call.me, token_version, call.id)
     return Reply()
 
 

@@ -74,9 +74,14 @@ async def change(
     return post
 
 
-async def delete(database: Database, outbox: Outbox, me: int, post_id: int) -> None:
-    """Delete mine, or any as a superuser. Raises errors.NotFound, Forbidden for another's."""
-    gone = await database.fetch_row("post_remove", post_id, me)
+async def delete(
+    database: Database, outbox: Outbox, me: int, token_version: int, post_id: int
+) -> None:
+    """Delete mine, or any as a superuser with a token of the newest version.
+
+    Raises errors.NotFound, Forbidden for another's.
+    """
+    gone = await database.fetch_row("post_remove", post_id, me, token_version)
     if gone is None:
         await get(database, me, post_id)
         raise errors.Forbidden(_NOT_YOURS)

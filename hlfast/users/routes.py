@@ -17,12 +17,12 @@ async def login(call: Call) -> Reply:
     """POST /login"""
     form, context = call.body, call.context
     if form.grant_type == "refresh_token":
-        pair = await service.refresh(context.main, context.tokens, form.refresh_token)
+        pair = await context.sessions.renew(form.refresh_token)
     else:
         pair = await service.login(
             context.main,
             context.passwords,
-            context.tokens,
+            context.sessions,
             context.login_failures,
             username=form.username,
             password=form.password,
@@ -31,9 +31,17 @@ async def login(call: Call) -> Reply:
     return Reply(codec.encode(pair))
 
 
+async def logout(call: Call) -> Reply:
+    """POST /logout"""
+    await call.context.sessions.end(call.body.refresh_token)
+    return Reply()
+
+
 async def register(call: Call) -> Reply:
     """POST /users"""
-    user = await service.register(call.context.main, call.context.passwords, call.body)
+    user = await service.register(
+        call.context.main, call.context.passwords, call.body, address=call.address
+    )
     return Reply(profile(user).body, location=f"{PREFIX}/users/{user['id']}")
 
 
@@ -56,9 +64,11 @@ async def change_password(call: Call) -> Reply:
         context.main,
         context.passwords,
         context.authenticator,
+        context.password_failures,
         call.me,
         old=call.body.old_password,
         new=call.body.new_password,
+        address=call.address,
     )
     return Reply()
 
@@ -75,6 +85,7 @@ async def administer(call: Call) -> Reply:
         call.context.main,
         call.context.authenticator,
         call.me,
+        call.context.authenticator.token_version(call.head.authorization),
         call.id,
         disabled=call.body.disabled if given else None,
     )

@@ -96,11 +96,20 @@ class LoginForm(Query):
     @model_validator(mode="before")
     @classmethod
     def _what_the_grant_needs(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields.get("grant_type") == "":
+            # As a form sends what was not filled in: none.
+            fields = {name: value for name, value in fields.items() if name != "grant_type"}
         refresh = fields.get("grant_type") == "refresh_token"
         for name in ("refresh_token",) if refresh else ("username", "password"):
             if name not in fields:
                 raise PydanticCustomError("missing", "{name} is needed", {"name": name})
         return fields
+
+
+class LogoutForm(Query):
+    """The newest refresh token of the session, or any of it."""
+
+    refresh_token: Annotated[str, text(0, 4096)]
 
 
 class Token(BaseModel):

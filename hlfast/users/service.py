@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hlfast import codec, errors
+from hlfast.auth.sessions import Sessions
 from hlfast.bodies import Bodies
 from hlfast.cache import FailureThrottle
 from hlfast.codec import prefix_end, search_key
@@ -15,7 +17,7 @@ from hlfast.db.database import Database, Row
 from hlfast.passwords import Passwords
 from hlfast.profiles import Profile, Wanted, of_versions, profile
 from hlfast.users.schemas import Search, UserNew, UserPatch
-from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.web.auth import Authenticator, Standing
 
 _WRONG_PAIR = "The name or the password is wrong."
 
@@ -25,7 +27,7 @@ def username_key(username: str) -> str:
     return username.lower()
 
 
-async def register(database: Database, passwords: Passwords, new: UserNew) -> Row:
+async def register(database: Database, passwords: Passwords, new: UserNew, *, address: str) -> Row:
     """The new user's row. Raises errors.Conflict when the name is taken."""
     key = username_key(new.username)
     # Asked first only to spare the hash; who wins is decided by the INSERT.
@@ -35,7 +37,7 @@ async def register(database: Database, passwords: Passwords, new: UserNew) -> Ro
         "user_create",
         new.username,
         key,
-        await passwords.hash(new.password),
+        await passwords.hash(new.password, address),
         new.first_name,
         new.last_name,
         search_key(new.first_name),
@@ -53,37 +55,30 @@ async def register(database: Database, passwords: Passwords, new: UserNew) -> Ro
 async def login(
     database: Database,
     passwords: Passwords,
-    tokens: Tokens,
+    sessions: Sessions,
     failures: FailureThrottle,
     *,
     username: str,
     password: str,
     address: str,
 ) -> dict[str, Any]:
-    """A pair of tokens.
+    """A pair of tokens, which begin a session.
 
     Raises errors.Unauthenticated for a wrong pair, errors.TooMany after repeated failures of the
     name from the address: of both, so that nobody locks out somebody else.
     """
-    key = f"{username_key(username)[:64]}@{address}"
-    if wait_s := await failures.blocked_s(key):
-        raise errors.TooMany("Too many failed logins.", wait_s)
-    user = await database.fetch_row("user_credentials", username_key(username))
-    fits = await passwords.verify(user["password_hash"] if user else None, password)
-    if user is None or not fits or user["disabled"]:
-        await failures.failed(key)
-        raise errors.Unauthenticated(_WRONG_PAIR)
-    await failures.succeeded(key)
-    return tokens.issue(user["id"], user["token_version"])
-
-
-async def refresh(database: Database, tokens: Tokens, refresh_token: str) -> dict[str, Any]:
-    """A fresh pair for a refresh token. Raises errors.Unauthenticated."""
-    claims = tokens.verify("refresh", refresh_token)
-    user = await database.fetch_row("user_credentials_by_id", claims.user_id)
-    if user is None or user["disabled"] or user["token_version"] != claims.token_version:
-        raise errors.Unauthenticated("The token has been revoked.")
-    return tokens.issue(user["id"], user["token_version"])
+    async with failures.attempt(f"{username_key(username)[:64]}@{address}"):
+        user = await database.fetch_row("user_credentials", username_key(username))
+        fits = await passwords.verify(user["password_hash"] if user else None, password, address)
+        if user is None or not fits or user["disabled"]:
+            raise errors.Unauthenticated(_WRONG_PAIR)
+    stored = user["password_hash"]
+    if passwords.is_outdated(stored):
+        # It can wait for the next login.
+        with suppress(errors.Unavailable):
+            new = await passwords.hash(password, address)
+            await database.fetch("user_rehash", user["id"], stored, new)
+    return await sessions.start(user["id"], user["token_version"])
 
 
 async def standing(database: Database, ids: Sequence[int]) -> dict[int, Standing]:
@@ -139,17 +134,25 @@ async def change_password(
     database: Database,
     passwords: Passwords,
     authenticator: Authenticator,
+    failures: FailureThrottle,
     user_id: int,
     *,
     old: str,
     new: str,
+    address: str,
 ) -> None:
-    """Revokes every token issued before. Raises errors.Forbidden for a wrong old password."""
-    user = await database.fetch_row("user_credentials_by_id", user_id)
-    if user is None or not await passwords.verify(user["password_hash"], old):
-        raise errors.Forbidden("The old password is wrong.")
+    """Revokes every token issued before.
+
+    Raises errors.Forbidden for a wrong old password, errors.TooMany after repeated ones of the
+    user from the address.
+    """
+    async with failures.attempt(f"{user_id}@{address}"):
+        user = await database.fetch_row("user_credentials_by_id", user_id)
+        stored = user["password_hash"] if user else None
+        if not await passwords.verify(stored, old, address):
+            raise errors.Forbidden("The old password is wrong.")
     changed = await database.fetch_row(
-        "user_set_password", user_id, user["password_hash"], await passwords.hash(new)
+        "user_set_password", user_id, stored, await passwords.hash(new, address)
     )
     if changed is None:
         raise errors.Forbidden("The old password is wrong: it has just been changed.")
@@ -160,15 +163,23 @@ async def administer(
     database: Database,
     authenticator: Authenticator,
     me: int,
+    token_version: int,
     user_id: int,
     *,
     disabled: bool | None,
 ) -> Row:
-    """A superuser's change; None stays. Raises errors.Forbidden for anybody else, NotFound."""
-    user = await database.fetch_row("user_set_disabled", user_id, disabled, me)
+    """A superuser's change, with a token of a version; None stays.
+
+    Raises errors.Forbidden for anybody else, Unauthenticated for a token from before, NotFound.
+    """
+    user = await database.fetch_row("user_set_disabled", user_id, disabled, me, token_version)
     if user is None:
         mine = (await standing(database, [me])).get(me)
-        if mine is None or not mine.is_superuser:
+        if mine is None or mine.disabled or mine.token_version != token_version:
+            # What was known of them is of before.
+            authenticator.forget(me)
+            raise errors.Unauthenticated("The token has been revoked.")
+        if not mine.is_superuser:
             raise errors.Forbidden("Only a superuser may do this.")
         raise errors.NotFound("There is no such user.")
     authenticator.forget(user_id)

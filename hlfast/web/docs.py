@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from hlfast.web.edge import Foreign
 from hlfast.web.endpoint import PREFIX, Endpoint
+from hlfast.web.forms import MULTIPART, URLENCODED
 
 TITLE = "hlfast"
 DESCRIPTION = """A social network's backend built to be fast.
@@ -109,6 +110,9 @@ def documentation(endpoints: Sequence[Endpoint], version: str) -> FastAPI:
         # FastAPI adds a 422 of its own form wherever there is a parameter.
         for status in responses.keys() - set(map(str, endpoint.every_status())):
             del responses[status]
+        if endpoint.form is not None:
+            content = schema["paths"][PREFIX + endpoint.path]["post"]["requestBody"]["content"]
+            content[MULTIPART] = content[URLENCODED]
     schemas = schema["components"]["schemas"]
     for endpoint in endpoints:
         if endpoint.method == "PATCH" and endpoint.body is not None:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from hlfast import codec, errors
 from hlfast.settings import Settings
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, pairs, parse_id, validate
+from hlfast.web.forms import form_fields
 from hlfast.web.head import SCOPE_KEY, Head, client_address, trusted_proxies
 from hlfast.web.metrics import EndpointMetrics, Sampler
 from hlfast.web.problems import MethodNotAllowed, send_problem
@@ -122,6 +123,8 @@ class Endpoint:
             implied |= {400, 422}
         if self.form or self.body:
             implied.add(413)
+        if self.form:
+            implied.add(415)
         if self.has_etag:
             implied.add(304)
         return (*self.statuses, *sorted(implied | set(self.errors)))
@@ -164,7 +167,8 @@ class CompiledEndpoint:
                 me = self.caller.known(authorization) or await self.caller.user_id(authorization)
             call = self._decode(scope, head, me)
             if endpoint.body is not None or endpoint.form is not None:
-                call.body = self._body(await read_body(receive, self.settings.body_bytes_max))
+                data = await read_body(receive, self.settings.body_bytes_max)
+                call.body = self._body(scope, data)
             reply = await endpoint.handler(call)
             status, headers, body = self._answer(call, reply)
             await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -190,11 +194,12 @@ class CompiledEndpoint:
                 query = validate(self.endpoint.query, pairs(given, "query"), "query")
         return Call(self.context, me, number, query, head, scope, self.trusted)
 
-    def _body(self, data: bytes) -> Any:
+    def _body(self, scope: Scope, data: bytes) -> Any:
         if self.endpoint.body is not None:
             return validate(self.endpoint.body, codec.decode(data), "body")
-        assert self.endpoint.form is not None  # or there is none to read  # noqa: S101
-        return validate(self.endpoint.form, pairs(data, "body"), "body")
+        form = self.endpoint.form
+        assert form is not None  # or there is none to read  # noqa: S101
+        return validate(form, form_fields(scope, data, form.model_fields), "body")
 
     def _answer(
         self, call: Call[Any], reply: Reply

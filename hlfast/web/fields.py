@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import date
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -109,10 +109,11 @@ def parse_id(text: str, maximum: int) -> int:
     raise errors.NotFound("There is nothing under this id.")
 
 
-def pairs(data: bytes, where: str) -> dict[str, str]:
+def pairs(data: bytes, where: str, known: Container[str] | None = None) -> dict[str, str]:
     """The fields of a query string or form, percent-encoded or not (curl encodes nothing).
 
-    Raises errors.Malformed for bad UTF-8 or too many fields, errors.Invalid for a repeated one.
+    Where `known` is given, others are left out. Raises errors.Malformed for bad UTF-8 or too many
+    fields, errors.Invalid for a repeated one.
     """
     try:
         found = parse_qsl(
@@ -124,6 +125,8 @@ def pairs(data: bytes, where: str) -> dict[str, str]:
         raise errors.Malformed(f"There are more than {_QUERY_FIELDS_MAX} fields.") from None
     fields: dict[str, str] = {}
     for name, value in found:
+        if known is not None and name not in known:
+            continue
         if name in fields:
             raise errors.Invalid.field(where, name, msg="Given twice")
         fields[name] = value

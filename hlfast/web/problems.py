@@ -21,6 +21,7 @@ STATUS: dict[type[errors.HlfastError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
     errors.Invalid: 422,
     errors.TooMany: 429,
     errors.Unavailable: 503,
@@ -59,6 +60,8 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
                 extra["errors"] = error.errors
             if isinstance(error, errors.TooMany | errors.Unavailable):
                 headers.append((b"retry-after", str(error.retry_after_s).encode()))
+            if isinstance(error, errors.UnsupportedMedia):
+                headers.append((b"accept", error.accepted.encode()))
             if isinstance(error, errors.Unauthenticated):
                 headers.append((b"www-authenticate", b"Bearer"))
         case _:

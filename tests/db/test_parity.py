@@ -20,7 +20,7 @@ DATABASES = (queries.MAIN, queries.DIALOGS)
 # Standbys are PostgreSQL's alone, and so is what asks after them; messages are joined only there.
 POSTGRES_ONLY = ("replicas", "dialogs_joined")
 # What they delete they return in PostgreSQL only; nobody reads it.
-TELL_NOTHING = {"outbox_delete", "dialogoutbox_delete"}
+TELL_NOTHING = {"outbox_delete", "dialogoutbox_delete", "session_end", "user_rehash"}
 # Events and friendships are numbered apart in PostgreSQL and together in MySQL.
 NUMBERS_OF_EVENTS = {"event_id", "previous_id", "after_ids"}
 BORN = date(1990, 5, 17)
@@ -87,8 +87,41 @@ WORLD: World = [
     ("user_credentials", ("ada",)),
     ("user_credentials", ("nobody",)),
     ("user_credentials_by_id", (2,)),
-    ("user_make_superuser", ("root", "root", "hash", "Super", "User", "super", "user")),
-    ("user_make_superuser", ("root", "root", "another", "Super", "User", "super", "user")),
+    ("user_make_superuser", ("root", "root", "hash", "Super", "User", "super", "user", False)),
+    ("user_make_superuser", ("root", "root", "another", "Super", "User", "super", "user", False)),
+    ("user_make_superuser", ("Carl", "carl", "hash", "Super", "User", "super", "user", False)),
+    ("password_parameters", ("$argon2id$v=19$m=8,t=1,p=1",)),
+    ("password_parameters", ("$argon2id$v=19$m=256,t=1,p=1",)),
+    ("password_parameters", ("$argon2id$v=19$m=8,t=1,p=1",)),
+    ("session_start", ("s1", 2, 600.0, 2, 4)),
+    ("session_start", ("s2", 2, 601.0, 2, 4)),
+    # The first of the three ends.
+    ("session_start", ("s3", 2, 602.0, 2, 4)),
+    ("session_renew", ("s1", 0, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 0, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 1, 2, 0, False, 60.0, 600.0)),
+    # Both may have been lost on the way.
+    ("session_renew", ("s2", 0, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 1, 2, 0, False, 60.0, 600.0)),
+    # From before a failover that lost something.
+    ("session_renew", ("s2", 5, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 5, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 1, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s2", 6, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s3", 0, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s3", 0, 2, 0, False, -1.0, 600.0)),
+    ("session_renew", ("s3", 1, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s4", 0, 2, 1, True, 60.0, 600.0)),
+    ("session_renew", ("s4", 0, 2, 0, True, 60.0, 600.0)),
+    ("session_renew", ("s4", 1, 2, 0, False, 60.0, 600.0)),
+    ("session_end", ("s4", 2, False, 600.0)),
+    ("session_renew", ("s4", 2, 2, 0, False, 60.0, 600.0)),
+    ("session_renew", ("s4", 0, 2, 0, True, 60.0, 600.0)),
+    ("session_end", ("s5", 2, True, 600.0)),
+    ("session_renew", ("s5", 0, 2, 0, True, 60.0, 600.0)),
+    ("session_start", ("s6", 2, -1.0, 9, 4)),
+    ("session_end", ("s6", 2, False, 600.0)),
+    ("session_renew", ("s6", 0, 2, 0, False, 60.0, 600.0)),
     ("user_standing", ([1, 5],)),
     ("user_update", (1, "Augusta", None, "augusta", None, ["bio"], None, None, None, None)),
     ("user_update", (2, None, None, None, None, [], None, None, None, None)),
@@ -110,10 +143,14 @@ WORLD: World = [
     ("user_update", (99, "X", None, "x", None, [], None, None, None, None)),
     ("user_set_password", (1, "a hash", "a new hash")),
     ("user_set_password", (1, "a hash", "a late hash")),
-    ("user_set_disabled", (3, True, 5)),
-    ("user_set_disabled", (3, False, 5)),
-    ("user_set_disabled", (3, None, 5)),
-    ("user_set_disabled", (3, True, 1)),
+    ("user_rehash", (2, "another hash", "a late hash")),
+    ("user_rehash", (2, "a hash", "the same in another way")),
+    ("user_credentials_by_id", (2,)),
+    ("user_set_disabled", (3, True, 5, 1)),
+    ("user_set_disabled", (3, False, 5, 1)),
+    ("user_set_disabled", (3, None, 5, 1)),
+    ("user_set_disabled", (3, True, 5, 0)),
+    ("user_set_disabled", (3, True, 1, 1)),
     ("user_versions", ([1, 2, 99],)),
     ("user_find_first", (["a"], ["b"], [0], [10])),
     ("user_find_last", (["ё"], ["ѐ\U0010ffff"], [0], [10])),
@@ -146,9 +183,10 @@ WORLD: World = [
     ("post_feed", (5, END, 10)),
     ("outbox_left", (-1.0, 3)),
     ("outbox_left", (3600.0, 3)),
-    ("post_remove", (1, 3)),
-    ("post_remove", (1, 5)),
-    ("post_remove", (1, 5)),
+    ("post_remove", (1, 3, 0)),
+    ("post_remove", (1, 5, 0)),
+    ("post_remove", (1, 5, 1)),
+    ("post_remove", (1, 5, 1)),
     ("friend_delete", (1, 2)),
     ("friend_delete", (1, 2)),
     ("outbox_left", (-1.0, 100)),
@@ -273,6 +311,9 @@ def is_own(name: str, column: str, value: Any) -> bool:
         assert abs((value - datetime.now(UTC)).total_seconds()) < 3600
         return True
     of_friends = name.startswith("friend") or name == "outbox_left"
+    if column == "used_ms" and value is not None:
+        assert abs(value / 1000 - datetime.now(UTC).timestamp()) < 3600
+        return True
     return column in NUMBERS_OF_EVENTS or (column == "version" and of_friends)
 
 

@@ -211,6 +211,7 @@ def test_a_stranger_pages_past_what_she_may_not_see(
 
 # The outboxes hold the last moments' events. They are swept along the key, oldest first, until the
 # limit: an index by age would be one more to write with every change.
+WHOLE = {"password_parameters"}  # a few rows, read at the start
 OF_OUTBOXES = ("outbox_", "dialogoutbox_")
 
 
@@ -221,7 +222,7 @@ def test_no_statement_reads_a_table_from_end_to_end(
     found = plans.generic(postgres_server, database)
     assert found.keys() == plans.STATEMENTS.keys()
     for name, plan in found.items():
-        if not name.startswith(OF_OUTBOXES):
+        if not name.startswith(OF_OUTBOXES) and name not in WHOLE:
             plan.assert_indexes_only()
 
 
@@ -252,6 +253,17 @@ WRITES = {
         "SELECT outcome FROM friend_delete($1, $2)",
         lambda f: (f.celebrity, f.last_friend),
         "removed",
+    ),
+    "a session": (
+        "SELECT session_start('s', $1, 600, 1, 4) AS outcome",
+        lambda f: (f.author,),
+        "s",
+    ),
+    "the next token": (
+        "SELECT outcome FROM session_start('s', $1, 600, 1, 4) AS s, LATERAL"
+        " session_renew(s, 0, $1, 0, false, 10, 600)",
+        lambda f: (f.author,),
+        "renewed",
     ),
     "a post": (
         "SELECT CASE WHEN created THEN 'created' END FROM post_create($1, 'hi', 'public', 'c')",

@@ -27,7 +27,8 @@ SCENES = 2 * POOL  # at once, so that every connection of the pool is used
 
 # How often each endpoint waits for the database.
 ROUND_TRIPS = {
-    "users_login": 1,
+    "users_login": 2,  # the session that it begins
+    "users_logout": 1,
     "users_register": 2,  # spares the hash of a name that is taken
     "users_get_me": 1,
     "users_change_me": 1,
@@ -140,6 +141,8 @@ class Scene:
         created = (await call("users_register", Ask("POST", "/users", new), 201)).json
         form = {"username": new["username"], "password": PASSWORD}
         tokens = (await call("users_login", Ask("POST", "/login", form, form=True))).json
+        out = {"refresh_token": tokens["refresh_token"]}
+        await call("users_logout", Ask("POST", "/logout", out, form=True), 204)
         first = Ask("GET", "/users/me", token=tokens["access_token"])
         assert (await self.line.ask(first)).json == created
         passwords = {"old_password": PASSWORD, "new_password": "another password"}

@@ -35,9 +35,9 @@ def migrations_of(url: str) -> list[str]:
 FAST_HASH = {"HLFAST_PASSWORD_HASH_TIME": "1", "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256"}
 
 
-def start(verb: str, url: str, **variables: str) -> subprocess.Popen[str]:
+def start(verb: str, url: str, *options: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "hlfast", verb],
+        [sys.executable, "-m", "hlfast", verb, *options],
         cwd=ROOT,
         env=environment(DATABASE_URL=url, **FAST_HASH, **variables),
         stdin=subprocess.DEVNULL,
@@ -53,8 +53,9 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, complaints
 
 
-def make_superuser(url: str, name: str, password: str) -> tuple[int, str, str]:
-    return outcome(start("superuser", url, FIRST_SUPERUSER=name, FIRST_SUPERUSER_PASSWORD=password))
+def make_superuser(url: str, name: str, password: str, *options: str) -> tuple[int, str, str]:
+    who = {"FIRST_SUPERUSER": name, "FIRST_SUPERUSER_PASSWORD": password}
+    return outcome(start("superuser", url, *options, **who))
 
 
 def users(url: str) -> list[dict[str, Any]]:
@@ -116,6 +117,29 @@ def test_the_superuser_is_made_and_renewed(migrated_database_url: str) -> None:
     assert renewed["id"] == made["id"]
     assert argon2.PasswordHasher().verify(renewed["password_hash"], "another password")
     assert renewed["token_version"] == made["token_version"] + 1
+
+
+def test_whoever_has_the_name_is_promoted_only_when_that_is_meant(
+    migrated_database_url: str,
+) -> None:
+    """They may have guessed it and have registered it first."""
+    assert make_superuser(migrated_database_url, "Root", "the squatter's own")[0] == 0
+    rows(migrated_database_url, 'UPDATE "user" SET is_superuser = false')
+    before = users(migrated_database_url)
+    code, output, complaints = make_superuser(migrated_database_url, "root", PASSWORD)
+    assert (code, output) == (1, "")
+    assert "--promote" in complaints
+    assert complaints.count("\n") == 1
+    assert users(migrated_database_url) == before
+
+    code, _, complaints = make_superuser(migrated_database_url, "root", PASSWORD, "--promote")
+    assert (code, complaints) == (0, "")
+    (promoted,) = users(migrated_database_url)
+    assert promoted["is_superuser"]
+    assert promoted["id"] == before[0]["id"]
+    assert argon2.PasswordHasher().verify(promoted["password_hash"], PASSWORD)
+    # Of the tokens of before none is good.
+    assert promoted["token_version"] == before[0]["token_version"] + 1
 
 
 @pytest.mark.parametrize(

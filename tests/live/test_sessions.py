@@ -57,7 +57,7 @@ def test_a_token_in_each_of_its_places(live: Live, way: str) -> None:
         assert connection.subprotocol == ("bearer" if way == "subprotocol" else None)
 
     bad = [
-        signed(user, exp=int(time.time()) - 1),
+        signed(user, exp=int(time.time()) - 10),
         signed(user, typ="refresh"),
         token(user)[:-2],
         "x",
@@ -69,6 +69,14 @@ def test_a_token_in_each_of_its_places(live: Live, way: str) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
         problem = json.loads(answer.body)
         assert (problem["status"], problem["title"]) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize(("name", "ahead_s"), [("iat", 4), ("exp", -3)])
+def test_clocks_may_differ(live: Live, name: str, ahead_s: int) -> None:
+    user = live.user()
+    given = signed(user, **{name: int(time.time()) + ahead_s})
+    with closing(opened(f"{live.nodes[0].ws_url}?token={given}")) as connection:
+        assert check(connection.recv())["user_id"] == user.id
 
 
 def test_no_token_and_no_such_path(live: Live) -> None:

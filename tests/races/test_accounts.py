@@ -76,6 +76,29 @@ def test_changes_of_different_fields_at_once_all_stay(two_processes: Api) -> Non
     asyncio.run(run())
 
 
+def test_tabs_that_refresh_at_once_get_the_same(two_processes: Api) -> None:
+    async def run() -> None:
+        async with Crowd(two_processes.url, AT_ONCE) as crowd:
+            me = await crowd.person()
+            token, seen = me.refresh_token, set()
+            for _ in range(15):
+                form = {"grant_type": "refresh_token", "refresh_token": token}
+                ask = Ask("POST", "/login", form, form=True)
+                answers = await crowd.at_once([ask] * AT_ONCE)
+                assert {answer.status for answer in answers} == {200}
+                (token,) = {answer.json["refresh_token"] for answer in answers}
+                seen.add(token)
+            assert len(seen) == 15
+            over = Ask("POST", "/logout", {"refresh_token": token}, form=True)
+            both = await crowd.at_once([over, ask] * 2)
+            assert {answer.status for answer in both} <= {204, 200, 401}
+            form = {"grant_type": "refresh_token", "refresh_token": token}
+            after = await crowd.at_once([Ask("POST", "/login", form, form=True)] * AT_ONCE)
+            assert {answer.status for answer in after} == {401}
+
+    asyncio.run(run())
+
+
 def test_failed_logins_are_counted_in_all_processes_together(two_processes: Api) -> None:
     async def run() -> None:
         async with Crowd(two_processes.url, 30) as crowd:

@@ -8,7 +8,7 @@ import pytest
 
 from hl_utils.servers.services import Api
 from tests.clients import Client
-from tests.superusers import superuser
+from tests.superusers import make_superuser, superuser
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,33 @@ def test_a_disabled_superuser_may_not_either(client: Client, boss: Client, api: 
     assert boss.patch(f"/users/{other.id}", json={"disabled": True}).status_code == 200
     assert other.patch(f"/users/{boss.id}", json={"disabled": True}).status_code == 401
     assert boss.get("/users/me").status_code == 200
+
+
+def test_tokens_of_before_are_no_superusers(client: Client, api: Api) -> None:
+    """Also where the user is still remembered as they were; the superuser logs in anew."""
+    me, other = client.user(), client.user()
+    post = other.write()
+    assert me.get("/users/me").status_code == 200
+    make_superuser(api, me.username)
+    assert me.patch(f"/users/{other.id}", json={"disabled": True}).status_code in (401, 403)
+    assert me.delete(f"/posts/{post['id']}").status_code in (401, 403)
+    assert other.get("/users/me").status_code == 200
+    boss = Client(client.root, client.token(me.username))
+    assert boss.delete(f"/posts/{post['id']}").status_code == 204
+    assert boss.patch(f"/users/{other.id}", json={"disabled": True}).status_code == 200
+
+
+def test_a_superusers_old_tokens_are_not_either(client: Client, api: Api) -> None:
+    """After a change of her password in another process, which this one has not heard of."""
+    boss, other = superuser(api), client.user()
+    post = other.write()
+    assert boss.get("/users/me").status_code == 200
+    make_superuser(api, boss.username)
+    assert boss.delete(f"/posts/{post['id']}").status_code == 403
+    assert boss.patch(f"/users/{other.id}", json={"disabled": True}).status_code == 401
+    # And now it has.
+    assert boss.get("/users/me").status_code == 401
+    assert other.get(f"/posts/{post['id']}").status_code == 200
 
 
 def test_any_post_may_be_deleted_by_a_superuser(client: Client, boss: Client) -> None:

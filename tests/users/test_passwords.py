@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import argon2
@@ -49,7 +50,7 @@ async def log_in(context: Context, username: str, password: str) -> None:
     await service.login(
         context.main,
         context.passwords,
-        context.tokens,
+        context.sessions,
         context.login_failures,
         username=username,
         password=password,
@@ -70,7 +71,7 @@ def test_an_unknown_name_costs_the_same_work(
             for name in ("known", "disabled"):
                 names = {"first_name": "A", "last_name": "B"}
                 new = UserNew(username=name, password=PASSWORD, **names)
-                await service.register(context.main, context.passwords, new)
+                await service.register(context.main, context.passwords, new, address="")
             connection = await connect(migrated_database_url)
             await connection.rows("""UPDATE "user" SET disabled = username = 'disabled'""")
             await connection.close()
@@ -87,6 +88,64 @@ def test_an_unknown_name_costs_the_same_work(
             assert len(counting.verified) == 5
             assert len(set(map(str, counting.verified))) == 1
             assert threading.get_ident() not in counting.threads
+
+    asyncio.run(run())
+
+
+def test_how_old_a_hash_is_is_not_seen_in_the_time(
+    migrated_database_url: str, redis_server: RedisServer
+) -> None:
+    """After a change of the settings, either way: the same work for everybody, known or not."""
+    servers = {"database_url": migrated_database_url, "redis_url": redis_server.url}
+    cheaper, dearer = CHEAP, {"password_hash_memory_kib": 512, "password_hash_time": 2}
+
+    async def run() -> None:
+        for name, costs in (("one", cheaper), ("other", dearer), ("third", cheaper)):
+            settings = Settings(secret=SECRET, **servers, **costs)
+            async with api.open_context(settings) as context:
+                new = UserNew(username=name, password=PASSWORD, first_name="A", last_name="B")
+                await service.register(context.main, context.passwords, new, address="")
+                if name == "one":
+                    continue
+                counting = context.passwords._hasher = Counting(context.passwords._hasher)  # type: ignore[assignment]
+                works = []
+                for who in ("nobody", "one", name):
+                    with pytest.raises(errors.Unauthenticated):
+                        await log_in(context, who, "wrong")
+                    works.append(list(map(str, counting.verified)))
+                    counting.verified.clear()
+                assert works[0] == works[1] == works[2]
+                assert len(set(works[0])) == len(works[0]) == 2
+
+    asyncio.run(run())
+
+
+def test_a_right_login_is_hashed_anew(
+    migrated_database_url: str, redis_server: RedisServer
+) -> None:
+    servers = {"database_url": migrated_database_url, "redis_url": redis_server.url}
+
+    async def run() -> None:
+        seen = []
+        for costs in (CHEAP, {"password_hash_memory_kib": 512, "password_hash_time": 2}):
+            settings = Settings(secret=SECRET, **servers, **costs)
+            async with api.open_context(settings) as context:
+                if not seen:
+                    new = UserNew(
+                        username="myself", password=PASSWORD, first_name="A", last_name="B"
+                    )
+                    await service.register(context.main, context.passwords, new, address="")
+                for password in ("wrong", PASSWORD, PASSWORD):
+                    with suppress(errors.Unauthenticated):
+                        await log_in(context, "myself", password)
+                    row = await context.main.fetch_row("user_credentials", "myself")
+                    assert row is not None
+                    seen.append((row["password_hash"], row["token_version"]))
+        # Once, and no token is refused for it.
+        assert seen[0] == seen[1] == seen[2] == seen[3] != seen[4] == seen[5]
+        assert {version for _, version in seen} == {0}
+        parameters = argon2.extract_parameters(seen[5][0])
+        assert (parameters.memory_cost, parameters.time_cost) == (512, 2)
 
     asyncio.run(run())
 
@@ -114,6 +173,21 @@ def test_no_more_wait_than_may() -> None:
             refused = [result for result in results if isinstance(result, errors.Unavailable)]
             assert len(refused) == 2
             assert refused[0].retry_after_s >= 1
+
+    run_with(settings, use)
+
+
+def test_one_address_keeps_nobody_else_out() -> None:
+    settings = Settings(password_hash_threads=1, password_hash_queue_max=4, **CHEAP)
+    stored = hash_password(PASSWORD, settings)
+
+    async def use(passwords: Passwords) -> None:
+        flood = [passwords.verify(None, PASSWORD, "192.0.2.1") for _ in range(50)]
+        flood += [passwords.hash(PASSWORD, "192.0.2.1") for _ in range(50)]
+        tries = [*flood, passwords.verify(stored, PASSWORD, "192.0.2.2")]
+        *refused, mine = await asyncio.gather(*tries, return_exceptions=True)
+        assert mine is True
+        assert any(isinstance(result, errors.Unavailable) for result in refused)
 
     run_with(settings, use)
 

@@ -48,10 +48,13 @@ def test_a_good_one_made_here(client: Client) -> None:
     assert status(client, f"Bearer {sign(claims(client.user().id))}") == 200
 
 
+# Beyond what clocks may differ by.
+LATE_S = 10
 OTHER = {"access": "refresh", "refresh": "access"}
 # Made for a user and a purpose: each has one thing wrong.
 BAD: dict[str, Callable[[int, str], str]] = {
-    "expired": lambda me, typ: sign(claims(me, typ=typ, exp=int(time.time()) - 1)),
+    "expired": lambda me, typ: sign(claims(me, typ=typ, exp=int(time.time()) - LATE_S)),
+    "from a future": lambda me, typ: sign(claims(me, typ=typ, iat=int(time.time()) + 600)),
     "for the other purpose": lambda me, typ: sign(claims(me, typ=OTHER[typ])),
     "for some purpose": lambda me, _: sign(claims(me, typ="something")),
     "for no purpose": lambda me, _: sign(claims(me, typ=None)),
@@ -139,7 +142,8 @@ def test_a_token_without_its_scheme(client: Client) -> None:
 
 
 def test_a_token_that_was_used_expires_nevertheless(client: Client) -> None:
-    token = sign(claims(client.user().id, exp=int(time.time()) + 3))
+    # Clocks may differ by 5 s, so it has some left.
+    token = sign(claims(client.user().id, exp=int(time.time()) - 2))
     seen = set()
 
     def refused() -> bool:
@@ -148,6 +152,19 @@ def test_a_token_that_was_used_expires_nevertheless(client: Client) -> None:
 
     wait_until(refused, "the token did not expire")
     assert seen == {200, 401}
+
+
+@pytest.mark.parametrize(("name", "ahead_s"), [("iat", 4), ("nbf", 4), ("exp", -3)])
+def test_clocks_may_differ(client: Client, name: str, ahead_s: int) -> None:
+    """The machine that signed was ahead of the one that looks, or behind it."""
+    said = {name: int(time.time()) + ahead_s}
+    me = client.user().id
+    token = sign(claims(me, **said))
+    for _ in range(2):  # the second time it is remembered
+        assert status(client, f"Bearer {token}") == 200
+    refresh = sign(claims(me, typ="refresh", **said))
+    form = {"grant_type": "refresh_token", "refresh_token": refresh}
+    assert client.post("/login", data=form).status_code == 200
 
 
 def test_refresh(client: Client) -> None:

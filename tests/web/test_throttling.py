@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -11,7 +13,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer
-from tests.clients import Client
+from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 
 pytestmark = pytest.mark.one_database
@@ -118,6 +120,58 @@ def test_refreshing_is_not_refused(client: Client) -> None:
     fail(client, me.username, "192.0.2.8")
     form = {"grant_type": "refresh_token", "refresh_token": token}
     assert client.post("/login", data=form, headers=header).status_code == 200
+
+
+def together(client: Client, count: int, name: str, address: str, password: str) -> Counter[int]:
+    """The statuses of logins that are sent at once."""
+    form = {"username": name, "password": password}
+
+    async def run() -> Counter[int]:
+        headers = {"X-Forwarded-For": address}
+        limits = httpx.Limits(max_connections=count)
+        async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60) as crowd:
+            url = f"{client.root}/api/v1/login"
+            answers = await asyncio.gather(*(crowd.post(url, data=form) for _ in range(count)))
+        return Counter(answer.status_code for answer in answers)
+
+    return asyncio.run(run())
+
+
+def test_a_burst_gets_no_more_guesses(client: Client) -> None:
+    me = client.user()
+    counted = together(client, 60, me.username, "192.0.2.9", WRONG)
+    assert counted == {401: FAILURES_MAX, 429: 60 - FAILURES_MAX}
+    assert together(client, 20, me.username, "192.0.2.9", PASSWORD) == {429: 20}
+
+
+def test_right_passwords_at_once_are_no_guesses(client: Client) -> None:
+    me = client.user()
+    assert together(client, 20, me.username, "192.0.2.10", PASSWORD) == {200: 20}
+
+
+def change(me: Client, old: str, address: str) -> httpx.Response:
+    """The answer to a change of the password to the same."""
+    fields = {"old_password": old, "new_password": PASSWORD}
+    return me.post("/users/me/password", json=fields, headers={"X-Forwarded-For": address})
+
+
+def test_old_passwords_are_not_guessed_either(client: Client) -> None:
+    me = client.user()
+    for _ in range(2):
+        for _ in range(FAILURES_MAX - 1):
+            assert change(me, WRONG, "192.0.2.11").status_code == 403
+        assert change(me, PASSWORD, "192.0.2.11").status_code == 204
+        me.headers["authorization"] = f"Bearer {client.token(me.username)}"
+    for _ in range(FAILURES_MAX):
+        assert change(me, WRONG, "192.0.2.11").status_code == 403
+    for password in (WRONG, PASSWORD):
+        refused = change(me, password, "192.0.2.11")
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 300
+    # Neither their logins, nor whoever has the token elsewhere, nor anybody else here.
+    assert client.login(me.username, **{"X-Forwarded-For": "192.0.2.11"}).status_code == 200
+    assert change(client.user(), PASSWORD, "192.0.2.11").status_code == 204
+    assert change(me, PASSWORD, "192.0.2.12").status_code == 204
 
 
 def test_it_ends(migrated_database_url: str, redis_server: RedisServer) -> None:

@@ -19,8 +19,8 @@ WHERE p.id = $1
 CALL post_change($1, $2, $3, $4);
 
 -- name: post_remove
--- The author's, or any for a superuser.
-CALL post_remove($1, $2);
+-- The author's, or any for a superuser whose token is of version $3.
+CALL post_remove_by($1, $2, $3);
 
 -- name: post_wall
 -- $1 the author, $2 who looks.

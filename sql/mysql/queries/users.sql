@@ -39,11 +39,20 @@ CALL user_update(
 -- Only where the hash that was verified still stands: two changes at once must not both win.
 CALL user_set_password($1, $2, $3);
 
+-- name: user_rehash
+-- The same password under other parameters, unless it was changed meanwhile. Tokens stay good.
+UPDATE user
+SET password_hash = $3
+WHERE id = $1 AND password_hash = $2;
+
 -- name: user_set_disabled
-CALL user_set_disabled($1, $2, $3);
+-- By user $3 with a token of version $4: what a superuser may do ends with her tokens.
+CALL user_set_disabled_by($1, $2, $3, $4);
 
 -- name: user_make_superuser
-CALL user_make_superuser($1, $2, $3, $4, $5, $6, $7);
+-- Somebody who is there, and no superuser, becomes one only when that is meant ($8): no row
+-- otherwise.
+CALL superuser_make($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- Search. Each reads a range of the index on the names and keeps the lowest ids
 -- of it. The index is named: by itself the planner walks the primary key for the

@@ -26,9 +26,9 @@ SELECT id, author_id, content, privacy, created_at, updated_at, version, event_i
 FROM post_change($1, $2, $3, $4);
 
 -- name: post_remove
--- The author's, or any for a superuser.
+-- The author's, or any for a superuser whose token is of version $3.
 SELECT id, author_id, event_id, after_users, after_ids
-FROM post_remove($1, $2);
+FROM post_remove($1, $2, $3);
 
 -- name: post_wall
 -- $1 the author, $2 who looks.

@@ -56,14 +56,26 @@ SET password_hash = $3, token_version = token_version + 1
 WHERE id = $1 AND password_hash = $2
 RETURNING id;
 
+-- name: user_rehash
+-- The same password under other parameters, unless it was changed meanwhile. Tokens stay good.
+UPDATE "user"
+SET password_hash = $3
+WHERE id = $1 AND password_hash = $2;
+
 -- name: user_set_disabled
+-- By user $3 with a token of version $4: what a superuser may do ends with her tokens.
 UPDATE "user"
 SET disabled = coalesce($2, disabled)
 WHERE id = $1
-  AND EXISTS (SELECT FROM "user" AS me WHERE me.id = $3 AND me.is_superuser AND NOT me.disabled)
+  AND EXISTS (
+    SELECT FROM "user" AS me
+    WHERE me.id = $3 AND me.is_superuser AND NOT me.disabled AND me.token_version = $4
+  )
 RETURNING id, username, first_name, last_name, birthdate, bio, city, country, version;
 
 -- name: user_make_superuser
+-- Somebody who is there, and no superuser, becomes one only when that is meant ($8): no row
+-- otherwise. The name may have been registered by whoever guessed that it would be used.
 INSERT INTO "user" (
     username, username_key, password_hash, first_name, last_name, first_key, last_key, is_superuser
 )
@@ -73,6 +85,7 @@ SET password_hash = excluded.password_hash,
     is_superuser = true,
     disabled = false,
     token_version = "user".token_version + 1
+WHERE "user".is_superuser OR $8
 RETURNING id;
 
 -- Search. The ids and versions of each page, as text: several searches are read at once, and `place`

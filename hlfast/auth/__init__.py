@@ -1,0 +1,1 @@
+"""Who somebody is: sessions, and whose turn it is for the work that passwords cost."""

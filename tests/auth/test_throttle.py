@@ -1,0 +1,118 @@
+"""Attempts are counted before they are made, and a full pool is no outage of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from hl_utils.servers.process import free_port
+from hl_utils.servers.redis import RedisServer
+from hlfast.cache import Cache, FailureThrottle
+from hlfast.errors import Forbidden, TooMany, Unauthenticated, Unavailable
+from hlfast.settings import Settings
+
+FAILURES_MAX = 5
+AT_ONCE = 400
+
+
+def with_throttle(url: str, use: Callable[[FailureThrottle, Cache], Awaitable[Any]]) -> Any:
+    """A throttle of its own, opened and closed."""
+
+    async def run() -> Any:
+        cache = Cache(Settings(redis_url=url, redis_timeout_s=20, redis_retry_s=600))
+        throttle = FailureThrottle(
+            cache, secrets.token_hex(8), failures_max=FAILURES_MAX, window_s=300
+        )
+        try:
+            return await use(throttle, cache)
+        finally:
+            await cache.close()
+
+    return asyncio.run(run())
+
+
+class Guesses:
+    """Attempts of one key; those that were let through to be looked at are counted."""
+
+    def __init__(self, throttle: FailureThrottle, key: str = "name@address") -> None:
+        self._throttle = throttle
+        self._key = key
+        self.evaluated = 0
+
+    async def one(self, ends: Exception | None) -> None:
+        """It ends like this, after others had their turn."""
+        async with self._throttle.attempt(self._key):
+            self.evaluated += 1
+            await asyncio.sleep(0)
+            if ends is not None:
+                raise ends
+
+    async def many(self, count: int, ends: Exception | None) -> int:
+        """At once; how many were refused."""
+        tries = [self.one(ends) for _ in range(count)]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        assert all(isinstance(r, TooMany) or r is ends for r in results), set(map(repr, results))
+        return sum(isinstance(r, TooMany) for r in results)
+
+
+@pytest.fixture(params=["redis", "away"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A Redis that is there, and one that is not."""
+    if request.param == "away":
+        return f"redis://127.0.0.1:{free_port()}"
+    return str(request.getfixturevalue("redis_server").url)
+
+
+@pytest.mark.parametrize("failure", [Unauthenticated("wrong"), Forbidden("wrong")])
+def test_a_burst_gets_no_more_guesses_than_a_sequence(url: str, failure: Exception) -> None:
+    async def use(throttle: FailureThrottle, _: Cache) -> None:
+        guesses = Guesses(throttle)
+        for _ in range(2):
+            refused = await guesses.many(AT_ONCE, failure)
+            assert guesses.evaluated == FAILURES_MAX
+        assert refused == AT_ONCE
+        other = Guesses(throttle, "another name@address")
+        assert await other.many(1, failure) == 0
+
+    with_throttle(url, use)
+
+
+def test_what_ends_well_is_not_counted(url: str) -> None:
+    async def use(throttle: FailureThrottle, _: Cache) -> None:
+        guesses = Guesses(throttle)
+        for _ in range(3):
+            assert await guesses.many(10 * FAILURES_MAX, None) == 0
+            assert await guesses.many(FAILURES_MAX - 1, Unauthenticated("wrong")) == 0
+        assert await guesses.many(1, None) == 0
+        assert await guesses.many(FAILURES_MAX, Unauthenticated("wrong")) == 0
+        assert await guesses.many(1, None) == 1
+
+    with_throttle(url, use)
+
+
+def test_what_was_not_looked_at_is_no_guess(url: str) -> None:
+    """A full queue of hashes, a database that is away."""
+
+    async def use(throttle: FailureThrottle, _: Cache) -> None:
+        guesses = Guesses(throttle)
+        assert await guesses.many(10 * FAILURES_MAX, Unavailable("not now")) == 0
+        assert await guesses.many(FAILURES_MAX, Unauthenticated("wrong")) == 0
+        assert await guesses.many(1, None) == 1
+
+    with_throttle(url, use)
+
+
+def test_many_questions_at_once_are_no_outage(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(_: FailureThrottle, cache: Cache) -> None:
+        asked = [cache.ask(lambda server: server.ping()) for _ in range(AT_ONCE)]
+        looks = [cache.ping() for _ in range(AT_ONCE)]
+        assert set(await asyncio.gather(*asked, *looks)) == {True}
+
+    with_throttle(redis_server.url, use)
+    assert caplog.messages == []
