@@ -38,6 +38,10 @@ class TooLarge(HlfastError):
     """A body above its bound."""
 
 
+class TooSlow(HlfastError):
+    """A body that did not arrive in time."""
+
+
 class Invalid(HlfastError):
     """Readable but not acceptable. `errors`: items of `loc`, `msg`, `type`."""
 

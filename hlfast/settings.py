@@ -144,6 +144,29 @@ class Settings(BaseSettings):
     connections_max: int = Field(
         4096, ge=1, description="Open client connections of one API process."
     )
+    http2: bool = Field(
+        False,
+        description="Take HTTP/2 without TLS, too. No bound counts its streams: "
+        "for a proxy, on a port that nobody else reaches.",
+    )
+    head_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="Time for the head of a connection's first request from when it was made, "
+        "of later ones from their first byte.",
+    )
+    body_timeout_s: float = Field(
+        10.0, gt=0, description="Time for a request's whole body; beyond: 408."
+    )
+    answer_timeout_s: float = Field(
+        30.0, gt=0, description="Time for a client to take what it was sent."
+    )
+    idle_timeout_s: float = Field(
+        75.0,
+        ge=1,
+        description="Longest pause between two requests of a connection. "
+        "Longer than any proxy in front of the API keeps one.",
+    )
     requests_max: int = Field(
         256, ge=1, description="Requests of one API process in progress; beyond: 503."
     )
