@@ -245,6 +245,9 @@ class Settings(BaseSettings):
     )
     ws_backlog: int = Field(4096, ge=1, description="Connections not accepted yet.")
     ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
+    ws_handshake_timeout_s: float = Field(
+        5.0, gt=0, description="Time for the request of a websocket's handshake."
+    )
     ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
     ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
     ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")
