@@ -22,6 +22,7 @@ from collections.abc import Container
 from contextlib import suppress
 from fcntl import ioctl
 from ipaddress import IPv6Address, ip_address
+from operator import itemgetter
 from termios import TIOCOUTQ
 
 from hlfast import codec
@@ -43,7 +44,9 @@ _LOOKS_PER_DEADLINE = 4
 # Sockets looked at in one turn of the loop: less than half a millisecond.
 _SLICE = 100
 _FILES = "/proc/self/fd"
-# Idle for so long, a connection may make room for one that waits, whoever has it.
+# Idle for so long, a connection may make room for one that waits: of an address above its share
+# (its request, if it has one, has been seen by then), and of whoever has it.
+_IDLE_S = 0.2
 _IDLE_LONG_S = 1.0
 # Stands for every proxy that is trusted.
 _TRUSTED = "trusted"
@@ -239,8 +242,8 @@ class ConnectionWatch:
     def _make_room(self, now: float) -> None:
         """Others wait to be accepted: the connections of those who have most make room for them.
 
-        First those of an address above its share, then those idle for long; never one whose
-        request is being worked on.
+        First those of an address above its share, then all that wait for long for their clients;
+        never one whose request is being worked on.
         """
         waiting = sum(self._accept_queue(fd) for fd in list(self._listening))
         if not waiting:
@@ -248,13 +251,12 @@ class ConnectionWatch:
         held = Counter(connection.address for connection in self._connections.values())
         # Who waits is nobody of these, for all that is known.
         share = max(1, self._places // (len(held) + 1))
-        requests, bodies = self._under_way.requests, self._under_way.bodies
-        free = [
-            (fd, connection)
+        waits = [
+            (now - since, fd, connection)
             for fd, connection in self._connections.items()
-            if connection.client not in requests or connection.client in bodies
+            if now - (since := self._waits_since(connection, now)) > _IDLE_S
         ]
-        free.sort(key=lambda one: one[1].idle_since)
+        waits.sort(key=itemgetter(0), reverse=True)
         above = {
             address: count - share
             for address, count in held.items()
@@ -262,15 +264,24 @@ class ConnectionWatch:
         }
         chosen: list[tuple[int, _Connection]] = []
         rest: list[tuple[int, _Connection]] = []
-        for one in free:
-            address = one[1].address
+        for waited_s, fd, connection in waits:
+            address = connection.address
             if above.get(address, 0) > 0:
                 above[address] -= 1
-                chosen.append(one)
-            elif now - one[1].idle_since > _IDLE_LONG_S and address != _TRUSTED:
-                rest.append(one)
+                chosen.append((fd, connection))
+            elif waited_s > _IDLE_LONG_S and address != _TRUSTED:
+                rest.append((fd, connection))
         for fd, connection in (*chosen, *rest)[:waiting]:
             self._cut(fd, connection)
+
+    def _waits_since(self, connection: _Connection, now: float) -> float:
+        """Since when it is the client that has to do something."""
+        client = connection.client
+        head = self._under_way.requests.get(client)
+        if head is not None:
+            awaited = self._under_way.bodies.get(client) is head is connection.body
+            return connection.body_since if awaited else now
+        return connection.unread_since if connection.unread_until else connection.idle_since
 
     def _accept_queue(self, fd: int) -> int:
         with suppress(OSError):
