@@ -63,7 +63,8 @@ class Answer:
         return self.headers["x-request-id"].partition("-")[0]
 
 
-_IDLE_S = 5.0
+# Below HLFAST_IDLE_TIMEOUT_S: a connection made anew may be to another process.
+_IDLE_S = 60.0
 
 
 class Line:
@@ -108,7 +109,6 @@ class Line:
 
     async def ask(self, ask: Ask) -> Answer:
         """One request and its answer."""
-        # The server closes a connection that is idle for 10 s.
         if time.monotonic() - self._used_at > _IDLE_S:
             self.close()
             await self._connect()

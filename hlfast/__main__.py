@@ -134,7 +134,7 @@ def _hold_signals_of_workers() -> None:
 
 
 def _serve_api(settings: Settings) -> int:
-    from granian.constants import Interfaces, Loops  # noqa: PLC0415
+    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
@@ -163,7 +163,10 @@ def _serve_api(settings: Settings) -> int:
             # It counts connections, idle ones that are kept alive too.
             backpressure=settings.connections_max,
             backlog=max(1024, settings.connections_max),
-            http1_settings=HTTP1Settings(header_read_timeout=10_000),
+            http=HTTPModes.auto if settings.http2 else HTTPModes.http1,
+            # It bounds a pause between requests as well as a head: `web.connections` has the
+            # shorter deadlines.
+            http1_settings=HTTP1Settings(header_read_timeout=round(settings.idle_timeout_s * 1000)),
             # One killed worker would otherwise stop them all.
             respawn_failed_workers=True,
             respawn_interval=0.5,

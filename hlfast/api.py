@@ -42,6 +42,7 @@ from hlfast.users import service as users_service
 from hlfast.web import asyncapi, docs, endpoint, metrics
 from hlfast.web.access import AccessLog
 from hlfast.web.auth import Authenticator, Tokens
+from hlfast.web.connections import ConnectionWatch
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
@@ -71,10 +72,11 @@ def create() -> ASGIApp:
         if type(loop).__module__.partition(".")[0] != "uvloop":
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_context(settings) as context:
-            sampler = _sampler(context, shedder)
+            sampler = _sampler(context, shedder, watch)
             dispatch.add(api_routes(context, sampler))
             router.routes.extend(other_routes(context, sampler))
             sampling = asyncio.create_task(sampler.run())
+            watching = asyncio.create_task(watch.run())
             if settings.tuning.freeze_gc:
                 gc.collect()
                 gc.freeze()
@@ -82,14 +84,16 @@ def create() -> ASGIApp:
                 # a tenth of the time.
                 gc.set_threshold(_COLLECTED_AFTER)
             yield
+            watching.cancel()
             sampling.cancel()
             sampler.share()
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     dispatch = Dispatch(PREFIX, router)
-    shedder = Shedder(settings)
+    shedder, trusted = Shedder(settings), trusted_proxies(settings)
+    watch = ConnectionWatch(settings, shedder.under_way, trusted)
     edge = Edge(dispatch, shedder)
-    return AccessLog(edge, trusted_proxies(settings)) if settings.access_log else edge
+    return AccessLog(edge, trusted) if settings.access_log else edge
 
 
 def check(settings: Settings) -> None:
@@ -325,7 +329,7 @@ async def _asyncapi() -> tuple[int, bytes, bytes]:
     return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
 
 
-def _sampler(context: Context, shedder: Shedder) -> metrics.Sampler:
+def _sampler(context: Context, shedder: Shedder, watch: ConnectionWatch) -> metrics.Sampler:
     """The numbers that the parts keep for themselves."""
     sampler = metrics.Sampler()
     databases = {"main": context.main}
@@ -344,6 +348,7 @@ def _sampler(context: Context, shedder: Shedder) -> metrics.Sampler:
     sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
     sampler.gauge(metrics.IN_PROGRESS, shedder, "in_progress")
     sampler.counter(metrics.REFUSED, shedder, "refused")
+    sampler.counter(metrics.CUT, watch, "cut")
     return sampler
 
 

@@ -46,6 +46,10 @@ class UnsupportedMedia(HlfastError):
         self.accepted = accepted
 
 
+class TooSlow(HlfastError):
+    """A body that did not arrive in time."""
+
+
 class Invalid(HlfastError):
     """Readable but not acceptable. `errors`: items of `loc`, `msg`, `type`."""
 

@@ -144,6 +144,29 @@ class Settings(BaseSettings):
     connections_max: int = Field(
         4096, ge=1, description="Open client connections of one API process."
     )
+    http2: bool = Field(
+        False,
+        description="Take HTTP/2 without TLS, too. No bound counts its streams: "
+        "for a proxy, on a port that nobody else reaches.",
+    )
+    head_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="Time for the head of a connection's first request from when it was made, "
+        "of later ones from their first byte.",
+    )
+    body_timeout_s: float = Field(
+        10.0, gt=0, description="Time for a request's whole body; beyond: 408."
+    )
+    answer_timeout_s: float = Field(
+        30.0, gt=0, description="Time for a client to take what it was sent."
+    )
+    idle_timeout_s: float = Field(
+        75.0,
+        ge=1,
+        description="Longest pause between two requests of a connection. "
+        "Longer than any proxy in front of the API keeps one.",
+    )
     requests_max: int = Field(
         256, ge=1, description="Requests of one API process in progress; beyond: 503."
     )
@@ -222,6 +245,9 @@ class Settings(BaseSettings):
     )
     ws_backlog: int = Field(4096, ge=1, description="Connections not accepted yet.")
     ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
+    ws_handshake_timeout_s: float = Field(
+        5.0, gt=0, description="Time for the request of a websocket's handshake."
+    )
     ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
     ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
     ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")

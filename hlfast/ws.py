@@ -33,6 +33,8 @@ from hlfast.web.auth import Authenticator, Standing, Tokens
 from hlfast.web.metrics import CONTENT_TYPE, Reading
 
 PATH = "/ws"
+# What is answered here besides.
+_PLAIN = ("/health/live", "/health/ready", "/metrics")
 _DATABASE_START_S = 30.0
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ async def _serve(settings: Settings) -> None:
                 settings.ws_host,
                 settings.ws_port,
                 backlog=settings.ws_backlog,
+                refuse=handshake.malformed,
             )
         except OSError as error:
             raise SettingsError(
@@ -119,6 +122,8 @@ async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequenc
 def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> Answer:
     """A handshake, or somebody of ours who asks how we are."""
     path = handshake.target_path(request)
+    if path in _PLAIN and (refused := handshake.refuse_method(request)) is not None:
+        return refused
     if path == "/health/live":
         return _status(HTTPStatus.OK, "ok")
     if path == "/health/ready":

@@ -54,6 +54,8 @@ def answer(
     try:
         if target_path(request) != path:
             raise errors.NotFound("There is nothing here.")
+        if (refused := refuse_method(request)) is not None:
+            return refused
         check_upgrade(request)
         upgrade = read_upgrade(request)
         connection = connect(upgrade)
@@ -70,6 +72,21 @@ def answer(
         return refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
     chosen = {"Sec-WebSocket-Protocol": upgrade.subprotocol} if upgrade.subprotocol else {}
     return Answer(picows.WSUpgradeResponse.create_101_response(chosen), connection)
+
+
+def refuse_method(request: picows.WSUpgradeRequest) -> Answer | None:
+    """405 for whatever is not GET or HEAD, which is all that this port knows."""
+    if request.method in (b"GET", b"HEAD"):
+        return None
+    detail = "This method is not allowed here; see Allow."
+    return refusal(request, HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": "GET, HEAD"})
+
+
+def malformed(status: HTTPStatus, detail: str) -> bytes:
+    """A problem+json for what is no request: `listen.Refuse`."""
+    request_id = _REQUEST_IDS.next().decode()
+    answer = _problem(request_id, "", status, detail, {"Connection": "close"})
+    return bytes(answer.response.to_bytes())
 
 
 def target_path(request: picows.WSUpgradeRequest) -> str:
@@ -136,13 +153,19 @@ def refusal(
     """A problem+json in place of the upgrade; picows closes the connection after it."""
     pairs = ((k.lower().encode(), v.encode("utf-8", "replace")) for k, v in request.headers.items())
     request_id = read_head({"headers": pairs}, _REQUEST_IDS).request_id.decode()
+    return _problem(request_id, target_path(request), status, detail, headers)
+
+
+def _problem(
+    request_id: str, instance: str, status: int, detail: str, headers: dict[str, str]
+) -> Answer:
     body = codec.encode(
         {
             "type": "about:blank",
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": detail,
-            "instance": target_path(request),
+            "instance": instance,
             "request_id": request_id,
         }
     )

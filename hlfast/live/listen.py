@@ -6,13 +6,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiofastnet
 import picows
 
 # Not in picows' typed face, yet what its ws_create_server puts together: see `listen`.
-from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from picows.picows import WSProtocol, _parse_http_request  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from hlfast.live.rfc6455 import Connection, Limits
@@ -23,6 +24,14 @@ _SILENCE = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1),
 
 # Given to `factory`: the answer to a handshake, with a Connection when it is 101.
 Answer = picows.WSUpgradeResponseWithListener
+Factory = Callable[[picows.WSUpgradeRequest], Answer]
+# A whole answer to what is no request, from a status and a detail.
+Refuse = Callable[[HTTPStatus, str], bytes]
+
+_HEAD_END = b"\r\n\r\n"
+# picows takes no longer head, and hangs up.
+_HEAD_BYTES_MAX = 16 * 1024
+_READ_ONLY = (b"GET", b"HEAD")
 
 
 class Outgoing:
@@ -33,10 +42,14 @@ class Outgoing:
     the socket when nothing waits, ahead of what we have queued. Both are held to order here.
     """
 
-    __slots__ = ("connection", "discards_input", "transport")
+    __slots__ = ("connection", "discards_input", "head", "is_answered", "refuse", "transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, refuse: Refuse) -> None:
         self.transport = transport
+        self.refuse = refuse
+        # What came until the handshake was answered.
+        self.head = b""
+        self.is_answered = False
         self.connection: Connection | None = None
         self.discards_input = False
 
@@ -51,6 +64,11 @@ class Outgoing:
         """The handshake's answer, later a ping or the close frame of an error of the peer's."""
         connection = self.connection
         if connection is None:
+            self.is_answered = True
+            self.head = b""
+            if data.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" not in data:
+                # picows' own words.
+                data = self.refuse(HTTPStatus.BAD_REQUEST, "The request is malformed.")
             self.transport.write(data)
         elif data[0] & 0xF == 0x8:
             self.discards_input = True
@@ -60,8 +78,17 @@ class Outgoing:
             connection.queue(bytes(data))
 
     def close(self) -> None:
-        """A handshake was refused. Connections end themselves, in their own time."""
+        """A handshake was refused. Connections end themselves, in their own time.
+
+        Unless something was answered, its head was too long, or too slow.
+        """
         if self.connection is None:
+            if len(self.head) >= _HEAD_BYTES_MAX:
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                self.write(self.refuse(status, "The headers are too long."))
+            elif self.head:
+                status = HTTPStatus.REQUEST_TIMEOUT
+                self.write(self.refuse(status, "The request took too long to arrive."))
             self.transport.close()
 
     def abort(self) -> None:
@@ -70,38 +97,88 @@ class Outgoing:
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]
-    """picows' protocol over an `Outgoing`; after a failure the input is read and forgotten."""
+    """picows' protocol over an `Outgoing`; after a failure the input is read and forgotten.
 
-    __slots__ = ("_outgoing",)
+    picows knows GET of HTTP/1.1 and nothing else: other requests are answered here.
+    """
+
+    __slots__ = ("_outgoing", "factory", "refuse")
+
+    factory: Factory
+    refuse: Refuse
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._outgoing = Outgoing(transport)
+        self._outgoing = Outgoing(transport, self.refuse)
         super().connection_made(self._outgoing)
 
     def buffer_updated(self, nbytes: int) -> None:
+        outgoing = self._outgoing
         # To picows nothing has arrived: its buffer neither grows nor is parsed again.
-        if not self._outgoing.discards_input:
-            super().buffer_updated(nbytes)
+        if outgoing.discards_input:
+            return
+        if not outgoing.is_answered:
+            outgoing.head += bytes(self.get_buffer(-1)[:nbytes])
+            start, ended, _ = outgoing.head.partition(_HEAD_END)
+            line, _, fields = start.partition(b"\r\n")
+            words = line.split(b" ")
+            if ended and len(words) == 3 and not (words[0] == b"GET" and words[2] == b"HTTP/1.1"):
+                method, target, version = words
+                self._answer(method, target, version, fields)
+                return
+        super().buffer_updated(nbytes)
+
+    def _answer(self, method: bytes, target: bytes, version: bytes, fields: bytes) -> None:
+        """What is no handshake, whatever its fields say: a version or a method of another kind."""
+        outgoing = self._outgoing
+        outgoing.discards_input = True
+        try:
+            if version not in (b"HTTP/1.0", b"HTTP/1.1"):
+                raise RuntimeError
+            if method not in _READ_ONLY:
+                fields = b""  # they may announce a body, which picows does not take
+            request = _parse_http_request(b"GET %b HTTP/1.1\r\n%b" % (target, fields or b"X: "))
+        except RuntimeError:
+            answer = self.refuse(HTTPStatus.BAD_REQUEST, "The request is malformed.")
+        else:
+            request.method, request.version = method, version
+            request.headers.popall("upgrade", None)
+            response = self.factory(request).response
+            response.headers["Connection"] = "close"
+            answer = bytes(response.to_bytes())
+        if method == b"HEAD":
+            answer = answer.partition(_HEAD_END)[0] + _HEAD_END
+        outgoing.write(answer)
+        if method in _READ_ONLY:
+            outgoing.close()
+        else:
+            # The rest of its body is read, or the answer might be lost with the connection; the
+            # handshake's timeout ends it.
+            outgoing.transport.write_eof()
+
+
+def _bare(status: HTTPStatus, detail: str) -> bytes:
+    return f"HTTP/1.1 {status} {status.phrase}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
 async def listen(
-    factory: Callable[[picows.WSUpgradeRequest], Answer],
+    factory: Factory,
     limits: Limits,
     host: str | None = None,
     port: int | None = None,
     *,
     sock: socket.socket | None = None,
     backlog: int = 1024,
+    refuse: Refuse = _bare,
 ) -> asyncio.Server:
-    """Accept websockets; `factory` answers each handshake.
+    """Accept websockets; `factory` answers each handshake, and `refuse` what is no request.
 
-    It must not raise, or picows sends its message to the client: see `handshake.answer`. Raises
+    They must not raise, or picows sends its message to the client: see `handshake.answer`. Raises
     OSError when the address is taken. The server's `close` stops accepting and leaves open
     connections alone.
     """
 
     def protocol() -> _Protocol:
-        return _Protocol(
+        made = _Protocol(
             host_port=None,
             ws_path=None,
             is_client_side=False,
@@ -119,6 +196,8 @@ async def listen(
             # The least that picows allows; it grows with the largest frame.
             read_buffer_init_size=2048,
         )
+        made.factory, made.refuse = factory, refuse
+        return made
 
     # aiofastnet comes with picows, which uses it by default: its transports write at once, without
     # asyncio's or uvloop's copies, and keep only what the kernel did not take.

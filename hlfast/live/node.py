@@ -67,6 +67,7 @@ class Node:
             queue_bytes_max=settings.ws_queue_bytes_max,
             behind_max_s=settings.ws_behind_s,
             join_delay_s=settings.ws_join_delay_s,
+            handshake_timeout_s=settings.ws_handshake_timeout_s,
             ping_idle_s=settings.ws_ping_s,
             ping_reply_s=settings.ws_ping_s,
         )

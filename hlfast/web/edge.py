@@ -23,6 +23,7 @@ class Edge:
     def __init__(self, app: ASGIApp, shedder: Shedder) -> None:
         self._app = app
         self._shedder = shedder
+        self._under_way = shedder.under_way
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,15 +34,19 @@ class Edge:
         head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
         if head.traceparent is not None:
             trace.CURRENT.set(trace.take_up(head.traceparent))
-        shedder = self._shedder
+        shedder, client = self._shedder, scope["client"]
+        requests, bodies = self._under_way.requests, self._under_way.bodies
         places = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
-        if places and shedder.is_full:
-            await shedder.refuse(scope, send, head)
-            return
-        if scope["method"] != "GET":
-            receive = shedder.body_of(receive)
-        shedder.in_progress += places
+        requests[client] = head
         try:
+            if places and shedder.is_full:
+                # It takes no place.
+                places = 0
+                await shedder.refuse(scope, send, head)
+                return
+            if scope["method"] != "GET":
+                receive = shedder.body_of(receive, client, head)
+            shedder.in_progress += places
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
             await send_problem(scope, send, head, error)
@@ -50,6 +55,10 @@ class Edge:
             await send_problem(scope, send, head, error)
         finally:
             shedder.in_progress -= places
+            if requests.get(client) is head:
+                del requests[client]
+            if bodies and bodies.get(client) is head:
+                del bodies[client]
 
 
 # The docs work without internet, and do not even try to reach it (Redoc would fetch a logo). From

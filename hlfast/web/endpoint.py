@@ -122,7 +122,7 @@ class Endpoint:
         if self.query or self.form or self.body:
             implied |= {400, 422}
         if self.form or self.body:
-            implied.add(413)
+            implied |= {408, 413}
         if self.form:
             implied.add(415)
         if self.has_etag:

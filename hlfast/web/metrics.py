@@ -137,6 +137,10 @@ IN_PROGRESS = Gauge(
 REFUSED = Counter(
     "hlfast_requests_refused_total", "Requests refused because too many were in progress"
 )
+CUT = Counter(
+    "hlfast_connections_cut_total",
+    "Connections ended because their clients kept the service waiting, or to make room for others",
+)
 
 
 class Sampler:

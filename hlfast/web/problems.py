@@ -19,6 +19,7 @@ STATUS: dict[type[errors.HlfastError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
@@ -66,7 +67,7 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
                 headers.append((b"www-authenticate", b"Bearer"))
         case _:
             status, detail = 500, "The server made a mistake; it has been logged."
-    if isinstance(error, errors.TooLarge) or is_long(head.content_length):
+    if isinstance(error, errors.TooLarge | errors.TooSlow) or is_long(head.content_length):
         # Its body may not have been read, and then nothing can follow it. Unsaid, the client
         # would send its next request into a closing connection.
         headers.append((b"connection", b"close"))

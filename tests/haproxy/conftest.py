@@ -33,6 +33,7 @@ def house(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterato
         settings = {
             "HLFAST_TRUSTED_PROXIES": "127.0.0.1",
             "HLFAST_LOGIN_FAILURES_MAX": LOGIN_FAILURES,
+            "HLFAST_BODY_TIMEOUT_S": 2,
         }
         api = stack.enter_context(Api(*servers, **settings))
         node = stack.enter_context(Node(*servers))

@@ -60,6 +60,7 @@ def serving(
     limits: Limits = LIMITS,
     connection: Callable[[JoinedWrites], Connection] = Echo,
     factory: Callable[[JoinedWrites], Factory] | None = None,
+    **options: Any,
 ) -> Iterator[Server]:
     """Serve `connection`s on a free port of 127.0.0.1, or what `factory` answers."""
     loop = uvloop.new_event_loop()
@@ -69,7 +70,7 @@ def serving(
         return Answer(picows.WSUpgradeResponse.create_101_response(), connection(writes))
 
     answers = factory(writes) if factory else accept
-    server = loop.run_until_complete(listen(answers, limits, "127.0.0.1", 0))
+    server = loop.run_until_complete(listen(answers, limits, "127.0.0.1", 0, **options))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     running = Server(server.sockets[0].getsockname()[1], loop, writes)

@@ -11,15 +11,26 @@ import pytest
 from multidict import CIMultiDict
 
 from hlfast import errors
-from hlfast.live.handshake import Upgrade, UpgradeRequired, answer, check_upgrade, read_upgrade
+from hlfast.live.handshake import (
+    Upgrade,
+    UpgradeRequired,
+    answer,
+    check_upgrade,
+    malformed,
+    read_upgrade,
+)
 from hlfast.live.joined_writes import JoinedWrites
 from hlfast.live.rfc6455 import Limits
+from tests import wire
+from tests.doors import connect as open_line
+from tests.doors import until_closed
 from tests.live.echo import Echo, Factory, serving
 from tests.live.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
 
 pytestmark = pytest.mark.one_database
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+NO_MORE = "\r\n"
 
 
 def request(target: str = "/ws", *headers: tuple[str, str]) -> picows.WSUpgradeRequest:
@@ -242,13 +253,74 @@ def test_refusal_on_the_wire() -> None:
         assert json.loads(body)["instance"] == "/ws"
 
 
-def test_request_that_picows_refuses() -> None:
-    """Not even HTTP/1.1 GET: a 400 of its own, and the server goes on."""
-    with serving(factory=factory) as server:
-        with Peer(server.port, request="POST / HTTP/1.1\r\n\r\n") as peer:
-            assert peer.status == 400
+def ask(port: int, request: str, method: str = "GET") -> wire.Answer:
+    return wire.ask(f"http://127.0.0.1:{port}", request.encode("latin-1"), method=method)
+
+
+def is_problem(answer: wire.Answer, status: int) -> bool:
+    problem = answer.json
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == problem["request_id"]
+    assert {"type", "title", "status", "detail", "instance", "request_id"} == problem.keys()
+    return bool(answer.status == problem["status"] == status)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "nonsense\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
+        "GET  HTTP/1.1\r\n\r\n",
+        "GET  HTTP/1.0\r\n\r\n",
+        "GET /a b HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nno colon\r\n\r\n",
+        "HEAD /ws HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_what_is_malformed(asked: str) -> None:
+    """It is said as elsewhere, and the server goes on."""
+    with serving(factory=factory, refuse=malformed) as server:
+        if asked.startswith("HEAD"):
+            assert ask(server.port, asked, "HEAD").status == 400
+        else:
+            assert is_problem(ask(server.port, asked), 400)
         with Peer(server.port, "/ws?token=good", early=text("hello")) as peer:
             assert peer.frame() == (TEXT, b"hello")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "A-METHOD"])
+@pytest.mark.parametrize("body", ["", "Content-Length: 5\r\n\r\nhello"])
+def test_another_method(method: str, body: str) -> None:
+    with serving(factory=factory, refuse=malformed) as server:
+        asked = f"{method} /ws HTTP/1.1\r\nX-Request-ID: mine\r\n{body or NO_MORE}"
+        refused = ask(server.port, asked, method)
+        assert is_problem(refused, 405)
+        assert refused.headers["allow"] == "GET, HEAD"
+        assert is_problem(ask(server.port, f"{method} /other HTTP/1.1\r\n{NO_MORE}", method), 404)
+
+
+@pytest.mark.parametrize("start", ["HEAD /ws?token=good HTTP/1.1", "GET /ws?token=good HTTP/1.0"])
+def test_neither_head_nor_an_old_version_is_a_handshake(start: str) -> None:
+    """Though all its headers say so."""
+    fields = REQUEST.partition("\r\n")[2].format(more="X-Request-ID: mine\r\n")
+    with serving(factory=factory, refuse=malformed) as server:
+        refused = ask(server.port, f"{start}\r\n{fields}", start.split(maxsplit=1)[0])
+        assert refused.status == 426
+        assert refused.headers["upgrade"] == "websocket"
+        assert refused.headers["x-request-id"] == "mine"
+        if start.startswith("HEAD"):
+            assert refused.body == b""
+        else:
+            assert is_problem(refused, 426)
+
+
+def test_a_request_in_pieces() -> None:
+    with serving(factory=factory, refuse=malformed) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        pieces = [bytes([octet]) for octet in b"GET /other HTTP/1.0\r\n\r\n"]
+        assert is_problem(wire.ask(url, *pieces), 404)
 
 
 def test_request_that_does_not_end() -> None:
@@ -258,4 +330,15 @@ def test_request_that_does_not_end() -> None:
             with socket.create_connection(("127.0.0.1", server.port), DEADLINE_S) as peer:
                 peer.sendall(start)
                 with contextlib.suppress(ConnectionResetError):
-                    assert peer.recv(1) == b""
+                    while peer.recv(65536):
+                        pass
+
+
+@pytest.mark.parametrize("drip", [b"", b"a"])
+def test_a_handshake_that_does_not_come(drip: bytes) -> None:
+    with serving(Limits(handshake_timeout_s=0.3), factory=factory, refuse=malformed) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert until_closed(open_line(url)) == b""
+        line = open_line(url)
+        line.sendall(b"P")
+        assert until_closed(line, drip).startswith(b"HTTP/1.1 408 ")

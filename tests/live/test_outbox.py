@@ -50,7 +50,10 @@ def change(desk: Office, author: int, post_id: int) -> Request:
 
 
 def delete(desk: Office, author: int, post_id: int) -> Request:
-    return lambda process: posts.delete(desk.database, process.posts, author, post_id)
+    token_version = 0
+    return lambda process: posts.delete(
+        desk.database, process.posts, author, token_version, post_id
+    )
 
 
 def befriend(desk: Office, me: int, other: int) -> Request:
