@@ -48,7 +48,7 @@ FIRST: tuple[str, ...] = (
     "tests/fuzz/",
     "tests/model/",
 )
-# No server but those from wheels, and seconds rather than minutes.
+# `--quick`: the style gates, what needs no server, and the contract of HTTP and the websocket.
 QUICK = (
     "tests/test_",
     "tests/dialogs/",
@@ -57,6 +57,21 @@ QUICK = (
     "tests/users/",
     "tests/web/",
     "tests/live/",
+)
+# Of those, what needs a server that comes in no wheel, or minutes.
+NOT_QUICK = (
+    "tests/test_bodies.py",
+    "tests/test_scheduling.py",
+    "tests/live/test_autobahn.py",
+    "tests/live/test_ledger.py",
+    "tests/live/test_metrics.py",
+    "tests/live/test_outbox.py",
+    "tests/live/test_presence.py",
+    "tests/web/test_deadlines.py",
+    "tests/web/test_docs_in_browser.py",
+    "tests/web/test_metrics.py",
+    "tests/web/test_overload.py",
+    "tests/web/test_stop.py",
 )
 # Between two lines of progress.
 _PAUSE_S = 5.0
@@ -72,7 +87,10 @@ def unit(nodeid: str) -> str:
 
 def is_quick(nodeid: str) -> bool:
     """Whether a test is one of `--quick`."""
-    return nodeid.startswith(QUICK) and " on mysql" not in unit(nodeid)
+    path, _, test = nodeid.partition("::")
+    chosen = path.startswith(QUICK) and not path.startswith(NOT_QUICK)
+    database = _DATABASE.search(test)
+    return chosen and (database is None or database[1] == "postgres")
 
 
 def rank(nodeid: str) -> int:

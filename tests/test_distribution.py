@@ -10,7 +10,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from tests import repeat
-from tests.distribution import FIRST, QUICK, TOGETHER, is_quick, rank, unit
+from tests.distribution import FIRST, NOT_QUICK, QUICK, TOGETHER, is_quick, rank, unit
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_unit_is_a_file_on_a_database(nodeid: str, expected: str) -> None:
 
 def test_lists_name_what_there_is() -> None:
     """A file that was renamed would lose its place in silence."""
-    named = {path for paths in TOGETHER.values() for path in paths} | set(QUICK)
+    named = {path for paths in TOGETHER.values() for path in paths} | {*QUICK, *NOT_QUICK}
     named |= {name.partition(" on ")[0] for name in FIRST} - TOGETHER.keys()
     for path in named:
         assert list(ROOT.glob(f"{path}*" if not path.endswith("/") else path)), path
