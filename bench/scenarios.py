@@ -205,7 +205,7 @@ async def feed(
         if len(rows) == PAGE:
             token = sign(user["id"], secret, user["token_version"])
             shown = page([item(POST, row) for row in rows])
-            # A feed's cursor says how far it has come, because a feed ends somewhere.
+            # For processes that believe it, a feed's cursor says how far it has come.
             shown["next"] = f"{shown['next']}-{PAGE}"
             reads.append(Read("/feed", shown, token))
         if len(reads) == count:

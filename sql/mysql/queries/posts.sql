@@ -84,6 +84,18 @@ FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
+-- name: feed_reached
+-- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
+-- is counted here, whatever a client says.
+SELECT COUNT(*) AS posts
+FROM (
+    SELECT 1
+    FROM friend AS f
+    JOIN post AS w ON w.author_id = f.friend_id AND w.id >= $2
+    WHERE f.user_id = $1 AND f.state = 3
+    LIMIT $3
+) AS reached;
+
 -- name: outbox_delete
 -- The ids alone do. By any other index it would wait for rows that are being written.
 DELETE o

@@ -80,6 +80,21 @@ WHERE p.id = ANY(ARRAY(
 ))
 ORDER BY p.id DESC;
 
+-- name: feed_reached
+-- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
+-- is counted here, whatever a client says.
+SELECT count(*) AS posts
+FROM (
+    SELECT FROM friend AS f
+    CROSS JOIN LATERAL (
+        SELECT FROM post AS w
+        WHERE w.author_id = f.friend_id AND w.id >= $2
+        LIMIT $3
+    ) AS newer
+    WHERE f.user_id = $1 AND f.state = 3
+    LIMIT $3
+) AS reached;
+
 -- name: outbox_delete
 -- The ids alone would do; the users beside them are what the index starts with.
 DELETE FROM outbox AS o
