@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     requests_max: int = Field(
         256, ge=1, description="Requests of one API process in progress; beyond: 503."
     )
+    user_requests_max: int = Field(
+        64, ge=1, description="Requests of one user under way in one API process; beyond: 429."
+    )
     refusals_per_s_max: int = Field(
         2000,
         ge=1,
@@ -222,6 +225,12 @@ class Settings(BaseSettings):
     )
     ws_backlog: int = Field(4096, ge=1, description="Connections not accepted yet.")
     ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
+    ws_user_connections_max: int = Field(
+        100,
+        ge=1,
+        description="Those of one user; one more is closed with 4429. "
+        "On a full node whoever has most gives way to others.",
+    )
     ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
     ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
     ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")

@@ -26,6 +26,7 @@ from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.rfc6455 import Limits
 from hlfast.live.session import Session
+from hlfast.live.shares import Shares
 from hlfast.live.tail import Tail
 from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
@@ -39,6 +40,7 @@ _SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
+_NO_MORE = "This node takes no more connections now."
 
 
 class Node:
@@ -78,6 +80,7 @@ class Node:
         self._standings = standings
         self.sessions: set[Session] = set()
         self.interest = Interest()
+        self._shares = Shares(settings.ws_user_connections_max)
         self.tail = Tail(
             events_max=settings.tail_events_max,
             bytes_max=settings.tail_bytes_max,
@@ -131,9 +134,12 @@ class Node:
 
     def connect(self, upgrade: Upgrade) -> Session:
         """The session of a handshake. Raises errors.Unauthenticated, Unavailable."""
-        if not self.is_ready or len(self.sessions) >= self._settings.ws_connections_max:
-            raise Unavailable("This node takes no more connections now.")
+        if not self.is_ready:
+            raise Unavailable(_NO_MORE)
         claims = self.tokens.verify("access", upgrade.token)
+        is_full = len(self.sessions) >= self._settings.ws_connections_max
+        if is_full and not self._shares.make_room(self.interest, claims.user_id):
+            raise Unavailable(_NO_MORE)
         return Session(self, claims, upgrade.cursor)
 
     def opened(self, session: Session) -> None:
@@ -141,6 +147,8 @@ class Node:
         self.sessions.add(session)
         if self.is_draining:
             session.close(CloseCode.GOING_AWAY, _DRAINING)
+        elif not self._shares.enter(self.interest, session.claims.user_id):
+            session.close(CloseCode.TOO_MANY_FRAMES, "too many connections of one user")
         else:
             self._spawn(self._enter(session))
 
@@ -175,6 +183,8 @@ class Node:
             session.close(CloseCode.INTERNAL_ERROR)
         else:
             self._attach(session, follower, cursor)
+        finally:
+            self._shares.entered(session.claims.user_id)
 
     def _attach(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
         """Nothing else runs meanwhile: what is replayed and what comes live meet."""
