@@ -218,19 +218,22 @@ async def open_outboxes(
             publisher,
             waiting_max=settings.events_queue_max,
             patience_s=settings.outbox_age_s,
+            merged_max=settings.friend_events_max,
+            # Held longer, they would be taken for those of a dead process.
+            merge_window_s=min(settings.friend_events_window_s, settings.outbox_age_s / 2),
         )
         for rows in (
             outbox_rows(
                 main,
                 delete="outbox_delete",
-                are_there="outbox_are_there",
+                up_to="outbox_up_to",
                 left="outbox_left",
                 told=told,
             ),
             outbox_rows(
                 dialogs,
                 delete="dialogoutbox_delete",
-                are_there="dialogoutbox_are_there",
+                up_to="dialogoutbox_up_to",
                 left="dialogoutbox_left",
                 told=told_of_dialog,
             ),

@@ -262,6 +262,12 @@ class Settings(BaseSettings):
         2.0, gt=0, description="Pause between two looks for events that a dead process left."
     )
     outbox_age_s: float = Field(8.0, gt=0, description="Age from which an event is taken for left.")
+    friend_events_max: int = Field(
+        10, ge=1, description="Requests and withdrawals of one pair told of within the time below."
+    )
+    friend_events_window_s: float = Field(
+        3.0, gt=0, description="Further ones are merged into the latest, told at its end."
+    )
     broadcast_queue_max: int = Field(
         1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping, MutableSequence
@@ -12,6 +13,8 @@ from hlfast import codec
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
@@ -54,6 +57,11 @@ class BatchPublisher:
         self._queue_max = self._queue_free = settings.events_queue_max
         self._waiting: deque[_Submitted] = deque()
         self._turn_ends = False
+        self._retry_s = settings.events_retry_s
+        # Why the log did not take the last entry; empty when it did. And until when, in the
+        # loop's time, nobody need try.
+        self.trouble = ""
+        self._away_until = 0.0
         # In the order of the entries.
         self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
 
@@ -61,6 +69,11 @@ class BatchPublisher:
     def unconfirmed(self) -> int:
         """How many events are not in the log yet."""
         return self._queue_max - self._queue_free
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is worth a try, as far as is known."""
+        return not self.trouble or asyncio.get_running_loop().time() >= self._away_until
 
     def submit(self, event: Mapping[str, Any]) -> asyncio.Future[None]:
         """Publish an event: the future is done when it is in the log, or raises Unavailable.
@@ -112,9 +125,22 @@ class BatchPublisher:
         try:
             await self._log.publish(b'{"since":%.6f,"events":[%b]}' % (batch[0].at, events))
         except Exception as failure:  # handed to everyone who waits
+            self._failed(failure)
             self._fail_from(batch, failure)
         else:
+            self._took()
             self._settle(batch, None)
+
+    def _failed(self, failure: Exception) -> None:
+        self._away_until = asyncio.get_running_loop().time() + self._retry_s
+        if not self.trouble:
+            logger.error("The event log takes no events: they wait in the outbox: %s", failure)
+        self.trouble = str(failure) or type(failure).__name__
+
+    def _took(self) -> None:
+        if self.trouble:
+            logger.warning("The event log takes events again")
+        self.trouble = ""
 
     def _fail_from(self, failed: list[_Submitted], failure: Exception) -> None:
         """This entry, and whatever was submitted after it."""
