@@ -218,6 +218,9 @@ async def open_outboxes(
             publisher,
             waiting_max=settings.events_queue_max,
             patience_s=settings.outbox_age_s,
+            # The sweep had two opportunities.
+            stuck_after_s=settings.outbox_age_s
+            + 2 * (settings.outbox_sweep_s + settings.events_timeout_s),
             merged_max=settings.friend_events_max,
             # Held longer, they would be taken for those of a dead process.
             merge_window_s=min(settings.friend_events_window_s, settings.outbox_age_s / 2),
@@ -324,6 +327,7 @@ def _sampler(context: Context, shedder: Shedder) -> metrics.Sampler:
         sampler.counter(metrics.SWEEPS.labels(name), outbox, "sweeps")
         sampler.counter(metrics.SWEPT.labels(name), outbox, "swept")
     sampler.gauge(metrics.UNCONFIRMED, context.outbox, "unconfirmed")
+    sampler.gauge(metrics.LOG_FAILS, context.outbox, "log_fails")
     sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
     sampler.gauge(metrics.IN_PROGRESS, shedder, "in_progress")
     sampler.counter(metrics.REFUSED, shedder, "refused")
@@ -338,10 +342,15 @@ async def _answers(database: Database) -> bool:
 
 
 def _health_routes(context: Context) -> list[Route]:
+    async def events() -> bool:
+        outboxes = (context.outbox, context.dialogs_outbox)
+        return all(await asyncio.gather(*(outbox.is_well() for outbox in outboxes)))
+
     checks: Mapping[str, Callable[[], Awaitable[bool]]] = {
         "database": partial(_answers, context.main),
         "dialogs": partial(_answers, context.dialogs),
         "redis": context.cache.ping,
+        "events": events,
     }
 
     async def look() -> dict[str, bool]:

@@ -6,18 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from hlfast.settings import Settings
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+# Written to see whether Redis takes it.
+_PROBE, _PROBE_S = "hlfast:probe", 60
 # Counters kept in this process while Redis is away.
 _LOCAL_COUNTERS_MAX = 10_000
 
@@ -51,17 +54,26 @@ class Cache:
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + self._retry_s
             logger.warning("Redis does not answer: %s", type(error).__name__)
+            await self._leave(error)
             return None
         return answer
 
     async def ping(self) -> bool:
-        """Whether Redis answers now, whatever happened before."""
+        """Whether Redis answers now and takes what is written, whatever happened before."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._redis.ping()
-        except (RedisError, OSError, TimeoutError):
+                # Not a ping, which a primary that was demoted answers, too.
+                await self._redis.set(_PROBE, "", ex=_PROBE_S)
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._leave(error)
             return False
         return True
+
+    async def _leave(self, error: Exception) -> None:
+        """Keep no connection to a server that refuses: its address may lead to another one now."""
+        if isinstance(error, ResponseError):
+            with suppress(RedisError, OSError, TimeoutError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,14 +24,16 @@ logger = logging.getLogger(__name__)
 # its id readers know a late one of a process that had been given up, and pass it over.
 VOID = "void"
 
-_FIRST_LOOK_S = 0.005
+_FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.5
 # What another process has not published and deleted by then is published by whoever waits for it,
 # too: that costs a repeat, and to wait for one process after the other costs many times as much.
 _HELP_AFTER_S = 0.03
 _LOOKS_AT_ONCE_MAX = 4
+_LOOK_FOR_STUCK_EVERY_S = 2.0
 _PUBLISHED_AT_ONCE_MAX = 512
 _DELETED_AT_ONCE_MAX = 512
+_LATELY_MAX = 4096
 
 
 class Told(NamedTuple):
@@ -110,6 +114,7 @@ class Outbox:
         *,
         waiting_max: int,
         patience_s: float,
+        stuck_after_s: float,
         merged_max: int,
         merge_window_s: float,
     ) -> None:
@@ -119,11 +124,17 @@ class Outbox:
         self._patience_s = patience_s
         # Published by this process, their rows not deleted yet.
         self._published: dict[tuple[int, int], asyncio.Future[None]] = {}
+        # The latest of those that were deleted: who read the outbox before that waits for them.
+        self._lately: set[tuple[int, int]] = set()
+        self._in_order: deque[tuple[int, int]] = deque()
         # Those that wait for others, by key and id.
         self._waiting: dict[int, dict[int, _Waiting]] = {}
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._merging = _Merging(self._in_turn, merged_max, merge_window_s)
+        self._stuck_after_s = stuck_after_s
+        self._are_stuck = False
+        self._look_due = 0.0
         # Since the start: how often this process swept, and how many rows it found.
         self.sweeps = 0
         self.swept = 0
@@ -135,6 +146,27 @@ class Outbox:
     def unconfirmed(self) -> int:
         """Events that its publisher has not got into the log yet, another outbox's included."""
         return self._publisher.unconfirmed
+
+    @property
+    def log_fails(self) -> int:
+        """1 if the log did not take what this process published last, else 0."""
+        return int(bool(self._publisher.trouble))
+
+    async def is_well(self) -> bool:
+        """Whether the log takes events, and none of any process stays behind. Takes 1 s or so."""
+        takes_events, _ = await asyncio.gather(
+            self._publisher.takes_events(), self._look_for_stuck()
+        )
+        return takes_events and not self._are_stuck
+
+    async def _look_for_stuck(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._look_due:
+            return
+        self._look_due = now + _LOOK_FOR_STUCK_EVERY_S
+        # Whether the database answers is another question.
+        with suppress(Unavailable):
+            self._are_stuck = bool(await self._rows.left(self._stuck_after_s, 1))
 
     def committed(self, told: Told) -> None:
         """It is committed: publish it soon. Never waits and never fails."""
@@ -187,7 +219,9 @@ class Outbox:
     def _is_published(self, row: tuple[int, int]) -> bool:
         """Before whatever is published next: it is confirmed, or under way and not failed yet."""
         confirmed = self._published.get(row)
-        return confirmed is not None and not (
+        if confirmed is None:
+            return row in self._lately
+        return not (
             confirmed.done() and (confirmed.cancelled() or confirmed.exception() is not None)
         )
 
@@ -212,14 +246,14 @@ class Outbox:
     async def _take_turns(self, key: int, waiting: dict[int, _Waiting]) -> None:
         """Publish a key's events that wait, until none does."""
         loop = asyncio.get_running_loop()
-        pause_s = _FIRST_LOOK_S
+        pause_s = 0.0
         try:
             while waiting:
                 # By chance, so that of processes that wait for each other one comes first.
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 newest = max(waiting)
                 helps = loop.time() - self._oldest(waiting) >= _HELP_AFTER_S
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 if not self._publisher.is_well:
                     self._give_up(waiting)
                     continue
@@ -230,7 +264,7 @@ class Outbox:
                     self._give_up(waiting)
                     continue
                 if self._publish_left(key, waiting, newest, left, helps=helps):
-                    pause_s = _FIRST_LOOK_S
+                    pause_s = _FIRST_PAUSE_S
                 else:
                     self._give_up(waiting)
         finally:
@@ -294,7 +328,11 @@ class Outbox:
             # The sweep publishes them again; a repeat bears the same id and is dropped.
             logger.warning("%d events stay in the outbox: the database does not answer", len(rows))
         for row in rows:
-            self._published.pop(row, None)
+            if self._published.pop(row, None) is not None:
+                self._lately.add(row)
+                self._in_order.append(row)
+        while len(self._in_order) > _LATELY_MAX:
+            self._lately.discard(self._in_order.popleft())
 
 
 @dataclass(slots=True)

@@ -16,6 +16,10 @@ from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Whether the log takes events: how long an answer is good, and how long one is waited for.
+_KNOWN_FOR_S = 0.1
+_PROBE_MAX_S = 1.0
+
 
 class Batch(NamedTuple):
     """What an entry of the log holds. `since` is Unix time in seconds."""
@@ -62,6 +66,8 @@ class BatchPublisher:
         # loop's time, nobody need try.
         self.trouble = ""
         self._away_until = 0.0
+        self._known_at = float("-inf")
+        self._probing: asyncio.Task[None] | None = None
         # In the order of the entries.
         self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
 
@@ -74,6 +80,21 @@ class BatchPublisher:
     def is_well(self) -> bool:
         """Whether it is worth a try, as far as is known."""
         return not self.trouble or asyncio.get_running_loop().time() >= self._away_until
+
+    async def takes_events(self) -> bool:
+        """Whether the log takes events now: an entry without any is published to find out.
+
+        Takes a second at most; who asks while others do gets their answer, as do those who ask a
+        moment later.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._known_at >= _KNOWN_FOR_S:
+            if self._probing is None:
+                self._probing = asyncio.create_task(self._probe())
+            done, _ = await asyncio.wait([self._probing], timeout=_PROBE_MAX_S)
+            if not done:
+                return False
+        return not self.trouble
 
     def submit(self, event: Mapping[str, Any]) -> asyncio.Future[None]:
         """Publish an event: the future is done when it is in the log, or raises Unavailable.
@@ -96,6 +117,8 @@ class BatchPublisher:
         self._end_turn()
         while self._under_way:
             await asyncio.wait(self._under_way)
+        if self._probing is not None:
+            self._probing.cancel()
 
     def _end_turn(self) -> None:
         self._turn_ends = False
@@ -131,8 +154,19 @@ class BatchPublisher:
             self._took()
             self._settle(batch, None)
 
+    async def _probe(self) -> None:
+        try:
+            await self._log.publish(b'{"since":%.6f,"events":[]}' % time.time())
+        except Unavailable as failure:
+            self._failed(failure)
+        else:
+            self._took()
+        finally:
+            self._probing = None
+
     def _failed(self, failure: Exception) -> None:
-        self._away_until = asyncio.get_running_loop().time() + self._retry_s
+        self._known_at = asyncio.get_running_loop().time()
+        self._away_until = self._known_at + self._retry_s
         if not self.trouble:
             logger.error("The event log takes no events: they wait in the outbox: %s", failure)
         self.trouble = str(failure) or type(failure).__name__
@@ -141,6 +175,7 @@ class BatchPublisher:
         if self.trouble:
             logger.warning("The event log takes events again")
         self.trouble = ""
+        self._known_at = asyncio.get_running_loop().time()
 
     def _fail_from(self, failed: list[_Submitted], failure: Exception) -> None:
         """This entry, and whatever was submitted after it."""

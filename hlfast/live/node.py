@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -87,6 +88,8 @@ class Node:
             age_max_s=settings.tail_s,
         )
         self._is_following = asyncio.Event()
+        # When the log was heard of last, by the monotonic clock.
+        self.heard_at = 0.0
         # Frames since others had their turn.
         self._queued = 0
         # Set, and replaced, with every entry of the log.
@@ -252,6 +255,7 @@ class Node:
     async def _follow(self) -> None:
         async with aclosing(self._log.follow(None)) as items:
             async for item in items:
+                self.heard_at = time.monotonic()
                 if isinstance(item, Reset):
                     await self._reset(item)
                 else:
