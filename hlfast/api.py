@@ -342,34 +342,33 @@ async def _answers(database: Database) -> bool:
 
 
 def _health_routes(context: Context) -> list[Route]:
-    async def events() -> bool:
+    async def events(now: bool) -> bool:
         outboxes = (context.outbox, context.dialogs_outbox)
-        return all(await asyncio.gather(*(outbox.is_well() for outbox in outboxes)))
+        return all(await asyncio.gather(*(outbox.is_well(now=now) for outbox in outboxes)))
 
     checks: Mapping[str, Callable[[], Awaitable[bool]]] = {
         "database": partial(_answers, context.main),
         "dialogs": partial(_answers, context.dialogs),
         "redis": context.cache.ping,
-        "events": events,
     }
 
-    async def look() -> dict[str, bool]:
-        answers = await asyncio.gather(*(check() for check in checks.values()))
-        found = dict(zip(checks, answers, strict=True))
+    async def look(*, now: bool) -> dict[str, bool]:
+        answers = await asyncio.gather(*(check() for check in checks.values()), events(now))
+        found = dict(zip((*checks, "events"), answers, strict=True))
         return found if context.replicated is None else found | await context.replicated.health()
 
     async def live() -> tuple[int, bytes, bytes]:
         return 200, endpoint.JSON, codec.encode({"status": "ok"})
 
     async def ready() -> tuple[int, bytes, bytes]:
-        found = await look()
+        found = await look(now=False)
         if not found["database"]:
             return 503, endpoint.JSON, codec.encode({"status": "unavailable"})
         status = "ok" if all(found.values()) else "degraded"
         return 200, endpoint.JSON, codec.encode({"status": status})
 
     async def dependencies() -> tuple[int, bytes, bytes]:
-        found = await look()
+        found = await look(now=True)
         words = {name: "ok" if fine else "unavailable" for name, fine in found.items()}
         return 200 if all(found.values()) else 503, endpoint.JSON, codec.encode(words)
 

@@ -152,10 +152,13 @@ class Outbox:
         """1 if the log did not take what this process published last, else 0."""
         return int(bool(self._publisher.trouble))
 
-    async def is_well(self) -> bool:
-        """Whether the log takes events, and none of any process stays behind. Takes 1 s or so."""
+    async def is_well(self, *, now: bool) -> bool:
+        """Whether the log takes events, and none of any process stays behind. Takes 1 s or so.
+
+        As of now, or of a moment ago.
+        """
         takes_events, _ = await asyncio.gather(
-            self._publisher.takes_events(), self._look_for_stuck()
+            self._publisher.takes_events(now=now), self._look_for_stuck()
         )
         return takes_events and not self._are_stuck
 

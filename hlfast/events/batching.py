@@ -81,14 +81,14 @@ class BatchPublisher:
         """Whether it is worth a try, as far as is known."""
         return not self.trouble or asyncio.get_running_loop().time() >= self._away_until
 
-    async def takes_events(self) -> bool:
-        """Whether the log takes events now: an entry without any is published to find out.
+    async def takes_events(self, *, now: bool = True) -> bool:
+        """Whether the log takes events: an entry without any is published to find out.
 
-        Takes a second at most; who asks while others do gets their answer, as do those who ask a
-        moment later.
+        Takes a second at most; who asks while others do gets their answer. If it need not be as of
+        now, what was known a moment ago will do: there is no end of who may ask that.
         """
-        now = asyncio.get_running_loop().time()
-        if now - self._known_at >= _KNOWN_FOR_S:
+        known_for_s = asyncio.get_running_loop().time() - self._known_at
+        if now or known_for_s >= _KNOWN_FOR_S:
             if self._probing is None:
                 self._probing = asyncio.create_task(self._probe())
             done, _ = await asyncio.wait([self._probing], timeout=_PROBE_MAX_S)

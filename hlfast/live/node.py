@@ -41,7 +41,6 @@ _SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
-_NO_MORE = "This node takes no more connections now."
 
 
 class Node:
@@ -137,13 +136,19 @@ class Node:
 
     def connect(self, upgrade: Upgrade) -> Session:
         """The session of a handshake. Raises errors.Unauthenticated, Unavailable."""
-        if not self.is_ready:
-            raise Unavailable(_NO_MORE)
-        claims = self.tokens.verify("access", upgrade.token)
         is_full = len(self.sessions) >= self._settings.ws_connections_max
-        if is_full and not self._shares.make_room(self.interest, claims.user_id):
-            raise Unavailable(_NO_MORE)
+        if not self.is_ready or (is_full and not self._finds_room(upgrade)):
+            raise Unavailable("This node takes no more connections now.")
+        claims = self.tokens.verify("access", upgrade.token)
         return Session(self, claims, upgrade.cursor)
+
+    def _finds_room(self, upgrade: Upgrade) -> bool:
+        """Whether on a full node somebody who has more sockets gives way."""
+        try:
+            claims = self.tokens.verify("access", upgrade.token)
+        except Unauthenticated:
+            return False
+        return self._shares.make_room(self.interest, claims.user_id)
 
     def opened(self, session: Session) -> None:
         """The handshake is done; what the session missed is looked up now."""
