@@ -3,7 +3,8 @@
     python -m bench.event_lag [--rates 300 600 1200] [--seconds 10] [--publish]
 
 Two API processes, one node, PostgreSQL, and a Redis that confirms what is on disk, all on this
-machine. One author posts at a steady rate over connections of both processes in turn, one friend
+machine. An author's posts commit one after the other; so that the disk does not bound their rate,
+PostgreSQL answers before it has written (`synchronous_commit` off). One author posts at a steady rate over connections of both processes in turn, one friend
 listens. The lag of a post is from its answer to its frame at the friend. Every post must come,
 once, in the order of the ids. The exit status is 1 if one did not, or if any of them needed the
 sweep of what dead processes leave.
@@ -105,6 +106,8 @@ async def run(api: Api, node: Node, rate: float, seconds: float) -> Run:
         author, friend = await crowd.people(2)
         await crowd.befriend(author, friend)
         async with connect(f"{node.ws_url}?token={friend.token}", proxy=None) as socket:
+            # Before its hello it is told nothing.
+            await socket.recv()
             arrived: dict[int, float] = {}
             listening = asyncio.create_task(listen(socket, arrived))
             begun = time.perf_counter()
@@ -159,6 +162,7 @@ def main() -> int:
     with PostgresServer() as database, LogRedisServer() as redis:
         database.create_database("lag")
         url = database.url("lag")
+        database.psql("lag", "-c", "ALTER DATABASE lag SET synchronous_commit = off")
         for part in (queries.MAIN, queries.DIALOGS):
             asyncio.run(migrations.apply(url, part))
         with Api(url, redis.url, HLFAST_WORKERS=PROCESSES) as api, Node(url, redis.url) as node:
