@@ -242,19 +242,25 @@ async def open_outboxes(
             publisher,
             waiting_max=settings.events_queue_max,
             patience_s=settings.outbox_age_s,
+            # The sweep had two opportunities.
+            stuck_after_s=settings.outbox_age_s
+            + 2 * (settings.outbox_sweep_s + settings.events_timeout_s),
+            merged_max=settings.friend_events_max,
+            # Held longer, they would be taken for those of a dead process.
+            merge_window_s=min(settings.friend_events_window_s, settings.outbox_age_s / 2),
         )
         for rows in (
             outbox_rows(
                 main,
                 delete="outbox_delete",
-                are_there="outbox_are_there",
+                up_to="outbox_up_to",
                 left="outbox_left",
                 told=told,
             ),
             outbox_rows(
                 dialogs,
                 delete="dialogoutbox_delete",
-                are_there="dialogoutbox_are_there",
+                up_to="dialogoutbox_up_to",
                 left="dialogoutbox_left",
                 told=told_of_dialog,
             ),
@@ -345,6 +351,7 @@ def _sampler(context: Context, shedder: Shedder, watch: ConnectionWatch) -> metr
         sampler.counter(metrics.SWEEPS.labels(name), outbox, "sweeps")
         sampler.counter(metrics.SWEPT.labels(name), outbox, "swept")
     sampler.gauge(metrics.UNCONFIRMED, context.outbox, "unconfirmed")
+    sampler.gauge(metrics.LOG_FAILS, context.outbox, "log_fails")
     sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
     sampler.gauge(metrics.IN_PROGRESS, shedder, "in_progress")
     sampler.counter(metrics.REFUSED, shedder, "refused")
@@ -360,29 +367,33 @@ async def _answers(database: Database) -> bool:
 
 
 def _health_routes(context: Context) -> list[Route]:
+    async def events(now: bool) -> bool:
+        outboxes = (context.outbox, context.dialogs_outbox)
+        return all(await asyncio.gather(*(outbox.is_well(now=now) for outbox in outboxes)))
+
     checks: Mapping[str, Callable[[], Awaitable[bool]]] = {
         "database": partial(_answers, context.main),
         "dialogs": partial(_answers, context.dialogs),
         "redis": context.cache.ping,
     }
 
-    async def look() -> dict[str, bool]:
-        answers = await asyncio.gather(*(check() for check in checks.values()))
-        found = dict(zip(checks, answers, strict=True))
+    async def look(*, now: bool) -> dict[str, bool]:
+        answers = await asyncio.gather(*(check() for check in checks.values()), events(now))
+        found = dict(zip((*checks, "events"), answers, strict=True))
         return found if context.replicated is None else found | await context.replicated.health()
 
     async def live() -> tuple[int, bytes, bytes]:
         return 200, endpoint.JSON, codec.encode({"status": "ok"})
 
     async def ready() -> tuple[int, bytes, bytes]:
-        found = await look()
+        found = await look(now=False)
         if not found["database"]:
             return 503, endpoint.JSON, codec.encode({"status": "unavailable"})
         status = "ok" if all(found.values()) else "degraded"
         return 200, endpoint.JSON, codec.encode({"status": status})
 
     async def dependencies() -> tuple[int, bytes, bytes]:
-        found = await look()
+        found = await look(now=True)
         words = {name: "ok" if fine else "unavailable" for name, fine in found.items()}
         return 200 if all(found.values()) else 503, endpoint.JSON, codec.encode(words)
 

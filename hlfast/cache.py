@@ -7,14 +7,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
@@ -22,6 +22,8 @@ from hlfast.settings import Settings
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+# Written to see whether Redis takes it.
+_PROBE, _PROBE_S = "hlfast:probe", 60
 # Counters kept in this process while Redis is away.
 _LOCAL_COUNTERS_MAX = 10_000
 # Questions under way to Redis, each on a connection of its own; further ones wait for their turn.
@@ -66,6 +68,7 @@ class Cache:
             except (RedisError, OSError, TimeoutError) as error:
                 self._away_until = time.monotonic() + self._retry_s
                 logger.warning("Redis does not answer: %s", type(error).__name__)
+                await self._leave(error)
                 return None
 
     @property
@@ -73,14 +76,22 @@ class Cache:
         return time.monotonic() < self._away_until
 
     async def ping(self) -> bool:
-        """Whether Redis answers now, whatever happened before."""
+        """Whether Redis answers now and takes what is written, whatever happened before."""
         async with self._turns:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    await self._redis.ping()
-            except (RedisError, OSError, TimeoutError):
+                    # Not a ping, which a primary that was demoted answers, too.
+                    await self._redis.set(_PROBE, "", ex=_PROBE_S)
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._leave(error)
                 return False
         return True
+
+    async def _leave(self, error: Exception) -> None:
+        """Keep no connection to a server that refuses: its address may lead to another one now."""
+        if isinstance(error, ResponseError):
+            with suppress(RedisError, OSError, TimeoutError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close the connections."""

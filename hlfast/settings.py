@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     requests_max: int = Field(
         256, ge=1, description="Requests of one API process in progress; beyond: 503."
     )
+    user_requests_max: int = Field(
+        64, ge=1, description="Requests of one user under way in one API process; beyond: 429."
+    )
     refusals_per_s_max: int = Field(
         2000,
         ge=1,
@@ -248,6 +251,12 @@ class Settings(BaseSettings):
     ws_handshake_timeout_s: float = Field(
         5.0, gt=0, description="Time for the request of a websocket's handshake."
     )
+    ws_user_connections_max: int = Field(
+        100,
+        ge=1,
+        description="Those of one user; one more is closed with 4429. "
+        "On a full node whoever has most gives way to others.",
+    )
     ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
     ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
     ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")
@@ -279,6 +288,12 @@ class Settings(BaseSettings):
         2.0, gt=0, description="Pause between two looks for events that a dead process left."
     )
     outbox_age_s: float = Field(8.0, gt=0, description="Age from which an event is taken for left.")
+    friend_events_max: int = Field(
+        10, ge=1, description="Requests and withdrawals of one pair told of within the time below."
+    )
+    friend_events_window_s: float = Field(
+        3.0, gt=0, description="Further ones are merged into the latest, told at its end."
+    )
     broadcast_queue_max: int = Field(
         1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
     )

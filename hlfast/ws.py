@@ -10,7 +10,7 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from http import HTTPStatus
@@ -23,14 +23,17 @@ from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
 from hlfast.db.open import open_database
+from hlfast.errors import Unavailable
+from hlfast.events.batching import BatchPublisher
 from hlfast.events.open import open_log
 from hlfast.live import handshake, metrics
+from hlfast.live.health import Health
 from hlfast.live.listen import Answer, listen
 from hlfast.live.node import Node
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web.auth import Authenticator, Standing, Tokens
-from hlfast.web.metrics import CONTENT_TYPE, Reading
+from hlfast.web.metrics import CONTENT_TYPE, Metric, Reading, gauge
 
 PATH = "/ws"
 # What is answered here besides.
@@ -60,11 +63,11 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        node = await _open_node(settings, stack)
-        running = asyncio.create_task(node.run())
+        node, health = await _open_node(settings, stack)
+        running = asyncio.create_task(_run(node, health))
         try:
             server = await listen(
-                partial(_answer, node, Reading(partial(metrics.read, node))),
+                partial(_answer, node, health, Reading(partial(_metrics, node, health))),
                 node.limits,
                 settings.ws_host,
                 settings.ws_port,
@@ -87,7 +90,13 @@ async def _serve(settings: Settings) -> None:
             await running
 
 
-async def _open_node(settings: Settings, stack: AsyncExitStack) -> Node:
+async def _run(node: Node, health: Health) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(node.run())
+        group.create_task(health.run())
+
+
+async def _open_node(settings: Settings, stack: AsyncExitStack) -> tuple[Node, Health]:
     main = await open_database(
         settings.database_url, (queries.MAIN,), settings, wait_s=_DATABASE_START_S
     )
@@ -100,7 +109,7 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> Node:
     friends: BatchReader[int, Sequence[tuple[int, int]]] = BatchReader(
         partial(_friends, main), batch_max=settings.batch_max
     )
-    return Node(
+    node = Node(
         settings.ws_name or f"{socket.gethostname()}-{settings.ws_port}-{secrets.token_hex(3)}",
         settings,
         log,
@@ -108,6 +117,25 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> Node:
         Authenticator(tokens, reader.get, settings),
         friends,
         standings,
+    )
+    publisher = BatchPublisher(log, settings)
+    stack.push_async_callback(publisher.close)
+    return node, Health(node, publisher, partial(_answers, main))
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        return await database.fetch_row("ping") is not None
+    except Unavailable:
+        return False
+
+
+def _metrics(node: Node, health: Health) -> Iterator[Metric]:
+    yield from metrics.read(node)
+    yield gauge(
+        "hlfast_ws_events_log_fails",
+        "1 while the event log takes no events, or they do not come",
+        not health.takes_events,
     )
 
 
@@ -119,7 +147,9 @@ async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequenc
     return found
 
 
-def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> Answer:
+def _answer(
+    node: Node, health: Health, reading: Reading, request: picows.WSUpgradeRequest
+) -> Answer:
     """A handshake, or somebody of ours who asks how we are."""
     path = handshake.target_path(request)
     if path in _PLAIN and (refused := handshake.refuse_method(request)) is not None:
@@ -127,9 +157,14 @@ def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> A
     if path == "/health/live":
         return _status(HTTPStatus.OK, "ok")
     if path == "/health/ready":
-        if node.is_ready:
-            return _status(HTTPStatus.OK, "ok")
-        return _status(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+        if not health.is_ready:
+            return _status(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+        return _status(HTTPStatus.OK, "ok" if health.takes_events else "degraded")
+    if path == "/health/dependencies":
+        found = health.dependencies()
+        status = HTTPStatus.OK if all(found.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+        words = {name: "ok" if fine else "unavailable" for name, fine in found.items()}
+        return _plain(status, "application/json", codec.encode(words))
     if path == "/metrics":
         return _plain(HTTPStatus.OK, CONTENT_TYPE.decode(), reading.exposition())
     answer = handshake.answer(request, PATH, node.connect)

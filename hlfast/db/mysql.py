@@ -80,11 +80,14 @@ _UNAVAILABLE_CODES = {
     ER.LOCK_DEADLOCK,
     ER.OPTION_PREVENTS_STATEMENT,
     ER.QUERY_INTERRUPTED,
+    1792,  # a transaction that only reads
     1836,  # read only
     1927,  # MariaDB: the connection was killed
     1969,  # MariaDB: max_statement_time
     3024,  # MySQL: max_execution_time
 }
+# Of a server that was a primary, and may answer reads for as long as one is connected.
+_READ_ONLY_CODES = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}
 # The client's own begin here: no connection, or it was lost.
 _CLIENT_CODES = range(2000, 3000)
 
@@ -157,8 +160,11 @@ class MysqlDatabase(Database):
         place = await self._pool.take()
         try:
             return await query(place.connection.wire, text)
-        except aiomysql.MySQLError:
+        except aiomysql.MySQLError as error:
             # The server refused and waits for more, unless the connection is gone.
+            if _code(error) in _READ_ONLY_CODES:
+                place.connection.terminate()
+                self._pool.leave()
             raise
         except BaseException:
             # Its answer is still to come, or part of it.

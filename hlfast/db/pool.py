@@ -19,6 +19,8 @@ _LOOKS = 10
 _GRACE = 1.1
 # Seconds between two lines that say why the database does not answer.
 _SAID_AGAIN_S = 1.0
+# Seconds for which new connections are kept though they, too, lead to a server that refuses.
+_STAYS_S = 1.0
 
 
 class Connection(Protocol):
@@ -40,13 +42,15 @@ C = TypeVar("C", bound=Connection)
 class Place:
     """One of the pool's connections, or the place of one that is lost."""
 
-    __slots__ = ("connection", "since")
+    __slots__ = ("connection", "is_useless", "since")
 
     def __init__(self) -> None:
         # Whoever took the place has one.
         self.connection: Any = None
         # When whoever has it took it, in the loop's time; 0: it is free.
         self.since = 0.0
+        # Its connection is cut when it is given back.
+        self.is_useless = False
 
 
 def _nothing() -> None:
@@ -83,6 +87,7 @@ class Pool(Generic[C]):
         # Called whenever a connection was opened: the server may be another one than before.
         self.renewed: Callable[[], None] = _nothing
         self._silent_until = 0.0
+        self._stays_until = 0.0
 
     @property
     def in_use(self) -> int:
@@ -128,6 +133,10 @@ class Pool(Generic[C]):
 
     def give_back(self, place: Place) -> None:
         """To whoever has waited longest, if anybody has."""
+        if place.is_useless:
+            place.is_useless = False
+            if place.connection is not None:
+                place.connection.terminate()
         while self._waiting:
             future, since = self._waiting.popleft()
             if not future.done():
@@ -137,6 +146,21 @@ class Pool(Generic[C]):
                 return
         place.since = 0.0
         self._free.append(place)
+
+    def leave(self) -> None:
+        """Use no connection any more that there is now: their server is not the one to ask.
+
+        After a failover it may go on answering. Does nothing if that was just done.
+        """
+        now = self._loop.time()
+        if now < self._stays_until:
+            return
+        self._stays_until = now + _STAYS_S
+        for place in self._places:
+            if place.since:
+                place.is_useless = True
+            elif place.connection is not None:
+                place.connection.terminate()
 
     def unavailable(self, error: Exception) -> Unavailable:
         """What is told to whoever asked; a line, not for every one, says what it was."""

@@ -97,8 +97,11 @@ class PostgresDatabase(Database):
             try:
                 found: Sequence[Row] = await place.connection.statements[statement].fetch(*args)
                 return found
-            except _USELESS:
+            except _USELESS as error:
                 place.connection.terminate()
+                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    # Reads would go on at a standby, or at a primary of before.
+                    self._pool.leave()
                 raise
             finally:
                 self._pool.give_back(place)

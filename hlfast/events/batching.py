@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping, MutableSequence
@@ -12,6 +13,12 @@ from hlfast import codec
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Whether the log takes events: how long an answer is good, and how long one is waited for.
+_KNOWN_FOR_S = 0.1
+_PROBE_MAX_S = 1.0
 
 
 class Batch(NamedTuple):
@@ -54,6 +61,13 @@ class BatchPublisher:
         self._queue_max = self._queue_free = settings.events_queue_max
         self._waiting: deque[_Submitted] = deque()
         self._turn_ends = False
+        self._retry_s = settings.events_retry_s
+        # Why the log did not take the last entry; empty when it did. And until when, in the
+        # loop's time, nobody need try.
+        self.trouble = ""
+        self._away_until = 0.0
+        self._known_at = float("-inf")
+        self._probing: asyncio.Task[None] | None = None
         # In the order of the entries.
         self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
 
@@ -61,6 +75,26 @@ class BatchPublisher:
     def unconfirmed(self) -> int:
         """How many events are not in the log yet."""
         return self._queue_max - self._queue_free
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is worth a try, as far as is known."""
+        return not self.trouble or asyncio.get_running_loop().time() >= self._away_until
+
+    async def takes_events(self, *, now: bool = True) -> bool:
+        """Whether the log takes events: an entry without any is published to find out.
+
+        Takes a second at most; who asks while others do gets their answer. If it need not be as of
+        now, what was known a moment ago will do: there is no end of who may ask that.
+        """
+        known_for_s = asyncio.get_running_loop().time() - self._known_at
+        if now or known_for_s >= _KNOWN_FOR_S:
+            if self._probing is None:
+                self._probing = asyncio.create_task(self._probe())
+            done, _ = await asyncio.wait([self._probing], timeout=_PROBE_MAX_S)
+            if not done:
+                return False
+        return not self.trouble
 
     def submit(self, event: Mapping[str, Any]) -> asyncio.Future[None]:
         """Publish an event: the future is done when it is in the log, or raises Unavailable.
@@ -83,6 +117,8 @@ class BatchPublisher:
         self._end_turn()
         while self._under_way:
             await asyncio.wait(self._under_way)
+        if self._probing is not None:
+            self._probing.cancel()
 
     def _end_turn(self) -> None:
         self._turn_ends = False
@@ -112,9 +148,34 @@ class BatchPublisher:
         try:
             await self._log.publish(b'{"since":%.6f,"events":[%b]}' % (batch[0].at, events))
         except Exception as failure:  # handed to everyone who waits
+            self._failed(failure)
             self._fail_from(batch, failure)
         else:
+            self._took()
             self._settle(batch, None)
+
+    async def _probe(self) -> None:
+        try:
+            await self._log.publish(b'{"since":%.6f,"events":[]}' % time.time())
+        except Unavailable as failure:
+            self._failed(failure)
+        else:
+            self._took()
+        finally:
+            self._probing = None
+
+    def _failed(self, failure: Exception) -> None:
+        self._known_at = asyncio.get_running_loop().time()
+        self._away_until = self._known_at + self._retry_s
+        if not self.trouble:
+            logger.error("The event log takes no events: they wait in the outbox: %s", failure)
+        self.trouble = str(failure) or type(failure).__name__
+
+    def _took(self) -> None:
+        if self.trouble:
+            logger.warning("The event log takes events again")
+        self.trouble = ""
+        self._known_at = asyncio.get_running_loop().time()
 
     def _fail_from(self, failed: list[_Submitted], failure: Exception) -> None:
         """This entry, and whatever was submitted after it."""

@@ -33,7 +33,6 @@ from aio_pika.abc import (
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     ChannelPreconditionFailed,
-    PublishError,
 )
 
 from hlfast.errors import Unavailable
@@ -258,17 +257,20 @@ class RabbitLog:
 
     async def publish(self, batch: bytes) -> None:
         """See EventLog."""
+        publishing: _Publishing | None = None
         with _failures():
-            async with asyncio.timeout(self._timeout_s):
-                async with self._turn:
-                    publishing = await self._publisher()
-                try:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    async with self._turn:
+                        publishing = await self._publisher()
                     await publishing.stream.append(batch)
-                except PublishError:
-                    # Unroutable: this life of the stream is over.
-                    if self._publishing is publishing:
-                        self._leave(publishing.connection)
-                    raise
+            except Exception:
+                # Unroutable, as this life of the stream is over; refused; or no answer: a server
+                # may hold back who publishes, and another one of the cluster may not.
+                if publishing is not None and self._publishing is publishing:
+                    self._servers.rotate(-1)
+                    self._leave(publishing.connection)
+                raise
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""

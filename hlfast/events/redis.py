@@ -11,13 +11,13 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from hlfast.errors import Unavailable
 from hlfast.events.joining import JoiningSender
@@ -39,6 +39,9 @@ _JOINED_MAX = 64
 # A read waits no longer, so that a log that is gone is noticed in a quiet hour, too.
 _BLOCK_S = 1.0
 _RETENTION_EVERY_S = 1.0
+# A primary that was demoted goes on answering those who are connected to it: they ask what it is.
+_ROLE_EVERY_S = 1.0
+_REPLICA = b"slave"
 # Whether the log is of that epoch and keeps that entry, 1 or 0; the entry itself may be long.
 _HOLDS = """
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
@@ -67,7 +70,19 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise Unavailable(f"The event log does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"The event log does not answer ({_cause(error)})") from error
+
+
+def _cause(error: Exception) -> str:
+    """What is told of an error. What a server answers holds no secret, other messages may."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ResponseError) else name
+
+
+def _need_primary(role: Any) -> None:
+    """Raises ReadOnlyError if the answer to ROLE is a replica's."""
+    if isinstance(role, list) and role[:1] == [_REPLICA]:
+        raise ReadOnlyError("its server is a replica")
 
 
 class RedisLog:
@@ -87,6 +102,9 @@ class RedisLog:
         self._kept_ms = settings.events_kept_s * 1000
         self._retention_due = 0.0
         self._asked_whether_durable = False
+        self._role_due = 0.0
+        # Another number whenever a server is left for what it is: nobody stays with it.
+        self._life = 0
         self._client = self._connect(self._timeout_s)
         self._appending = JoiningSender(self._append_joined, joined_max=_JOINED_MAX)
         self._broadcasting = JoiningSender(
@@ -150,6 +168,8 @@ class RedisLog:
                 newest = await self._append([batch for batch, _ in wanted])
         except (RedisError, OSError, TimeoutError) as error:
             failure = error
+            if isinstance(error, ResponseError):
+                await self._leave(error)
             # Nothing may be there whose forerunner is not.
             wanted += self._appending.withdraw()
         for _, appended in wanted:
@@ -162,6 +182,18 @@ class RedisLog:
         if failure is None and time.monotonic() >= self._retention_due:
             self._retention_due = time.monotonic() + _RETENTION_EVERY_S
             await self._retain(newest)
+
+    async def _leave(self, why: Exception) -> None:
+        """Keep no connection to a server that refuses: the address may lead to another one now."""
+        if isinstance(why, ReadOnlyError | MasterDownError):
+            self._life += 1
+        with suppress(RedisError, OSError, TimeoutError):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+
+    def _stay(self, life: int) -> None:
+        """Raises Unavailable when the server of that life was left meanwhile."""
+        if life != self._life:
+            raise Unavailable("The event log is looked for on another server")
 
     async def _append(self, batches: Sequence[bytes]) -> int:
         """All or none, in order. Gives the offset of the last."""
@@ -237,13 +269,18 @@ class RedisLog:
         # The trap: a socket's timeout below the time that a read may block makes every quiet
         # second a failure; none at all makes a server that hangs unnoticed.
         client = self._connect(_BLOCK_S + self._timeout_s)
+        life, role_due = self._life, 0.0
         with _failures():
             async with client:
                 connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 # The first read does not wait: the position may be one of another log.
                 block_ms = None
                 while position is not None:
-                    found = await self._read(connection, position, block_ms)
+                    asks_role = time.monotonic() >= role_due
+                    if asks_role:
+                        role_due = time.monotonic() + _ROLE_EVERY_S
+                    found = await self._read(connection, position, block_ms, asks_role)
+                    self._stay(life)
                     if found is None:
                         break
                     block_ms = round(_BLOCK_S * 1000)
@@ -254,7 +291,7 @@ class RedisLog:
                 yield Reset(await self._end(client))
 
     async def _read(
-        self, connection: redis.Connection, after: Position, block_ms: int | None
+        self, connection: redis.Connection, after: Position, block_ms: int | None, asks_role: bool
     ) -> list[tuple[int, bytes | None]] | None:
         """What comes after a position, waiting for it; None if some of it may be lost.
 
@@ -264,10 +301,12 @@ class RedisLog:
         """
         entry_id = _entry_id(after.offset)
         wait = () if block_ms is None else ("BLOCK", block_ms)
-        commands = [
+        commands: list[tuple[str | int, ...]] = [
             ("XREAD", "COUNT", _JOINED_MAX, *wait, "STREAMS", self._key, entry_id),
             ("EVAL", _HOLDS, 1, self._key, f"{after.epoch}-0", entry_id),
         ]
+        if asks_role:
+            commands.append(("ROLE",))
         await connection.send_packed_command(connection.pack_commands(commands))
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -276,6 +315,8 @@ class RedisLog:
             raise asyncio.CancelledError
         streams = await connection.read_response()
         holds = await connection.read_response()
+        if asks_role:
+            await self._look_at_role(connection)
         if not holds:
             return None
         entries = streams[0][1] if streams else []
@@ -284,21 +325,54 @@ class RedisLog:
             for entry_id, fields in entries
         ]
 
+    async def _look_at_role(self, connection: redis.Connection) -> None:
+        """Raises ReadOnlyError, and leaves the server, if it is a replica."""
+        role: Any = None
+        # Some servers do not tell everybody.
+        with suppress(ResponseError):
+            role = await connection.read_response()
+        try:
+            _need_primary(role)
+        except ReadOnlyError as error:
+            await self._leave(error)
+            raise
+
     async def _broadcast_joined(self, waiting: Sequence[bytes]) -> None:
+        asks_role = time.monotonic() >= self._role_due
         try:
             async with asyncio.timeout(self._timeout_s):
                 async with self._client.pipeline(transaction=False) as pipe:
                     for data in waiting:
                         pipe.publish(self._channel, data)
-                    await pipe.execute()
+                    if asks_role:
+                        self._role_due = time.monotonic() + _ROLE_EVERY_S
+                        pipe.execute_command("ROLE")
+                    answers = await pipe.execute(raise_on_error=False)
+            if asks_role:
+                _need_primary(answers[-1])
         except (RedisError, OSError, TimeoutError) as error:
-            logger.debug("Broadcasts were dropped: %s", type(error).__name__)
+            logger.debug("Broadcasts were dropped: %s", _cause(error))
+            if isinstance(error, ResponseError):
+                # A replica takes them, and nobody on the primary hears them.
+                logger.warning("The event log's server is left: %s", _cause(error))
+                await self._leave(error)
 
     async def _listen(self) -> AsyncGenerator[bytes, None]:
         client = self._connect(self._timeout_s)
+        life = self._life
         with _failures():
-            async with client, client.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client, client.pubsub() as channel:
                 await channel.subscribe(self._channel)
-                async with aclosing(channel.listen()) as messages:
-                    async for message in messages:
-                        yield message["data"]
+                heard_at = time.monotonic()
+                while True:
+                    # A subscriber's read knows no timeout but this one.
+                    message = await channel.get_message(timeout=_BLOCK_S)
+                    self._stay(life)
+                    if message is not None:
+                        heard_at = time.monotonic()
+                        if message["type"] == "message":
+                            yield message["data"]
+                    elif time.monotonic() - heard_at > _BLOCK_S + self._timeout_s:
+                        raise TimeoutError("the server does not answer its subscribers")
+                    else:
+                        await channel.ping()

@@ -11,13 +11,24 @@ from hlfast.outbox import Outbox, Told, rows_before
 
 # friend.state, seen from the row's user_id.
 ASKED_ME, FRIENDS = 2, 3
+# Somebody may ask a stranger and withdraw that as often as they like.
+_MERGED = ("friend.requested", "friend.withdrawn")
 
 
 def told(kind: str, actor: int, other: int, row: Row) -> Told:
-    """The event of a change of a pair; `version` tells it from what a reader knows already."""
+    """The event of a change of a pair; `version` tells it from what a reader knows already.
+
+    What begins or ends a friendship is told each time: it decides who sees what.
+    """
     event_id = row["event_id"]
     pair = {"pair": [actor, other], "version": row["version"]}
-    return Told(actor, event_id, rows_before(row), {"id": f"o{event_id}", "type": kind, **pair})
+    return Told(
+        actor,
+        event_id,
+        rows_before(row),
+        {"id": f"o{event_id}", "type": kind, **pair},
+        merges=(min(actor, other), max(actor, other)) if kind in _MERGED else None,
+    )
 
 
 async def request(

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hlfast import codec
-from hlfast.live.frames import text_frame
+from hlfast.live.frames import payload_of, text_frame
 from hlfast.outbox import VOID
 
+_CREATED = "post.created"
 _REQUESTED, _ADDED = "friend.requested", "friend.added"
 _REMOVED, _WITHDRAWN = "friend.removed", "friend.withdrawn"
+# Where the text of a post begins in a frame: within a JSON text it could not stand so.
+_TEXT = b',"post":'
 _TOLD_TO_BOTH = (_ADDED, _REMOVED, _WITHDRAWN)
 
 
@@ -25,8 +28,8 @@ _TOLD_TO_BOTH = (_ADDED, _REMOVED, _WITHDRAWN)
 class Event:
     """One event, ready to be written. `seq` counts the events that this process has seen.
 
-    Either `author` and `frame`, the same for all of the author's friends, or `targets`: users,
-    each with a frame. Or nothing, when it is void.
+    Either `author`, `post` and `frame`, the same for all of the author's friends, or `targets`:
+    users, each with a frame. Or nothing, when it is void.
     """
 
     seq: int
@@ -37,6 +40,20 @@ class Event:
     frame: bytes = b""
     targets: tuple[tuple[int, bytes], ...] = ()
     friendship: Friendship | None = None
+    post: int = 0
+    changes_post: bool = False
+    # The event whose text the frame shows, if not its own.
+    text_seq: int = 0
+
+    @property
+    def shows_text(self) -> bool:
+        """Whether it is of a post that is still there, as far as this event tells."""
+        return _TEXT in self.frame
+
+    def with_text_of(self, newest: Event) -> bytes:
+        """The same frame with the post as a later event of the same post shows it."""
+        own, theirs = payload_of(self.frame), payload_of(newest.frame)
+        return text_frame(own[: own.index(_TEXT)] + theirs[theirs.index(_TEXT) :])
 
     def frame_for(self, user: int) -> bytes:
         """What one of those that it concerns is told."""
@@ -68,7 +85,19 @@ def read(body: Any, seq: int, cursor: str) -> Event:
         return _of_friendship(body, seq, cursor)
     frame = _frame(kind, cursor, event_id, body["data"])
     if "author" in body:
-        return Event(seq, event_id, cursor, len(frame), author=int(body["author"]), frame=frame)
+        data = body["data"]
+        post = int(data["post"]["id"] if "post" in data else data["post_id"])
+        author = int(body["author"])
+        return Event(
+            seq,
+            event_id,
+            cursor,
+            len(frame),
+            author=author,
+            frame=frame,
+            post=post,
+            changes_post=kind != _CREATED,
+        )
     targets = tuple((int(user), frame) for user in body["to"])
     return Event(seq, event_id, cursor, len(frame), targets=targets)
 

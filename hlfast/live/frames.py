@@ -39,6 +39,12 @@ def text_frame(payload: bytes) -> bytes:
     return _frame(0x1, payload)
 
 
+def payload_of(frame: bytes) -> bytes:
+    """What a whole, unmasked frame holds."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
 def binary_frame(payload: bytes) -> bytes:
     """A binary frame."""
     return _frame(0x2, payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -26,6 +27,7 @@ from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.rfc6455 import Limits
 from hlfast.live.session import Session
+from hlfast.live.shares import Shares
 from hlfast.live.tail import Tail
 from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
@@ -79,12 +81,15 @@ class Node:
         self._standings = standings
         self.sessions: set[Session] = set()
         self.interest = Interest()
+        self._shares = Shares(settings.ws_user_connections_max)
         self.tail = Tail(
             events_max=settings.tail_events_max,
             bytes_max=settings.tail_bytes_max,
             age_max_s=settings.tail_s,
         )
         self._is_following = asyncio.Event()
+        # When the log was heard of last, by the monotonic clock.
+        self.heard_at = 0.0
         # Frames since others had their turn.
         self._queued = 0
         # Set, and replaced, with every entry of the log.
@@ -132,16 +137,27 @@ class Node:
 
     def connect(self, upgrade: Upgrade) -> Session:
         """The session of a handshake. Raises errors.Unauthenticated, Unavailable."""
-        if not self.is_ready or len(self.sessions) >= self._settings.ws_connections_max:
+        is_full = len(self.sessions) >= self._settings.ws_connections_max
+        if not self.is_ready or (is_full and not self._finds_room(upgrade)):
             raise Unavailable("This node takes no more connections now.")
         claims = self.tokens.verify("access", upgrade.token)
         return Session(self, claims, upgrade.cursor)
+
+    def _finds_room(self, upgrade: Upgrade) -> bool:
+        """Whether on a full node somebody who has more sockets gives way."""
+        try:
+            claims = self.tokens.verify("access", upgrade.token)
+        except Unauthenticated:
+            return False
+        return self._shares.make_room(self.interest, claims.user_id)
 
     def opened(self, session: Session) -> None:
         """The handshake is done; what the session missed is looked up now."""
         self.sessions.add(session)
         if self.is_draining:
             session.close(CloseCode.GOING_AWAY, _DRAINING)
+        elif not self._shares.enter(self.interest, session.claims.user_id):
+            session.close(CloseCode.TOO_MANY_FRAMES, "too many connections of one user")
         else:
             self._spawn(self._enter(session))
 
@@ -176,6 +192,8 @@ class Node:
             session.close(CloseCode.INTERNAL_ERROR)
         else:
             self._attach(session, follower, cursor)
+        finally:
+            self._shares.entered(session.claims.user_id)
 
     def _attach(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
         """Nothing else runs meanwhile: what is replayed and what comes live meet."""
@@ -243,6 +261,7 @@ class Node:
     async def _follow(self) -> None:
         async with aclosing(self._log.follow(None)) as items:
             async for item in items:
+                self.heard_at = time.monotonic()
                 if isinstance(item, Reset):
                     await self._reset(item)
                 else:

@@ -1,4 +1,4 @@
-"""What a client that was away is told: what one that stayed connected was."""
+"""What a client that was away is told: what one that stayed was, as far as it may be seen now."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from hlfast.live.tail import Tail
 def replay(tail: Tail, follower: Follower, seq: int, bytes_max: int) -> list[bytes] | None:
     """The frames of what happened after an event's number, in order; None if they are too long.
 
-    Of an author's posts those that came while the two were friends.
+    Of an author's posts those that came while the two were friends, if they are friends now. A
+    post that was changed since has its newest text; one that was deleted is only told to be gone.
     """
     events = tail.of_user(follower.id, seq)
-    posts: list[Event] = []
-    # Of whom from which event on, if not from the first.
+    # Of whom from which event on, if not from the first; and times that are over.
     since: dict[int, int] = {}
+    over: dict[int, list[tuple[int, int]]] = {}
     for event in events:
         if (change := event.friendship) is not None:
             friend = change.other(follower.id)
             if not change.are_friends:
-                posts += tail.of_author(friend, since.get(friend, seq), event.seq)
+                over.setdefault(friend, []).append((since.get(friend, seq), event.seq))
             since[friend] = event.seq
+    posts: list[Event] = []
     for friend in follower.friends:
+        for begin, end in over.get(friend, ()):
+            posts += tail.of_author(friend, begin, end)
         posts += tail.of_author(friend, since.get(friend, seq))
     events += posts
     events.sort(key=lambda event: event.seq)
-    if sum(event.size_bytes for event in events) > bytes_max:
-        return None
-    return [event.frame_for(follower.id) for event in events]
+    frames: list[bytes] = []
+    size = 0
+    for event in events:
+        frame = tail.frame_now(event, follower.id)
+        if frame is not None:
+            frames.append(frame)
+            size += len(frame)
+        if size > bytes_max:
+            return None
+    return frames

@@ -37,6 +37,8 @@ class Tail:
         # Lists: a deque of one event would take 600 bytes.
         self._by_author: dict[int, list[Event]] = {}
         self._by_user: dict[int, list[Event]] = {}
+        # The newest event of each post that was changed or deleted since it was written.
+        self._changed: dict[int, Event] = {}
         # Where what is kept begins: an index above any that a batch has.
         self._start = Cursor(start, 1 << 30)
         self._end = self._start
@@ -77,6 +79,8 @@ class Tail:
         self._ids.add(event.id)
         if event.author:
             self._by_author.setdefault(event.author, []).append(event)
+        if event.post and event.changes_post:
+            self._changed[event.post] = event
         for user, _ in event.targets:
             self._by_user.setdefault(user, []).append(event)
         self._evict()
@@ -109,6 +113,23 @@ class Tail:
         """What an author's friends were told after an event's number, in order."""
         return _between(self._by_author.get(author, ()), after, up_to)
 
+    def frame_now(self, event: Event, user: int) -> bytes | None:
+        """What one of those that an event concerns may be told of it now.
+
+        A post with its newest text; None when the post is gone.
+        """
+        newest = self._changed.get(event.post)
+        if newest is None or newest is event:
+            return event.frame_for(user)
+        if not newest.shows_text:
+            return None
+        if event.text_seq != newest.seq:
+            # Kept for the others who come back.
+            event.frame, event.text_seq = event.with_text_of(newest), newest.seq
+            self._bytes += len(event.frame) - event.size_bytes
+            event.size_bytes = len(event.frame)
+        return event.frame
+
     def _evict(self) -> None:
         oldest_at = time.monotonic() - self._age_max_s
         while self._events and (
@@ -122,6 +143,8 @@ class Tail:
             self._ids.discard(event.id)
             if event.author:
                 _drop_oldest(self._by_author, event.author)
+            if event.post and self._changed.get(event.post) is event:
+                del self._changed[event.post]
             for user, _frame in event.targets:
                 _drop_oldest(self._by_user, user)
 

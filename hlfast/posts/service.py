@@ -113,15 +113,20 @@ async def feed(
 ) -> tuple[Sequence[Row], str | None]:
     """My friends' posts, newest first, and the cursor of the next page.
 
-    The cursor is `<id of the last post>-<posts so far>`: it bounds how far back a feed reaches
-    without counting through what was read before.
+    The cursor is `<id of the last post>-<posts so far>`. A cursor is the client's, who may write
+    whatever they like into it, so how far back a page begins is counted in the database. (The
+    number is for processes of before, which believe it.)
     """
-    before, _, so_far = (cursor or str(ID_MAX)).partition("-")
-    seen = int(so_far or 0)
-    wanted = min(limit, posts_max - seen)
-    if wanted <= 0:
+    before, seen = ID_MAX, 0
+    if cursor is not None:
+        before = int(cursor.partition("-")[0])
+        reached = await database.fetch_row("feed_reached", me, before, posts_max)
+        assert reached is not None  # a count is one row  # noqa: S101
+        seen = reached["posts"]
+    if seen >= posts_max:
         return [], None
-    posts = await database.fetch("post_feed", me, int(before), wanted)
-    seen += len(posts)
-    more = len(posts) == limit and seen < posts_max
-    return posts, f"{posts[-1]['id']}-{seen}" if more else None
+    # One more than is shown says whether anything follows.
+    posts = await database.fetch("post_feed", me, before, min(limit + 1, posts_max - seen))
+    shown = posts[:limit]
+    more = len(posts) > limit
+    return shown, f"{shown[-1]['id']}-{seen + limit}" if more else None

@@ -11,7 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 _SCHEMA = "#/components/schemas/"
 CLOSE_CODES = """Close codes: 1001 the node is draining (reconnect with jitter), 1007 bad UTF-8,
-1008 the token expired, 1009 a frame over 16 KiB, 1013 too slow a reader, 4429 too many frames."""
+1008 the token expired, 1009 a frame over 16 KiB, 1013 too slow a reader,
+4429 too many frames, or too many connections of one user."""
 
 
 @dataclass(frozen=True, slots=True)

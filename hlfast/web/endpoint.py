@@ -29,6 +29,8 @@ JSON = b"application/json"
 _JSON = (b"content-type", JSON)
 _PRIVATE = (b"cache-control", b"private, no-cache")
 _NO_STORE = (b"cache-control", b"no-store")
+# Whoever has too many requests under way may try again when some are answered.
+_SHARE_RETRY_AFTER_S = 1
 C = TypeVar("C")
 
 
@@ -116,7 +118,7 @@ class Endpoint:
         """All statuses that a client may get, successes first."""
         implied = {503}
         if not self.anyone:
-            implied.add(401)
+            implied |= {401, 429}
         if self.parameter:
             implied.add(404)
         if self.query or self.form or self.body:
@@ -140,6 +142,8 @@ class CompiledEndpoint:
     settings: Settings
     trusted: frozenset[str]
     metrics: EndpointMetrics
+    # Requests under way by user, of all endpoints of this process.
+    under_way: dict[int, int]
     id_max: int = field(init=False)
     _status: int = field(init=False)
     # What a request without a query string asks for; None where some field is required.
@@ -160,11 +164,20 @@ class CompiledEndpoint:
         started = time.perf_counter()
         head: Head = scope[SCOPE_KEY]
         endpoint = self.endpoint
+        under_way = self.under_way
+        counted = 0
         try:
             me = 0
             if not endpoint.anyone:
                 authorization = head.authorization
                 me = self.caller.known(authorization) or await self.caller.user_id(authorization)
+                others = under_way.get(me, 0)
+                if others >= self.settings.user_requests_max:
+                    raise errors.TooMany(
+                        f"You have {others} requests under way.", _SHARE_RETRY_AFTER_S
+                    )
+                under_way[me] = others + 1
+                counted = me
             call = self._decode(scope, head, me)
             if endpoint.body is not None or endpoint.form is not None:
                 data = await read_body(receive, self.settings.body_bytes_max)
@@ -178,6 +191,12 @@ class CompiledEndpoint:
         except Exception:
             self.metrics.count(500, time.perf_counter() - started)
             raise
+        finally:
+            if counted:
+                if under_way[counted] == 1:
+                    del under_way[counted]
+                else:
+                    under_way[counted] -= 1
         self.metrics.count(status, time.perf_counter() - started)
 
     def _decode(self, scope: Scope, head: Head, me: int) -> Call[Any]:
@@ -283,9 +302,12 @@ def routes(
     """Starlette routes, one for each path; a literal path is never taken for a parameter."""
     trusted = trusted_proxies(settings)
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
+    under_way: dict[int, int] = {}
     for endpoint in endpoints:
         metrics = sampler.endpoint(endpoint.name)
-        compiled = CompiledEndpoint(endpoint, context, caller, settings, trusted, metrics)
+        compiled = CompiledEndpoint(
+            endpoint, context, caller, settings, trusted, metrics, under_way
+        )
         resources.setdefault(endpoint.path, {})[endpoint.method] = compiled
     literal_first = sorted(resources, key=lambda path: "{" in path)
     return [Route(PREFIX + path, Resource(resources[path])) for path in literal_first]

@@ -121,6 +121,11 @@ UNCONFIRMED = Gauge(
     "Events submitted to the event log and not in it yet",
     multiprocess_mode="livesum",
 )
+LOG_FAILS = Gauge(
+    "hlfast_events_log_fails",
+    "Processes whose last events the event log did not take",
+    multiprocess_mode="livesum",
+)
 SWEEPS = Counter("hlfast_outbox_sweeps_total", "Looks for what was left in an outbox", ["outbox"])
 SWEPT = Counter(
     "hlfast_outbox_swept_rows_total", "Rows that were left in an outbox, and published", ["outbox"]

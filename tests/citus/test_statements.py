@@ -21,7 +21,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "dialog_page_after": (DIALOG, 0, 20),
     "dialog_list": (7, 2**53, 2**53, 20),
     "dialogoutbox_delete": ([DIALOG, DIALOG], [1, 2]),
-    "dialogoutbox_are_there": ([DIALOG, DIALOG], [1, 2]),
+    "dialogoutbox_up_to": (DIALOG, 2, 100),
     "dialogoutbox_left": (0.0, 100),
 }
 # My dialogs and what a dead process left may be anywhere.

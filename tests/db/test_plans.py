@@ -125,6 +125,7 @@ CASES = {
         "post_feed", lambda f: (f.hermit, ID_MAX, LIMIT), WHOLE
     ),
     "feed of a celebrity": Case("post_feed", lambda f: (f.celebrity, ID_MAX, LIMIT), TOP),
+    "how far a celebrity's feed has come": Case("feed_reached", lambda f: (f.celebrity, 1, 1000)),
     "friends of a celebrity": Case("friend_page", lambda f: (f.celebrity, 3, 0, LIMIT)),
     "friends of a celebrity, the last": Case(
         "friend_page", lambda f: (f.celebrity, 3, f.last_friend - 1, LIMIT)

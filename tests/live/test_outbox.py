@@ -106,7 +106,7 @@ def check_order(happened: list[Happened], published: list[dict[str, Any]]) -> No
 
 @pytest.mark.parametrize("kind", ["posts", "messages", "friends and posts", "pair"])
 @in_a_loop
-async def test_one_process_waits_for_another(
+async def test_one_process_does_not_wait_for_another(
     kind: str, people_database_url: str, redis_server: RedisServer
 ) -> None:
     async with office(people_database_url, redis_server.url, processes=3, users=USERS) as desk:
@@ -123,18 +123,74 @@ async def test_one_process_waits_for_another(
         await desk.ask(slow, requests[0])
         for request in requests[1:]:
             await desk.ask(quick, request)
-        # Somebody else's does not wait: by then the others had every opportunity.
-        await desk.ask(quick, write(desk, 3))
+        # What the slow one has not published, the quick one does, each in its order.
         async with asyncio.timeout(30):
-            while not any(event.get("author") == 3 for event in await desk.published()):
+            while await desk.left():
                 pass
+        assert slow.log.held
+        quickly = await desk.published()
+        check_order(desk.happened, quickly)
+        assert len(quickly) == len(desk.happened)
         slow.log.gate.set()
+        # It comes late, as a repeat.
+        async with asyncio.timeout(30):
+            while len(published := await desk.published()) == len(desk.happened):
+                pass
+        check_order(desk.happened, published)
+        assert len(published) == len(desk.happened) + 1
+
+
+@pytest.mark.parametrize("kind", ["posts", "messages"])
+@in_a_loop
+async def test_what_comes_through_many_processes_at_once_needs_no_sweep(
+    kind: str, people_database_url: str, redis_server: RedisServer
+) -> None:
+    """Each event must follow one of another process; one of them publishes nothing any more."""
+    async with office(
+        people_database_url, redis_server.url, processes=4, users=USERS, outbox_age_s=1.0
+    ) as desk:
+        desk.processes[2].log.gate.clear()
+        requests = {
+            "posts": [write(desk, 1)],
+            "messages": [send(desk, 1, 2), send(desk, 2, 1)],
+        }[kind]
+        for number in range(121):  # the last is not of the one that publishes nothing
+            await desk.ask(desk.processes[number % 3], requests[number % len(requests)])
         async with asyncio.timeout(30):
             while await desk.left():
                 pass
         published = await desk.published()
         check_order(desk.happened, published)
-        assert len(published) == len(desk.happened) == len({e["id"] for e in published})
+        assert not [one for one in desk.processes if one.posts.swept or one.dialogs.swept]
+
+
+@in_a_loop
+async def test_requests_that_come_and_go_are_merged_into_the_latest(
+    people_database_url: str, redis_server: RedisServer
+) -> None:
+    bounds = {"friend_events_max": 3, "friend_events_window_s": 0.5}
+    async with office(
+        people_database_url, redis_server.url, processes=2, users=USERS, **bounds
+    ) as desk:
+        for number in range(40):
+            for process in desk.processes:
+                act = befriend if number % 2 == 0 else part
+                await desk.ask(process, act(desk, 1, 2))
+        await desk.ask(desk.processes[0], befriend(desk, 1, 2))
+        # What is held is not waited for, and neither is it told afterwards.
+        await desk.ask(desk.processes[1], befriend(desk, 2, 1))
+        await desk.ask(desk.processes[1], write(desk, 1))
+        async with asyncio.timeout(30):
+            while await desk.left():
+                pass
+        first: dict[str, dict[str, Any]] = {}
+        for one in await desk.published():
+            first.setdefault(one["id"], one)
+        told = [one for one in first.values() if one["type"] != VOID]
+        assert len(told) < len(desk.happened) / 2
+        assert [one["type"] for one in told if "pair" in one][-1] == "friend.added"
+        places = {one["type"]: place for place, one in enumerate(told)}
+        assert places["friend.added"] < places["post.created"]
 
 
 @in_a_loop

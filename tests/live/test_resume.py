@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,47 +72,125 @@ class Life:
         privacy = self.chance.choice(["public", "friends"])
         self._posts.append((author, author.write(privacy=privacy)["id"]))
 
+    def shown_now(self, told: list[Frame], missed: list[Frame]) -> list[Frame]:
+        """Of what was missed what may be seen now, all that was told so far being known."""
+        newest = {}
+        for frame in told:
+            if frame["type"] in ("post.created", "post.updated"):
+                newest[frame["post"]["id"]] = frame["post"]
+            elif frame["type"] == "post.deleted":
+                newest[frame["post_id"]] = None
+        authors = {post: author.id for author, post in self._posts}
+        friends = {friend["id"] for friend in self.me.items("/friends", limit=100)}
+        shown = []
+        for frame in missed:
+            if frame["type"] == "post.deleted":
+                if authors[frame["post_id"]] in friends:
+                    shown.append(frame)
+            elif not frame["type"].startswith("post."):
+                shown.append(frame)
+            elif frame["post"]["author_id"] in friends and newest[frame["post"]["id"]]:
+                shown.append(frame | {"post": newest[frame["post"]["id"]]})
+        return shown
+
 
 @pytest.mark.parametrize("seed", range(6))
 def test_one_that_comes_and_goes_and_its_twin(live: Live, seed: int) -> None:
     life = Life(live, chance := random.Random(seed))
-    me = life.me
+    me, herald = life.me, live.herald.id
     twin = live.socket(me, 0)
     # What this one has seen, both nodes have.
     watcher = live.user()
     watching = [live.socket(watcher, 0), live.socket(watcher, 1)]
     cursor = twin.hello["cursor"]
     by_twin: list[Frame] = []
-    by_other: list[Frame] = []
+    # How many of them the other one has seen.
+    seen = 0
+
+    def resume(node: int) -> tuple[Socket, list[Frame]]:
+        by_twin.extend(live.seen(me, twin)[0])
+        live.seen(watcher, *watching)
+        socket = live.socket(me, node, cursor)
+        recovered, replayed = socket.resumed()
+        assert recovered
+        # Cut off now, it would come back for all of it.
+        assert not replayed or socket.hello["cursor"] == cursor
+        found = [f for f in replayed if f.get("message", {}).get("from_user_id") != herald]
+        assert found == life.shown_now(by_twin, by_twin[seen:])
+        return socket, found
+
     for _ in range(15):
         for _ in range(chance.randrange(8)):
             life.goes_on()
-        live.seen(watcher, *watching)
-        other = live.socket(me, chance.choice([0, 1]), cursor)
-        recovered, replayed = other.resumed()
-        assert recovered
-        if replayed:
-            # Cut off now, it would come back for all of it.
-            assert other.hello["cursor"] == cursor
+        other, replayed = resume(chance.choice([0, 1]))
         for _ in range(chance.randrange(4)):
             life.goes_on()
-        since = [live.seen(me, twin, other)]
-        by_twin += since[0][0]
-        frames = replayed + since[0][1]
+        told, live_told = live.seen(me, twin, other)
+        assert live_told == told
+        by_twin += told
+        frames = replayed + live_told
         other.connection.close()
         # Not everything that was sent has to arrive.
         kept = chance.randrange(len(frames) + 1)
-        by_other += frames[:kept]
         if kept:
             cursor = frames[kept - 1]["cursor"]
-    last = live.socket(me, 1, cursor)
-    recovered, replayed = last.resumed()
-    assert recovered
-    by_other += replayed
-    herald = live.herald.id
-    by_other = [f for f in by_other if f.get("message", {}).get("from_user_id") != herald]
-    assert by_other == by_twin
+            ids = [frame["event_id"] for frame in by_twin]
+            seen = ids.index(frames[kept - 1]["event_id"]) + 1
+    resume(1)
     assert len(by_twin) > 10
+
+
+def test_a_replay_shows_only_what_may_be_seen_now(live: Live) -> None:
+    """To a friend who was never connected, with somebody else's cursor of before."""
+    me, friend, ex, again = (live.user() for _ in range(4))
+    for other in (friend, ex, again):
+        me.befriend(other)
+    cursor = live.socket(live.user()).hello["cursor"]
+    deleted = friend.write("Secret, deleted")
+    changed = friend.write("Secret, changed")
+    tightened = friend.write("Secret, tightened", privacy="public")
+    twice = friend.write("Secret, changed and deleted")
+    for post, text in ((changed, "Secret, too"), (changed, "Shown"), (twice, "Secret still")):
+        assert friend.patch(f"/posts/{post['id']}", json={"content": text}).status_code == 200
+    change = {"content": "For friends", "privacy": "friends"}
+    assert friend.patch(f"/posts/{tightened['id']}", json=change).status_code == 200
+    for post in (deleted, twice):
+        assert friend.delete(f"/posts/{post['id']}").status_code == 204
+    for privacy in ("public", "friends"):
+        ex.write("Secret, a former friend's", privacy=privacy)
+    assert me.delete(f"/friends/{ex.id}").status_code == 204
+    before = again.write("Before")
+    assert me.delete(f"/friends/{again.id}").status_code == 204
+    again.write("Secret, in between", privacy="friends")
+    me.befriend(again)
+    after = again.write("After")
+    live.seen(me, live.socket(me, 0), live.socket(me, 1))
+    for node in (0, 1):
+        for _ in range(2):
+            recovered, replayed = live.socket(me, node, cursor).resumed()
+            assert recovered
+            assert "Secret" not in json.dumps(replayed)
+            posts = [frame for frame in replayed if frame["type"].startswith("post.")]
+            told = [(f["type"], f["post_id"] if "post_id" in f else f["post"]) for f in posts]
+            newest = [me.get(f"/posts/{post['id']}").json() for post in (changed, tightened)]
+            assert told == [
+                ("post.created", newest[0]),
+                ("post.created", newest[1]),
+                ("post.updated", newest[0]),
+                ("post.updated", newest[0]),
+                ("post.updated", newest[1]),
+                ("post.deleted", deleted["id"]),
+                ("post.deleted", twice["id"]),
+                ("post.created", before),
+                ("post.created", after),
+            ]
+            assert len({frame["event_id"] for frame in replayed}) == len(replayed)
+    # What a node keeps of a text that it has shown is out of date again.
+    assert friend.patch(f"/posts/{changed['id']}", json={"content": "Anew"}).status_code == 200
+    live.seen(me, live.socket(me, 0))
+    _, replayed = live.socket(me, 0, cursor).resumed()
+    texts = {f["post"]["content"] for f in replayed if f.get("post", {}).get("id") == changed["id"]}
+    assert texts == {"Anew"}
 
 
 def test_a_cursor_of_either_node(live: Live) -> None:

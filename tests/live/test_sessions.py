@@ -6,16 +6,17 @@ import json
 import socket as sockets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import jwt
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from bench.ledger.frames import check
-from hl_utils.servers.process import START_S
+from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.services import SECRET, Node
 from tests.clients import PASSWORD, Client
 from tests.live.conftest import NODE, Live, token
@@ -227,6 +228,51 @@ def test_a_node_that_is_full(live: Live, small: Node) -> None:
         answer = refused(url)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_one_that_takes_a_whole_node_gives_way(live: Live, small: Node) -> None:
+    """To each who has less, and then nobody does."""
+    greedy, *others = (live.user() for _ in range(4))
+    theirs = [Socket(small.ws_url, token(greedy)) for _ in range(3)]
+    with closing(theirs[0].connection):
+        for other, given_up in zip(others[:2], reversed(theirs), strict=False):
+            live.sockets.append(Socket(small.ws_url, token(other)))
+            assert given_up.closed() == 4429
+        assert refused(f"{small.ws_url}?token={token(others[2])}").status_code == 503
+        message = live.herald.send_to(greedy)
+        assert theirs[0].next()["message"] == message
+
+
+def test_sockets_of_one_user(live: Live) -> None:
+    """There may be 100 on a node, whether they come one after the other or all at once."""
+    one, other = live.user(), live.user()
+    url = f"{live.nodes[0].ws_url}?token={token(one)}"
+    with ThreadPoolExecutor(16) as threads:
+        connections = list(threads.map(opened, [url] * 105))
+        codes = list(threads.map(code_or_hello, connections))
+    assert codes.count(None) == 100
+    assert codes.count(4429) == 5
+    assert live.socket(other).hello["online"] == []
+    assert live.socket(one, 1).hello["user_id"] == one.id
+    connections[codes.index(None)].close()
+
+    def one_more() -> bool:
+        connections.append(opened(url))
+        return code_or_hello(connections[-1]) is None
+
+    wait_until(one_more, "its place is not free")
+    for connection in connections:
+        connection.close()
+
+
+def code_or_hello(connection: ClientConnection) -> int | None:
+    """What a new connection is told first: None is a hello."""
+    try:
+        assert json.loads(connection.recv(timeout=DEADLINE_S))["type"] == "hello"
+    except ConnectionClosed as end:
+        assert end.rcvd is not None
+        return end.rcvd.code
+    return None
 
 
 def test_a_node_that_is_told_to_stop(stack: Live) -> None:

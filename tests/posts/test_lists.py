@@ -141,3 +141,31 @@ def test_how_far_back_a_feed_reaches(bounded: Client) -> None:
         assert all(len(page) == limit for page in pages[:-1])
     wall = me.pages(f"/users/{friend.id}/posts", "before", limit=100)
     assert joined(wall) == posts  # a wall has no such bound
+
+
+def test_what_a_client_says_takes_a_feed_no_further(bounded: Client) -> None:
+    """Neither a cursor that was made up nor one that was kept while others wrote on."""
+    me, friends = bounded.user(), [bounded.user() for _ in range(2)]
+    for friend in friends:
+        me.befriend(friend)
+    ids = [friends[number % 2].write()["id"] for number in range(60)][::-1]
+    for place in (0, 9, 30, 48, 49, 50, 55, 58):
+        for said in ("", "-0", "-1", "-49", "-999999999"):
+            found = me.get("/feed", params={"before": f"{ids[place]}{said}", "limit": 100}).json()
+            assert [post["id"] for post in found["items"]] == ids[place + 1 : 50]
+            assert found["next"] is None
+    kept = me.get("/feed", params={"limit": 45}).json()["next"]
+    assert me.items("/feed", before=kept, limit=100)
+    for _ in range(10):
+        friends[0].write()
+    assert me.items("/feed", before=kept, limit=100) == []
+    assert me.get("/feed", params={"before": str(2**60)}).status_code in (200, 422)
+
+
+def test_a_full_last_page_of_a_feed_is_the_last(client: Client) -> None:
+    me, friend = client.user(), client.user()
+    me.befriend(friend)
+    for number in range(1, 4):
+        friend.write()
+        assert me.get("/feed", params={"limit": number}).json()["next"] is None
+    assert len(me.pages("/feed", "before", limit=1)) == 3

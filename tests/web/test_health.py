@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
@@ -57,7 +58,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def test_all_is_well(world: World) -> None:
     assert world.health("live") == (200, {"status": "ok"})
     assert world.health("ready") == (200, {"status": "ok"})
-    every = {"database": "ok", "dialogs": "ok", "redis": "ok"}
+    every = {"database": "ok", "dialogs": "ok", "redis": "ok", "events": "ok"}
     assert world.health("dependencies") == (200, every)
 
 
@@ -94,13 +95,27 @@ def freeze(redis: RedisServer) -> Callable[[], None]:
     return lambda: redis.process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("lose", [stop, freeze])
+def demote(redis: RedisServer) -> Callable[[], None]:
+    """Redis answers, and takes nothing that is written; returns what lets it."""
+    with Redis.from_url(redis.url) as client:
+        client.replicaof("127.0.0.1", "1")
+
+    def promote() -> None:
+        with Redis.from_url(redis.url) as client:
+            client.replicaof("NO", "ONE")
+
+    return promote
+
+
+@pytest.mark.parametrize("lose", [stop, freeze, demote])
 def test_without_redis(world: World, lose: Callable[[RedisServer], Callable[[], None]]) -> None:
     bring_back = lose(world.redis)
     try:
         assert world.health("live") == (200, {"status": "ok"})
         assert world.health("ready") == (200, {"status": "degraded"})
-        every = {"database": "ok", "dialogs": "ok", "redis": "unavailable"}
+        every = {"database": "ok", "dialogs": "ok"} | dict.fromkeys(
+            ("redis", "events"), "unavailable"
+        )
         assert world.health("dependencies") == (503, every)
         everything_works(world.client)
         throttling_works(world.client)
@@ -119,7 +134,9 @@ def test_without_the_database(world: World) -> None:
     try:
         assert world.health("live") == (200, {"status": "ok"})
         assert world.health("ready") == (503, {"status": "unavailable"})
-        every = {"database": "unavailable", "dialogs": "unavailable", "redis": "ok"}
+        every = dict.fromkeys(("database", "dialogs"), "unavailable") | dict.fromkeys(
+            ("redis", "events"), "ok"
+        )
         assert world.health("dependencies") == (503, every)
         for answer in (
             client.get(f"/users/{me.id}"),

@@ -114,6 +114,38 @@ def test_one_too_many(
         assert me.send_to(other)["id"] == 1
 
 
+def test_one_user_leaves_places_for_others(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
+) -> None:
+    settings = SETTINGS | {"HLFAST_REQUESTS_MAX": 100, "HLFAST_USER_REQUESTS_MAX": PLACES}
+    with (
+        Api(migrated_database_url, redis_server.url, **settings) as api,
+        Client(api.url) as anybody,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        me, other = anybody.user(), anybody.user()
+        me.write()
+        with locked(migrated_database_url, "post", "ACCESS EXCLUSIVE") as unlock:
+            held = hold(threads, api, me.id, me.headers["authorization"])
+            wait_for_waiting(postgres_server, migrated_database_url, POOL)
+            come_to(api, {IN_PROGRESS: PLACES})
+            # Whatever it is, and nothing of it is done.
+            for answer in (me.get("/users/me"), me.put(f"/friends/{other.id}")):
+                assert answer.status_code == 429
+                assert answer.json()["detail"] == f"You have {PLACES} requests under way."
+                assert answer.headers["retry-after"] == "1"
+            # Others have their own.
+            held += hold(threads, api, me.id, other.headers["authorization"], 1)
+            come_to(api, {IN_PROGRESS: PLACES + 1})
+            unlock()
+            assert [one.result().status for one in held] == [200] * (PLACES + 1)
+        # A failure gives the place back, too.
+        for _ in range(2 * PLACES):
+            assert me.get("/posts/1000000").status_code == 404
+            assert me.post("/posts", json={}).status_code == 422
+        assert other.items("/friends/requests") == []
+
+
 def refused_on_one_connection(api: Api, requests: list[bytes]) -> None:
     """Each with a 503, one after the other."""
     address = urlsplit(api.url)

@@ -82,14 +82,17 @@ FROM JSON_TABLE(
 STRAIGHT_JOIN dialogoutbox AS o FORCE INDEX (PRIMARY)
     ON o.dialog_id = gone.dialog_id AND o.id = CAST(ELT(gone.n, $2) AS SIGNED);
 
--- name: dialogoutbox_are_there
--- The n-th of $1 belongs to the n-th of $2.
-SELECT o.dialog_id, o.id
-FROM JSON_TABLE(
-    JSON_ARRAY($1), '$[*]' COLUMNS (n FOR ORDINALITY, dialog_id BIGINT PATH '$')
-) AS asked
-STRAIGHT_JOIN dialogoutbox AS o FORCE INDEX (PRIMARY)
-    ON o.dialog_id = asked.dialog_id AND o.id = CAST(ELT(asked.n, $2) AS SIGNED);
+-- name: dialogoutbox_up_to
+-- What is left of a dialog's events up to $2.
+SELECT o.dialog_id, o.id AS event_id, CAST(NULL AS SIGNED) AS previous_id, o.kind, o.user_id,
+       o.message_id AS id, o.message_id AS up_to,
+       m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS client_id, m.created_at,
+       FALSE AS `read`
+FROM dialogoutbox AS o
+LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+WHERE o.dialog_id = $1 AND o.id <= $2
+ORDER BY o.id
+LIMIT $3;
 
 -- name: dialogoutbox_left
 SELECT o.dialog_id, o.id AS event_id, CAST(NULL AS SIGNED) AS previous_id, o.kind, o.user_id,

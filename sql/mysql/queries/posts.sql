@@ -84,16 +84,42 @@ FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
+-- name: feed_reached
+-- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
+-- is counted here, whatever a client says.
+SELECT COUNT(*) AS posts
+FROM (
+    SELECT 1
+    FROM friend AS f
+    JOIN post AS w ON w.author_id = f.friend_id AND w.id >= $2
+    WHERE f.user_id = $1 AND f.state = 3
+    LIMIT $3
+) AS reached;
+
 -- name: outbox_delete
 -- The ids alone do. By any other index it would wait for rows that are being written.
 DELETE o
 FROM outbox AS o FORCE INDEX (PRIMARY)
 WHERE o.id IN ($2) AND o.user_id IN ($1);
 
--- name: outbox_are_there
-SELECT user_id, id
-FROM outbox FORCE INDEX (PRIMARY)
-WHERE id IN ($2) AND user_id IN ($1);
+-- name: outbox_up_to
+-- What is left of a user's events up to $2, and of each friendship that is among them whatever its
+-- pair did: nothing of it waits for anything else.
+SELECT o.id AS event_id, NULL AS after_users, NULL AS after_ids, o.kind, o.user_id,
+       COALESCE(o.version, o.id) AS version, o.subject_id AS id,
+       p.author_id, p.content, p.privacy, p.created_at, p.updated_at
+FROM (
+    SELECT u.id FROM outbox AS u FORCE INDEX (outbox_user) WHERE u.user_id = $1 AND u.id <= $2
+    UNION ALL
+    SELECT f.id
+    FROM outbox AS f FORCE INDEX (outbox_subject)
+    WHERE f.subject_id = $1 AND f.id <= $2
+      AND f.kind IN ('friend.requested', 'friend.withdrawn', 'friend.added', 'friend.removed')
+) AS l
+STRAIGHT_JOIN outbox AS o FORCE INDEX (PRIMARY) ON o.id = l.id
+LEFT JOIN post AS p ON o.kind LIKE 'post.%' AND p.id = o.subject_id
+ORDER BY o.id
+LIMIT $3;
 
 -- name: outbox_left
 SELECT o.id AS event_id, NULL AS after_users, NULL AS after_ids, o.kind, o.user_id,

@@ -1,5 +1,5 @@
 -- Every statement but dialog_list and dialogoutbox_left names its dialogs, so a cluster sends it
--- to the node of each: those of the outbox may name many, all others name one.
+-- to the node of each: dialogoutbox_delete may name many, all others name one.
 
 -- name: dialog_send
 SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id, previous_id
@@ -72,12 +72,16 @@ USING unnest($1::bigint[], $2::bigint[]) AS gone (dialog_id, id)
 WHERE o.dialog_id = ANY($1::bigint[]) AND o.dialog_id = gone.dialog_id AND o.id = gone.id
 RETURNING o.id;
 
--- name: dialogoutbox_are_there
-SELECT o.dialog_id, o.id
+-- name: dialogoutbox_up_to
+-- What is left of a dialog's events up to $2.
+SELECT o.dialog_id, o.id AS event_id, NULL::bigint AS previous_id, o.kind, o.user_id,
+       o.message_id AS id, o.message_id AS up_to,
+       m.from_user_id, m.content, m.client_id, m.created_at, false AS read
 FROM dialogoutbox AS o
-JOIN unnest($1::bigint[], $2::bigint[]) AS asked (dialog_id, id)
-    ON o.dialog_id = asked.dialog_id AND o.id = asked.id
-WHERE o.dialog_id = ANY($1::bigint[]);
+LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+WHERE o.dialog_id = $1 AND o.id <= $2
+ORDER BY o.id
+LIMIT $3;
 
 -- name: dialogoutbox_left
 -- Every node is asked: only the sweep does.

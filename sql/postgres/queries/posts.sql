@@ -80,6 +80,21 @@ WHERE p.id = ANY(ARRAY(
 ))
 ORDER BY p.id DESC;
 
+-- name: feed_reached
+-- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
+-- is counted here, whatever a client says.
+SELECT count(*) AS posts
+FROM (
+    SELECT FROM friend AS f
+    CROSS JOIN LATERAL (
+        SELECT FROM post AS w
+        WHERE w.author_id = f.friend_id AND w.id >= $2
+        LIMIT $3
+    ) AS newer
+    WHERE f.user_id = $1 AND f.state = 3
+    LIMIT $3
+) AS reached;
+
 -- name: outbox_delete
 -- The ids alone would do; the users beside them are what the index starts with.
 DELETE FROM outbox AS o
@@ -87,11 +102,33 @@ USING unnest($1::integer[], $2::bigint[]) AS gone (user_id, id)
 WHERE o.user_id = gone.user_id AND o.id = gone.id
 RETURNING o.id;
 
--- name: outbox_are_there
-SELECT o.user_id, o.id
-FROM outbox AS o
-JOIN unnest($1::integer[], $2::bigint[]) AS asked (user_id, id)
-    ON o.user_id = asked.user_id AND o.id = asked.id;
+-- name: outbox_up_to
+-- What is left of a user's events up to $2, and of each friendship that is among them whatever its
+-- pair did: nothing of it waits for anything else.
+WITH partner AS (
+    SELECT o.subject_id::integer AS id
+    FROM outbox AS o
+    WHERE o.user_id = $1 AND o.id <= $2 AND o.kind LIKE 'friend.%'
+    UNION
+    SELECT o.user_id
+    FROM outbox AS o
+    WHERE o.subject_id = $1 AND o.id <= $2 AND o.kind IN ('friend.added', 'friend.removed')
+), row_left AS (
+    SELECT o.id FROM outbox AS o WHERE o.user_id = $1 AND o.id <= $2
+    UNION ALL
+    SELECT o.id
+    FROM partner AS f
+    JOIN outbox AS o ON o.user_id = f.id
+    WHERE o.subject_id = $1 AND o.id <= $2 AND o.kind LIKE 'friend.%'
+)
+SELECT o.id AS event_id, NULL::integer[] AS after_users, NULL::bigint[] AS after_ids, o.kind,
+       o.user_id, o.version, o.subject_id AS id,
+       p.author_id, p.content, p.privacy, p.created_at, p.updated_at
+FROM row_left AS l
+JOIN outbox AS o ON o.id = l.id
+LEFT JOIN post AS p ON o.kind LIKE 'post.%' AND p.id = o.subject_id
+ORDER BY o.id
+LIMIT $3;
 
 -- name: outbox_left
 SELECT o.id AS event_id, NULL::integer[] AS after_users, NULL::bigint[] AS after_ids, o.kind, o.user_id, o.version,
