@@ -4,10 +4,10 @@
 
 Two API processes, one node, PostgreSQL, and a Redis that confirms what is on disk, all on this
 machine. An author's posts commit one after the other; so that the disk does not bound their rate,
-PostgreSQL answers before it has written (`synchronous_commit` off). One author posts at a steady rate over connections of both processes in turn, one friend
-listens. The lag of a post is from its answer to its frame at the friend. Every post must come,
-once, in the order of the ids. The exit status is 1 if one did not, or if any of them needed the
-sweep of what dead processes leave.
+PostgreSQL answers before it has written (`synchronous_commit` off). One author posts at a steady
+rate over connections of both processes in turn, one friend listens. The lag of a post is from its
+answer to its frame at the friend. Every post must come, once, in the order of the ids. The exit
+status is 1 if one did not, or if any of them needed the sweep of what dead processes leave.
 """
 
 from __future__ import annotations
