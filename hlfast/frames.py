@@ -25,7 +25,11 @@ class Hello(BaseModel):
 
 
 class Resumed(BaseModel):
-    """Only if a cursor was given. False: nothing was replayed, reload over HTTP."""
+    """Only if a cursor was given. False: nothing was replayed, reload over HTTP.
+
+    A replay shows what may be seen now: newest texts, and nothing of posts that were deleted since
+    or of authors who are no friends any more.
+    """
 
     type: Literal["resumed"]
     recovered: bool

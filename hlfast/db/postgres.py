@@ -41,6 +41,8 @@ _USELESS = (
     asyncpg.OutdatedSchemaCacheError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+# The server is at fault, whatever it was asked: what it reads is broken, or it is itself.
+_OF_SERVER = (asyncpg.PostgresSystemError, asyncpg.InternalServerError)
 # Seconds that the tools wait for a connection.
 _CONNECT_S = 60.0
 # Seconds between attempts while the database is not there yet at start.
@@ -63,6 +65,11 @@ SET enable_seqscan = off;
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
 WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
 """
+
+
+def is_of_server(error: Exception) -> bool:
+    """Whether an error is the server's fault, and no request's."""
+    return isinstance(error, _OF_SERVER)
 
 
 class _Connection:

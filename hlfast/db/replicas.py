@@ -18,7 +18,7 @@ from uuid import UUID
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.db.postgres import PostgresDatabase, open_database
+from hlfast.db.postgres import PostgresDatabase, is_of_server, open_database
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 
@@ -75,6 +75,8 @@ class _Session:
         self._asked = asyncio.Event()
         self._reading: set[asyncio.Timeout] = set()
         self._is_over = False
+        # Why it is over, when it is.
+        self.trouble = "a connection was lost"
 
     async def open(self, url: str) -> None:
         """Raises errors.Unavailable, TimeoutError, SettingsError, and whatever the server says."""
@@ -141,8 +143,13 @@ class _Session:
                     self._reading.remove(scope)
         except (TimeoutError, Unavailable):
             pass
-        except Exception:  # a damaged disk, say: the primary knows whether it is the request
-            logger.exception("A replica failed")
+        except Exception as error:  # the primary knows whether it is the request
+            if is_of_server(error):
+                # A damaged disk, say: every read would come here, and be late.
+                self.trouble = f"{type(error).__name__} {error}"
+                self._lost()
+            else:
+                logger.exception("A replica failed")
         return None
 
     async def _replays(self, position: Position) -> bool:
@@ -206,9 +213,9 @@ class Replica:
         """Watch it, and come back to it whenever it was lost; until cancelled."""
         while True:
             if (session := self._session) is not None:
-                trouble = "a connection was lost"
                 try:
                     await session.watch()
+                    trouble = session.trouble
                 except Exception as error:  # whatever it is, the replica must come back
                     trouble = f"{type(error).__name__} {error}"
                 finally:

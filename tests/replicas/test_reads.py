@@ -100,7 +100,7 @@ def test_health_names_each_replica(cluster: Cluster, replicated: Api, client: Cl
     status, dependencies = health(replicated, "dependencies")
     assert status == 200
     # The primary, named among them, is where it should be.
-    assert list(dependencies)[3:] == [
+    assert list(dependencies)[4:] == [
         f"replica {number} ({one.home.sockets})" for number, one in enumerate(cluster.members, 1)
     ]
     cluster.c.stop()
