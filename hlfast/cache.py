@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from hlfast.bounded import Bounded
 from hlfast.settings import Settings
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class FailureThrottle:
         self._cache = cache
         self._failures_max = failures_max
         self._window_s = window_s
-        self._local: dict[str, tuple[int, float]] = {}
+        self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
 
     async def blocked_s(self, key: str) -> int:
         """Seconds until the key may try again; 0 when it may now."""
@@ -88,7 +89,7 @@ class FailureThrottle:
                 count, ttl_s = await pipe.execute()
             return int(count or 0), max(int(ttl_s), 1)
 
-        local_count, ends = self._local.get(key, (0, 0.0))
+        local_count, ends = self._local.get(key) or (0, 0.0)
         now = time.monotonic()
         if local_count >= self._failures_max and ends > now:
             return int(ends - now) + 1
@@ -112,17 +113,15 @@ class FailureThrottle:
 
     async def succeeded(self, key: str) -> None:
         """Forget the key's failures."""
-        self._local.pop(key, None)
+        self._local.pop(key)
         await self._cache.ask(lambda server: server.delete(self._name(key)))
 
     def _failed_here(self, key: str) -> None:
         now = time.monotonic()
-        count, ends = self._local.pop(key, (0, 0.0))
+        count, ends = self._local.get(key) or (0, 0.0)
         if ends <= now:
             count, ends = 0, now + self._window_s
-        while len(self._local) >= _LOCAL_COUNTERS_MAX:
-            del self._local[next(iter(self._local))]
-        self._local[key] = (count + 1, ends)
+        self._local.put(key, (count + 1, ends))
 
     @staticmethod
     def _name(key: str) -> str:

@@ -137,7 +137,9 @@ class Settings(BaseSettings):
     # Bounds
     body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
     bodies_bytes_max: int = Field(
-        64 * 1024 * 1024, ge=0, description="Bytes of encoded users and pages kept in memory."
+        64 * 1024 * 1024,
+        ge=0,
+        description="Bytes of memory for encoded users and pages that are kept.",
     )
     friends_max: int = Field(10_000, ge=1, description="Friends of one user.")
     feed_posts_max: int = Field(1000, ge=1, description="Posts reachable in one feed.")
@@ -238,7 +240,9 @@ class Settings(BaseSettings):
         25.0, gt=0, description="Silence before a ping, and the wait after it."
     )
     tail_events_max: int = Field(100_000, ge=1, description="Events kept in memory for resumes.")
-    tail_bytes_max: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of their frames.")
+    tail_bytes_max: int = Field(
+        128 * 1024 * 1024, ge=1024, description="Bytes that they hold; about 1 KB and their frames."
+    )
     tail_s: float = Field(600.0, gt=0, description="Age up to which they are kept.")
     presence_heartbeat_s: float = Field(
         2.0, gt=0, description="A node that is silent for 3.5 of these is taken for gone."

@@ -46,9 +46,35 @@ def test_the_oldest_make_room() -> None:
     assert 5 < len(kept) < 17
     bodies.put("large", 1, b"x" * 20_000)
     assert bodies.get("large", 1) is None
-    assert bodies.get(999, 1) is None
+    assert bodies.get(999, 1) == b"x" * 600
     bodies.put("small", 1, b"x")
     assert bodies.get("small", 1) == b"x"
+
+
+def test_what_is_asked_for_stays() -> None:
+    bodies = Bodies(10_000)
+    for number in range(1000):
+        bodies.put(number, 1, b"x" * 600)
+        assert number < 3 or all(bodies.get(hot, 1) for hot in range(3))
+        bodies.get(min(number, 2), 1)
+
+
+def test_keys_and_versions_count() -> None:
+    """A search's version names all users of its page."""
+    bodies = Bodies(10_000)
+    for number in range(100):
+        bodies.put((number, "x" * 1000), "y" * 2000, b"z")
+    assert 0 < len(bodies) <= 3
+
+
+def test_clear_forgets_all() -> None:
+    bodies = Bodies(10_000)
+    for round_ in range(3):
+        for number in range(100):
+            bodies.put(number, round_, b"x")
+            bodies.get(number, round_)
+        bodies.clear()
+        assert len(bodies) == bodies.size_bytes == 0
 
 
 @pytest.fixture(scope="module")
