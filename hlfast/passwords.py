@@ -6,12 +6,14 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import argon2
 
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings
+from hlfast.text import opaque
 
 T = TypeVar("T")
 
@@ -30,6 +32,16 @@ def hash_password(password: str, settings: Settings, salt: bytes | None = None) 
     A `salt` is given only for passwords that everybody knows.
     """
     return _hasher(settings).hash(password, salt=salt)
+
+
+def spellings(password: str) -> list[str]:
+    """What a hash of this password may be made of: its one spelling, and how it was typed.
+
+    Hashes were made of the latter before there was the former.
+    """
+    with suppress(ValueError):
+        return list(dict.fromkeys((opaque(password), password)))
+    return [password]
 
 
 class Passwords:
@@ -65,10 +77,12 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fits(self, stored: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(stored, password)
-        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-            return False
+        for spelling in spellings(password):
+            try:
+                return self._hasher.verify(stored, spelling)
+            except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+                continue
+        return False
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._places_free <= 0:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from hlfast import errors
+from hlfast.text import is_visible, nfc
 
 ID_MAX = 2**53 - 1
 USER_ID_MAX = 2**31 - 1
@@ -68,18 +69,43 @@ def _calendar_date(value: Any) -> Any:
     return value
 
 
+def _typed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return nfc(value)
+    except ValueError as error:
+        raise PydanticCustomError("marks", "There are {why}", {"why": str(error)}) from None
+
+
+def _visible(value: Any) -> Any:
+    value = _typed(value)
+    # An empty one is told that it is too short.
+    if isinstance(value, str) and value and not is_visible(value):
+        raise PydanticCustomError("invisible", "There is nothing to see in it")
+    return value
+
+
+def _trimmed(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
 def text(minimum: int, maximum: int) -> Any:
     """A string's constraints: its length in code points, and no NUL."""
     return Field(min_length=minimum, max_length=maximum, pattern=NO_NUL)
 
 
 Decimal = BeforeValidator(_decimal)
+# What comes last in a type is done first: white space away, then NFC, then it is measured.
+Typed = BeforeValidator(_typed)
+Visible = BeforeValidator(_visible)
+Trimmed = BeforeValidator(_trimmed)
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
 # The bounds come first: they belong to the number, and only so does the documentation have them.
 Limit = Annotated[int, Field(ge=1, le=100), Decimal]
 Before = Annotated[int, Field(ge=1, le=ID_MAX), Decimal]
 After = Annotated[int, Field(ge=0, le=ID_MAX), Decimal]
-Content = Annotated[str, text(1, 4096)]
+Content = Annotated[str, text(1, 4096), Visible]
 ClientId = Annotated[str, text(1, 64)]
 
 
