@@ -44,6 +44,7 @@ from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from hlfast.web.head import SCOPE_KEY, trusted_proxies
+from hlfast.web.origins import Cors, Origins
 from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.shedding import Shedder
 
@@ -85,7 +86,9 @@ def create() -> ASGIApp:
     dispatch = Dispatch(PREFIX, router)
     shedder = Shedder(settings)
     edge = Edge(dispatch, shedder)
-    return AccessLog(edge, trusted_proxies(settings)) if settings.access_log else edge
+    origins = Origins(settings)
+    app: ASGIApp = Cors(edge, origins) if origins else edge
+    return AccessLog(app, trusted_proxies(settings)) if settings.access_log else app
 
 
 def check(settings: Settings) -> None:

@@ -12,8 +12,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_BYTES_MIN = 32
@@ -56,6 +57,34 @@ def default_home() -> Path:
         return Path("/var/lib/hlfast")
     data = os.environ.get("XDG_DATA_HOME")
     return Path(data or Path.home() / ".local" / "share") / "hlfast"
+
+
+def origins_of(value: str) -> frozenset[str]:
+    """Origins as browsers write them, from a list with commas. Raises ValueError for any other."""
+    found = set()
+    for one in filter(None, map(str.strip, value.split(","))):
+        if one == "*":
+            found.add(one)
+            continue
+        # As it is copied out of a browser's address bar.
+        written = one.removesuffix("/").lower()
+        origin = urlsplit(written)
+        port = origin.port
+        if origin.scheme not in ("http", "https") or origin.hostname is None:
+            raise ValueError(f"{one} is no origin, which is https://HOST or https://HOST:PORT")
+        host = f"[{origin.hostname}]" if ":" in origin.hostname else origin.hostname
+        place = (
+            host if port in (None, 443 if origin.scheme == "https" else 80) else f"{host}:{port}"
+        )
+        if written not in (f"{origin.scheme}://{place}", f"{origin.scheme}://{host}:{port}"):
+            raise ValueError(f"{one} is no origin, which is https://HOST or https://HOST:PORT")
+        found.add(f"{origin.scheme}://{place}")
+    return frozenset(found)
+
+
+def _origins(text: str) -> str:
+    origins_of(text)
+    return text
 
 
 def _env(name: str) -> AliasChoices:
@@ -117,6 +146,14 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
         str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
+    ] = ""
+    allowed_origins: Annotated[
+        str,
+        Field(
+            description="Origins of other pages that may call, comma separated, or `*`. "
+            "Empty: none."
+        ),
+        AfterValidator(_origins),
     ] = ""
     access_log: bool = Field(False, description="Write a line for every request.")
     log_format: Literal["text", "json"] = Field(

@@ -31,6 +31,7 @@ from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web.auth import Authenticator, Standing, Tokens
 from hlfast.web.metrics import CONTENT_TYPE, Reading
+from hlfast.web.origins import Origins
 
 PATH = "/ws"
 _DATABASE_START_S = 30.0
@@ -62,7 +63,7 @@ async def _serve(settings: Settings) -> None:
         running = asyncio.create_task(node.run())
         try:
             server = await listen(
-                partial(_answer, node, Reading(partial(metrics.read, node))),
+                partial(_answer, node, Reading(partial(metrics.read, node)), Origins(settings)),
                 node.limits,
                 settings.ws_host,
                 settings.ws_port,
@@ -116,7 +117,9 @@ async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequenc
     return found
 
 
-def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> Answer:
+def _answer(
+    node: Node, reading: Reading, origins: Origins, request: picows.WSUpgradeRequest
+) -> Answer:
     """A handshake, or somebody of ours who asks how we are."""
     path = handshake.target_path(request)
     if path == "/health/live":
@@ -127,7 +130,7 @@ def _answer(node: Node, reading: Reading, request: picows.WSUpgradeRequest) -> A
         return _status(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
     if path == "/metrics":
         return _plain(HTTPStatus.OK, CONTENT_TYPE.decode(), reading.exposition())
-    answer = handshake.answer(request, PATH, node.connect)
+    answer = handshake.answer(request, PATH, node.connect, origins.may_connect)
     if answer.listener is None:
         node.counts.refusals[int(answer.response.status)] += 1
     return answer

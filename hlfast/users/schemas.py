@@ -11,8 +11,8 @@ from hlfast.text import opaque
 from hlfast.web.fields import (
     Body,
     CalendarDate,
+    Form,
     PageAfter,
-    Query,
     Trimmed,
     Typed,
     Visible,
@@ -109,7 +109,7 @@ class Search(PageAfter):
         return self
 
 
-class LoginForm(Query):
+class LoginForm(Form):
     """OAuth2: a password, or a refresh token."""
 
     grant_type: Literal["password", "refresh_token"] = "password"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # PostgreSQL's text has no NUL.
 NO_NUL = r"^[^\x00]*$"
 _QUERY_FIELDS_MAX = 32
+# More than any model has.
+_FIELDS_MAX = 64
 
 T = TypeVar("T")
 
@@ -38,9 +41,19 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """What a query string or a form holds: text, and numbers written in plain decimal."""
+    """What a query string holds: text, and numbers written in plain decimal; nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Form(BaseModel):
+    """What a form holds: the same, and what somebody else's standard has in it besides."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class NoQuery(Query):
+    """No parameter at all."""
 
 
 class Listing(BaseModel, Generic[T]):
@@ -158,6 +171,9 @@ def pairs(data: bytes, where: str) -> dict[str, str]:
 
 def validate(model: type[BaseModel], value: Any, where: str) -> Any:
     """The model's instance. Raises errors.Invalid, which never repeats the input."""
+    if isinstance(value, dict) and len(value) > _FIELDS_MAX:
+        # Too many to be known: some of them stand for all, or thousands of errors would be made.
+        value = dict(islice(value.items(), _FIELDS_MAX))
     try:
         return model.__pydantic_validator__.validate_python(value)
     except ValidationError as error:

@@ -112,7 +112,9 @@ def test_triggers_that_are_missing(
 ) -> None:
     # Those that are there need nothing any more.
     assert found(environment) == []
-    distrustful_server.mariadb(name, "DROP TRIGGER post_updated; DROP TRIGGER user_updated")
+    distrustful_server.administer(
+        f"DROP TRIGGER {name}.post_updated; DROP TRIGGER {name}.user_updated"
+    )
     assert wrong(environment) == [
         "trigger-missing database",
         "trigger-missing database",
