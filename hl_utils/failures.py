@@ -51,6 +51,11 @@ def _line_of(error: aiomysql.MySQLError) -> str:
     code, text = [*error.args, "", ""][:2]
     if code in (ER.NO_SUCH_TABLE, ER.SP_DOES_NOT_EXIST):
         return _NO_TABLES
+    if code == ER.BINLOG_CREATE_ROUTINE_NEED_SUPER:
+        return (
+            "beside its binary log the server lets only SUPER make triggers: "
+            "SET GLOBAL log_bin_trust_function_creators = 1 on it"
+        )
     if code in _NO_LOCAL_INFILE:
         return "the server takes no rows from here: SET GLOBAL local_infile = 1 on it meanwhile"
     return str(text or code).partition("\n")[0]

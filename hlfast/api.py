@@ -47,6 +47,7 @@ from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from hlfast.web.head import SCOPE_KEY, trusted_proxies
+from hlfast.web.origins import Cors, Origins
 from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.shedding import Shedder
 
@@ -93,7 +94,9 @@ def create() -> ASGIApp:
     shedder, trusted = Shedder(settings), trusted_proxies(settings)
     watch = ConnectionWatch(settings, shedder.under_way, trusted)
     edge = Edge(dispatch, shedder)
-    return AccessLog(edge, trusted) if settings.access_log else edge
+    origins = Origins(settings)
+    app: ASGIApp = Cors(edge, origins) if origins else edge
+    return AccessLog(app, trusted) if settings.access_log else app
 
 
 def check(settings: Settings) -> None:

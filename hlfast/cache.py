@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from hlfast.bounded import Bounded
 from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
 
@@ -142,7 +143,7 @@ class FailureThrottle:
         self._prefix = f"hlfast:{name}:"
         self._failures_max = failures_max
         self._window_s = window_s
-        self._local: dict[str, tuple[int, float]] = {}
+        self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
         self._bursts: dict[str, _Burst] = {}
 
     @asynccontextmanager
@@ -205,7 +206,7 @@ class FailureThrottle:
 
     async def _reserve(self, key: str) -> int:
         """Count one; 0, or the seconds until the key may try again."""
-        count, ends = self._local.get(key, (0, 0.0))
+        count, ends = self._local.get(key) or (0, 0.0)
         now = time.monotonic()
         if count >= self._failures_max and ends > now:
             return int(ends - now) + 1
@@ -214,24 +215,22 @@ class FailureThrottle:
 
     def _reserve_here(self, key: str) -> int:
         now = time.monotonic()
-        count, ends = self._local.pop(key, (0, 0.0))
+        count, ends = self._local.get(key) or (0, 0.0)
         if ends <= now:
             count, ends = 0, now + self._window_s
-        while len(self._local) >= _LOCAL_COUNTERS_MAX:
-            del self._local[next(iter(self._local))]
         is_over = count >= self._failures_max
-        self._local[key] = (count if is_over else count + 1, ends)
+        self._local.put(key, (count if is_over else count + 1, ends))
         return int(ends - now) + 1 if is_over else 0
 
     async def _give_back(self, key: str) -> None:
-        count, ends = self._local.get(key, (0, 0.0))
+        count, ends = self._local.get(key) or (0, 0.0)
         if count:
-            self._local[key] = (count - 1, ends)
+            self._local.put(key, (count - 1, ends))
         else:
             await self._run(_GIVE_BACK, key)
 
     async def _forget(self, key: str) -> None:
-        self._local.pop(key, None)
+        self._local.pop(key)
         await self._cache.ask(lambda server: server.delete(self._prefix + key))
 
     async def _run(self, script: str, key: str, *args: int) -> int | None:

@@ -24,6 +24,11 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=_OPTIONS)
 
 
+def compact(body: bytes) -> bytes:
+    """A copy to keep: what `encode` returns holds 4 KiB of memory for 150 bytes."""
+    return bytes(memoryview(body))
+
+
 def encoded(body: bytes) -> Any:
     """What is JSON already, to be part of what `encode` is given."""
     return orjson.Fragment(body)

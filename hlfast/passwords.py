@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import argon2
 
 from hlfast.auth.fair_queue import FairQueue
 from hlfast.settings import Settings
+from hlfast.text import opaque
 
 # Sets of parameters whose work each verification does. There are two after a change of the
 # settings; what is beyond the bound is verified all the same, only not hidden in the time.
@@ -35,6 +37,16 @@ def hash_password(password: str, settings: Settings, salt: bytes | None = None) 
 def parameters_of(stored: str) -> str:
     """How a hash begins: `$argon2id$v=19$m=19456,t=2,p=1`."""
     return "$".join(stored.split("$")[:4])
+
+
+def spellings(password: str) -> list[str]:
+    """What a hash of this password may be made of: its one spelling, and how it was typed.
+
+    Hashes were made of the latter before there was the former.
+    """
+    with suppress(ValueError):
+        return list(dict.fromkeys((opaque(password), password)))
+    return [password]
 
 
 class Passwords:
@@ -81,7 +93,7 @@ class Passwords:
 
     async def hash(self, password: str, address: str = "") -> str:
         """The hash to store."""
-        return await self._queue.run(lambda: self._hasher.hash(password), address)
+        return await self._queue.run(lambda: self._hasher.hash(spellings(password)[0]), address)
 
     async def verify(self, stored: str | None, password: str, address: str = "") -> bool:
         """Whether the password fits; for `stored` None it takes as long and is False."""
@@ -111,7 +123,9 @@ class Passwords:
         return fits
 
     def _fits(self, stored: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(stored, password)
-        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-            return False
+        for spelling in spellings(password):
+            try:
+                return self._hasher.verify(stored, spelling)
+            except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+                continue
+        return False

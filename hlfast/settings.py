@@ -12,8 +12,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_BYTES_MIN = 32
@@ -56,6 +57,34 @@ def default_home() -> Path:
         return Path("/var/lib/hlfast")
     data = os.environ.get("XDG_DATA_HOME")
     return Path(data or Path.home() / ".local" / "share") / "hlfast"
+
+
+def origins_of(value: str) -> frozenset[str]:
+    """Origins as browsers write them, from a list with commas. Raises ValueError for any other."""
+    found = set()
+    for one in filter(None, map(str.strip, value.split(","))):
+        if one == "*":
+            found.add(one)
+            continue
+        # As it is copied out of a browser's address bar.
+        written = one.removesuffix("/").lower()
+        origin = urlsplit(written)
+        port = origin.port
+        if origin.scheme not in ("http", "https") or origin.hostname is None:
+            raise ValueError(f"{one} is no origin, which is https://HOST or https://HOST:PORT")
+        host = f"[{origin.hostname}]" if ":" in origin.hostname else origin.hostname
+        place = (
+            host if port in (None, 443 if origin.scheme == "https" else 80) else f"{host}:{port}"
+        )
+        if written not in (f"{origin.scheme}://{place}", f"{origin.scheme}://{host}:{port}"):
+            raise ValueError(f"{one} is no origin, which is https://HOST or https://HOST:PORT")
+        found.add(f"{origin.scheme}://{place}")
+    return frozenset(found)
+
+
+def _origins(text: str) -> str:
+    origins_of(text)
+    return text
 
 
 def _env(name: str) -> AliasChoices:
@@ -118,6 +147,14 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[
         str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
     ] = ""
+    allowed_origins: Annotated[
+        str,
+        Field(
+            description="Origins of other pages that may call, comma separated, or `*`. "
+            "Empty: none."
+        ),
+        AfterValidator(_origins),
+    ] = ""
     access_log: bool = Field(False, description="Write a line for every request.")
     log_format: Literal["text", "json"] = Field(
         "text", description="Lines of the log: `text`, or `json` objects."
@@ -137,7 +174,9 @@ class Settings(BaseSettings):
     # Bounds
     body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
     bodies_bytes_max: int = Field(
-        64 * 1024 * 1024, ge=0, description="Bytes of encoded users and pages kept in memory."
+        64 * 1024 * 1024,
+        ge=0,
+        description="Bytes of memory for encoded users and pages that are kept.",
     )
     friends_max: int = Field(10_000, ge=1, description="Friends of one user.")
     feed_posts_max: int = Field(1000, ge=1, description="Posts reachable in one feed.")
@@ -273,7 +312,9 @@ class Settings(BaseSettings):
         25.0, gt=0, description="Silence before a ping, and the wait after it."
     )
     tail_events_max: int = Field(100_000, ge=1, description="Events kept in memory for resumes.")
-    tail_bytes_max: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of their frames.")
+    tail_bytes_max: int = Field(
+        128 * 1024 * 1024, ge=1024, description="Bytes that they hold; about 1 KB and their frames."
+    )
     tail_s: float = Field(600.0, gt=0, description="Age up to which they are kept.")
     presence_heartbeat_s: float = Field(
         2.0, gt=0, description="A node that is silent for 3.5 of these is taken for gone."

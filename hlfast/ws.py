@@ -34,6 +34,7 @@ from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
 from hlfast.web.auth import Authenticator, Standing, Tokens
 from hlfast.web.metrics import CONTENT_TYPE, Metric, Reading, gauge
+from hlfast.web.origins import Origins
 
 PATH = "/ws"
 # What is answered here besides.
@@ -67,7 +68,13 @@ async def _serve(settings: Settings) -> None:
         running = asyncio.create_task(_run(node, health))
         try:
             server = await listen(
-                partial(_answer, node, health, Reading(partial(_metrics, node, health))),
+                partial(
+                    _answer,
+                    node,
+                    health,
+                    Reading(partial(_metrics, node, health)),
+                    Origins(settings),
+                ),
                 node.limits,
                 settings.ws_host,
                 settings.ws_port,
@@ -148,7 +155,11 @@ async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequenc
 
 
 def _answer(
-    node: Node, health: Health, reading: Reading, request: picows.WSUpgradeRequest
+    node: Node,
+    health: Health,
+    reading: Reading,
+    origins: Origins,
+    request: picows.WSUpgradeRequest,
 ) -> Answer:
     """A handshake, or somebody of ours who asks how we are."""
     path = handshake.target_path(request)
@@ -167,7 +178,7 @@ def _answer(
         return _plain(status, "application/json", codec.encode(words))
     if path == "/metrics":
         return _plain(HTTPStatus.OK, CONTENT_TYPE.decode(), reading.exposition())
-    answer = handshake.answer(request, PATH, node.connect)
+    answer = handshake.answer(request, PATH, node.connect, origins.may_connect)
     if answer.listener is None:
         node.counts.refusals[int(answer.response.status)] += 1
     return answer

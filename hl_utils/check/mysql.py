@@ -9,9 +9,25 @@ from typing import Any
 
 from hl_utils.check import schema
 from hl_utils.check.databases import ENCODING, Seen, Watched
-from hl_utils.check.finding import DURABILITY_OFF, READ_ONLY, VERSION_OLD, Answers, Finding, skew
-from hlfast.db import mysql
+from hl_utils.check.finding import (
+    DURABILITY_OFF,
+    READ_ONLY,
+    VERSION_OLD,
+    Answers,
+    Finding,
+    Kind,
+    skew,
+)
+from hlfast.db import mysql, queries
 from hlfast.settings import SettingsError
+
+TRIGGERS_REFUSED = Kind(
+    "triggers-refused",
+    "error",
+    "`hlfast tables` can't make the triggers by which answers that are kept see every change",
+    "SET GLOBAL log_bin_trust_function_creators = 1, or let a user with SUPER run it",
+)
+KINDS = (TRIGGERS_REFUSED,)
 
 _DIALECT = "mysql"
 _ENCODING = "utf8mb4"
@@ -44,6 +60,7 @@ async def _look(connection: Any, watched: Watched) -> Seen:
     answers += await schema.look(
         subject, _DIALECT, watched.rooms, ask, has_ledger=bool(server["has_ledger"])
     )
+    answers.append(_refused(watched, server, await ask("triggers")))
     bounds = (server["connections_max"], server["user_connections_max"])
     return Seen(
         answers,
@@ -55,6 +72,19 @@ async def _look(connection: Any, watched: Watched) -> Seen:
 
 async def _ask(connection: Any, name: str) -> Sequence[Any]:
     return await mysql.query(connection, schema.statement(_DIALECT, name))
+
+
+def _refused(watched: Watched, server: Any, triggers: Sequence[Any]) -> Finding | None:
+    """Whether triggers that are still to be made can't be."""
+    wanted = schema.promises(
+        migration for room in watched.rooms for migration in queries.migrations(_DIALECT, room)
+    ).triggers
+    is_free = not server["log_bin"] or server["are_triggers_trusted"]
+    return TRIGGERS_REFUSED.unless(
+        bool(is_free or wanted <= {row["name"] for row in triggers}),
+        watched.subject,
+        "log_bin_trust_function_creators = 0 beside a binary log",
+    )
 
 
 def _server(subject: str, server: Any) -> Answers:

@@ -38,6 +38,7 @@ KINDS = (
     *finding.COMMON,
     *databases.KINDS,
     *postgres.KINDS,
+    *mysql.KINDS,
     *schema.KINDS,
     *redis.KINDS,
     *rabbitmq.KINDS,

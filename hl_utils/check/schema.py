@@ -40,6 +40,12 @@ INDEX_INVALID = Kind(
     "it is kept up to date, but not used",
     "REINDEX INDEX CONCURRENTLY it, after removing what made it fail",
 )
+TRIGGER_MISSING = Kind(
+    "trigger-missing",
+    "error",
+    "rows that are changed by a statement of somebody's own are shown as they were",
+    "make it as its migration in sql/ does",
+)
 KEY_COLLATION = Kind(
     "key-collation",
     "error",
@@ -52,12 +58,15 @@ KINDS = (
     MIGRATION_UNKNOWN,
     INDEX_MISSING,
     INDEX_INVALID,
+    TRIGGER_MISSING,
     KEY_COLLATION,
 )
 
 _COMMENT = re.compile(r"--.*")
 _TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?([`\"\w]+)\s*\(", re.IGNORECASE)
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON ([`\"\w]+)\s*\(", re.IGNORECASE)
+# Those that are made whatever the server: not what a function makes.
+_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+)", re.MULTILINE)
 _PARTIAL = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:CONSTRAINT \w+ )?(PRIMARY KEY|UNIQUE KEY|UNIQUE INDEX|UNIQUE|KEY|INDEX)"
@@ -84,9 +93,10 @@ class Index:
 
 @dataclass(slots=True)
 class Promises:
-    """What migrations make: indexes by their names, and collations of columns."""
+    """What migrations make: indexes by their names, triggers, and collations of columns."""
 
     indexes: dict[Index, str] = field(default_factory=dict)
+    triggers: set[str] = field(default_factory=set)
     collations: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -95,6 +105,7 @@ def promises(migrations: Iterable[queries.Migration]) -> Promises:
     found = Promises()
     for migration in migrations:
         sql = _COMMENT.sub("", migration.sql)
+        found.triggers.update(_TRIGGER.findall(sql))
         for match in _TABLE.finditer(sql):
             _read_table(_bare(match[1]), _inside(sql, match.end()), found)
         for match in _INDEX.finditer(sql):
@@ -179,6 +190,7 @@ async def look(
     return [
         *_ledger(subject, dialect, rooms, applied),
         *_indexes(subject, wanted, await ask("indexes")),
+        *_triggers(subject, wanted, await ask("triggers")),
         *_collations(subject, wanted, await ask("columns")),
     ]
 
@@ -227,6 +239,15 @@ def _indexes(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:
             INDEX_INVALID.unless(valid.get(index, True), subject, f"{name} is INVALID: {index}")
         )
     return answers
+
+
+def _triggers(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:
+    """Rows of triggers.sql: name."""
+    found = {row["name"] for row in rows}
+    return [
+        TRIGGER_MISSING.unless(name in found, subject, f"{name} is missing")
+        for name in sorted(wanted.triggers)
+    ]
 
 
 def _collations(subject: str, wanted: Promises, rows: Sequence[Any]) -> Answers:

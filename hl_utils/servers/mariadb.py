@@ -30,6 +30,8 @@ class MariadbServer(Server):
         "innodb_log_file_size": "32M",
         "local_infile": 1,
         "log_bin": "binlog",
+        # Or nobody but root could make triggers beside a binary log.
+        "log_bin_trust_function_creators": 1,
         "max_connections": 200,
         "sql_mode": "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
         "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",

@@ -104,7 +104,10 @@ async def init(cluster: Cluster, coordinator: Address, *, reference_user: bool) 
                 '"user" is not in this database: a reference table of another one is impossible'
             )
         if user.colocation_id is None or not user.is_reference:
-            steps.append(Step('copy "user" to every node', "reference_user"))
+            steps += [
+                Step('take the triggers of "user" away', "user_triggers", (False,)),
+                Step('copy "user" to every node', "reference_user"),
+            ]
     warnings = (
         ['with "user" on every node a registration needs all of them alive']
         if reference_user
@@ -134,6 +137,8 @@ def _distribution(anew: bool, tables: Sequence[str], functions: Sequence[str]) -
     steps = []
     if anew:
         steps.append(Step(f"spread dialog over {SHARDS} shards", "distribute_dialog", (SHARDS,)))
+    if "dialogmessage" in tables:
+        steps.append(Step("take the triggers of dialogmessage away", "message_triggers", (False,)))
     steps += [
         Step(f"spread {name} beside it", "distribute_beside", (name,))
         for name in tables
@@ -284,6 +289,10 @@ async def undistribute(cluster: Cluster) -> Operation:
         for name in names
         if name != "user" or tables[name].is_reference
     ]
+    if "dialogmessage" in names:
+        steps.append(Step("give dialogmessage its triggers", "message_triggers", (True,)))
+    if "user" in names and tables["user"].is_reference:
+        steps.append(Step('give "user" its triggers', "user_triggers", (True,)))
     warning = f"{size:,} bytes go to the coordinator, and writes to dialogs wait meanwhile"
     return Operation(
         "nothing is distributed",

@@ -28,6 +28,7 @@ async def messages(call: Call) -> Reply:
         found = await service.page(
             context.dialogs,
             context.users,
+            context.dialog_marks,
             dialog,
             call.id,
             before=query.before,

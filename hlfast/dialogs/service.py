@@ -84,6 +84,7 @@ async def send(
 async def page(
     dialogs: Database,
     users: BatchReader[int, Profile],
+    dialog_marks: BatchReader[int, Mark],
     dialog: int,
     other: int,
     *,
@@ -91,12 +92,16 @@ async def page(
     after: int | None,
     limit: int,
 ) -> Sequence[Row]:
-    """Messages newest first, or oldest first with `after`. Raises errors.NotFound."""
+    """Messages newest first, or oldest first with `after`.
+
+    Raises errors.NotFound where there is neither a dialog nor the other user.
+    """
     if after is not None:
         found = await dialogs.fetch("dialog_page_after", dialog, after, limit)
     else:
         found = await dialogs.fetch("dialog_page_before", dialog, before or ID_MAX, limit)
-    if not found:
+    # Who has a dialog has its pages, the empty ones too: what is kept shows the dialog alone.
+    if not found and await dialog_marks.get(dialog) is None:
         await _must_exist(users, other)
     return found
 

@@ -105,7 +105,7 @@ class BatchPublisher:
             raise Unavailable("Too many events wait for the event log")
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(_Submitted(codec.encode(event), confirmed, time.time()))
+        self._waiting.append(_Submitted(codec.compact(codec.encode(event)), confirmed, time.time()))
         self._queue_free -= 1
         if not self._turn_ends:
             self._turn_ends = True

@@ -45,9 +45,14 @@ class UpgradeRequired(Exception):
 
 
 def answer(
-    request: picows.WSUpgradeRequest, path: str, connect: Callable[[Upgrade], Connection]
+    request: picows.WSUpgradeRequest,
+    path: str,
+    connect: Callable[[Upgrade], Connection],
+    may_connect: Callable[[str, str], bool] | None = None,
 ) -> Answer:
     """101 with the Connection that `connect` makes, or a problem. Never raises.
+
+    `may_connect`, of a page's Origin and the Host, holds back foreign pages with 403.
 
     `connect` refuses by raising an HlfastError: Unauthenticated is 401, Unavailable 503.
     """
@@ -57,6 +62,9 @@ def answer(
         if (refused := refuse_method(request)) is not None:
             return refused
         check_upgrade(request)
+        origin = request.headers.get("origin")
+        if origin and may_connect and not may_connect(origin, request.headers.get("host", "")):
+            raise errors.Forbidden("Pages of this origin may not connect.")
         upgrade = read_upgrade(request)
         connection = connect(upgrade)
     except errors.HlfastError as error:

@@ -93,7 +93,7 @@ def read(node: Node) -> Iterator[Metric]:
         {str(status): count for status, count in counts.refusals.items()},
     )
     yield gauge("hlfast_ws_tail_events", "Events kept for resumes", len(node.tail))
-    yield gauge("hlfast_ws_tail_bytes", "Bytes of their frames", node.tail.size_bytes)
+    yield gauge("hlfast_ws_tail_bytes", "Bytes that they hold, about", node.tail.size_bytes)
     yield gauge("hlfast_ws_users_online", "Users online on any node", presence.online)
     yield gauge("hlfast_ws_other_nodes", "Other nodes that are heard", presence.others)
 

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
@@ -95,7 +96,7 @@ class Node:
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
         # Users who came or went, in that order, whose friends were not told yet.
-        self._came_or_went: dict[int, None] = {}
+        self._came_or_went: OrderedDict[int, None] = OrderedDict()
         self._somebody_moved = asyncio.Event()
         self.presence = Presence(
             name,
@@ -389,8 +390,8 @@ class Node:
             await self._somebody_moved.wait()
             self._somebody_moved.clear()
             while self._came_or_went:
-                user = next(iter(self._came_or_went))
-                del self._came_or_went[user]
+                # Of a dict the first key would be looked for among all that were deleted.
+                user, _ = self._came_or_went.popitem(last=False)
                 online = self.presence.is_online(user)
                 if followers := self.interest.of(user):
                     _queue_all(followers, {"type": "presence", "user_id": user, "online": online})

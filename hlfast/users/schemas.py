@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hlfast.web.fields import Body, CalendarDate, PageAfter, Query, example, text
+from hlfast.text import opaque
+from hlfast.web.fields import (
+    Body,
+    CalendarDate,
+    Form,
+    PageAfter,
+    Trimmed,
+    Typed,
+    Visible,
+    example,
+    text,
+)
+
+
+def _opaque(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return opaque(value)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "password_characters", "A password can't hold it: {why}", {"why": str(error)}
+        ) from None
+
 
 Username = Annotated[str, Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
-Password = Annotated[str, text(8, 128)]
-Name = Annotated[str, text(1, 64)]
-Bio = Annotated[str, text(0, 1000)]
-Place = Annotated[str, text(0, 64)]
+Password = Annotated[str, text(8, 128), BeforeValidator(_opaque)]
+Name = Annotated[str, text(1, 64), Visible, Trimmed]
+NamePrefix = Annotated[str, text(0, 64), Typed, Trimmed]
+Bio = Annotated[str, text(0, 1000), Typed]
+Place = Annotated[str, text(0, 64), Typed]
 # Shorter than a password may be: it only has to be compared.
 AnyText = Annotated[str, text(0, 1024)]
 
@@ -75,8 +99,8 @@ class UserAdministration(Body):
 class Search(PageAfter):
     """Prefixes of both names; one of them is not empty."""
 
-    first_name: Annotated[str, text(0, 64)] = ""
-    last_name: Annotated[str, text(0, 64)] = ""
+    first_name: NamePrefix = ""
+    last_name: NamePrefix = ""
 
     @model_validator(mode="after")
     def _one_is_given(self) -> Search:
@@ -85,7 +109,7 @@ class Search(PageAfter):
         return self
 
 
-class LoginForm(Query):
+class LoginForm(Form):
     """OAuth2: a password, or a refresh token."""
 
     grant_type: Literal["password", "refresh_token"] = "password"
@@ -106,7 +130,7 @@ class LoginForm(Query):
         return fields
 
 
-class LogoutForm(Query):
+class LogoutForm(Form):
     """The newest refresh token of the session, or any of it."""
 
     refresh_token: Annotated[str, text(0, 4096)]

@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 from jwt.utils import base64url_decode, base64url_encode
 
+from hlfast.bounded import Bounded
 from hlfast.errors import NotFound, Unauthenticated
 from hlfast.settings import SECRET_BYTES_MIN, Settings, SettingsError
 from hlfast.web.fields import USER_ID_MAX, parse_id
@@ -187,19 +188,24 @@ class Authenticator:
         self._tokens = tokens
         self._look_up = look_up
         self._check_s = settings.revocation_check_s
-        self._standings_max = settings.remembered_tokens_max
-        self._claims_max = settings.remembered_tokens_max if settings.tuning.remember_tokens else 0
-        self._claims: dict[bytes, Claims] = {}
-        self._standings: dict[int, tuple[Standing, float]] = {}
+        claims_max = settings.remembered_tokens_max if settings.tuning.remember_tokens else 0
+        self._claims: Bounded[bytes, Claims] = Bounded(claims_max)
+        self._standings: Bounded[int, tuple[Standing, float]] = Bounded(
+            settings.remembered_tokens_max
+        )
+        # Read directly by every request.
+        self._claims_entries = self._claims.entries
+        self._standings_entries = self._standings.entries
 
     def known(self, authorization: bytes | None) -> int:
         """The caller's id if the token is remembered and its user's standing fresh, else 0."""
-        claims = self._claims.get(authorization)  # type: ignore[arg-type]  # None is no key
-        if claims is None or claims.expires_at <= time.time():
+        entry = self._claims_entries.get(authorization)  # type: ignore[arg-type]  # None is no key
+        if entry is None or (claims := entry.value) is None or claims.expires_at <= time.time():
             return 0
-        known = self._standings.get(claims.user_id)
-        if known is None or known[1] <= time.monotonic():
+        of_user = self._standings_entries.get(claims.user_id)
+        if of_user is None or (known := of_user.value) is None or known[1] <= time.monotonic():
             return 0
+        entry.is_used = of_user.is_used = True
         standing = known[0]
         good = standing.token_version == claims.token_version and not standing.disabled
         return claims.user_id if good else 0
@@ -215,10 +221,10 @@ class Authenticator:
                 raise Unauthenticated("A bearer token is needed.")
             claims = self._tokens.verify("access", token.lstrip())
             # Not with more spaces than one: there would be no end of such headers.
-            if self._claims_max and not token.startswith(b" "):
-                _keep(self._claims, authorization, claims, self._claims_max)
+            if not token.startswith(b" "):
+                self._claims.put(authorization, claims)
         elif claims.expires_at <= time.time():
-            del self._claims[authorization]
+            self._claims.pop(authorization)
             raise Unauthenticated("The token has expired.")
         await self.check(claims)
         return claims.user_id
@@ -244,24 +250,11 @@ class Authenticator:
             # Also when the versions differ: the token may be the newer one.
             standing = await self._look_up(claims.user_id)
             if standing is not None:
-                _keep(
-                    self._standings,
-                    claims.user_id,
-                    (standing, now + self._check_s),
-                    self._standings_max,
-                )
+                self._standings.put(claims.user_id, (standing, now + self._check_s))
         if standing is None or standing.disabled or standing.token_version != claims.token_version:
             raise Unauthenticated("The token has been revoked.")
         return standing
 
     def forget(self, user_id: int) -> None:
         """Look this user up again at once: something about them changed here."""
-        self._standings.pop(user_id, None)
-
-
-def _keep(known: dict[Any, Any], key: Any, value: Any, maximum: int) -> None:
-    """Set a key of a bounded dict; the oldest entry makes room."""
-    known.pop(key, None)
-    while len(known) >= maximum:
-        del known[next(iter(known))]
-    known[key] = value
+        self._standings.pop(user_id)

@@ -66,7 +66,8 @@ class Edge:
 _FROM_HERE = (
     b"default-src 'self'; connect-src 'self' ws: wss:; "
     b"img-src 'self' data:; worker-src 'self' blob:; "
-    b"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+    b"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"frame-ancestors 'none'; base-uri 'none'"
 )
 
 
@@ -88,6 +89,7 @@ class Foreign:
                     *message.get("headers", ()),
                     (b"x-request-id", request_id),
                     (b"content-security-policy", _FROM_HERE),
+                    (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
 

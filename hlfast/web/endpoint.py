@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from hlfast import codec, errors
 from hlfast.settings import Settings
-from hlfast.web.fields import ID_MAX, USER_ID_MAX, pairs, parse_id, validate
+from hlfast.web.fields import ID_MAX, USER_ID_MAX, NoQuery, pairs, parse_id, validate
 from hlfast.web.forms import form_fields
 from hlfast.web.head import SCOPE_KEY, Head, client_address, trusted_proxies
 from hlfast.web.metrics import EndpointMetrics, Sampler
@@ -116,13 +116,12 @@ class Endpoint:
 
     def every_status(self) -> tuple[int, ...]:
         """All statuses that a client may get, successes first."""
-        implied = {503}
+        # 400 and 422: a query that is malformed, or that nobody knows.
+        implied = {400, 422, 503}
         if not self.anyone:
             implied |= {401, 429}
         if self.parameter:
             implied.add(404)
-        if self.query or self.form or self.body:
-            implied |= {400, 422}
         if self.form or self.body:
             implied |= {408, 413}
         if self.form:
@@ -152,9 +151,8 @@ class CompiledEndpoint:
     def __post_init__(self) -> None:
         self.id_max = self.endpoint.id_max
         self._status = self.endpoint.statuses[0]
-        if self.endpoint.query is not None:
-            with suppress(ValidationError):
-                self._usual_query = self.endpoint.query()
+        with suppress(ValidationError):
+            self._usual_query = (self.endpoint.query or NoQuery)()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, http only. Raises what is not the domain's for the edge to answer.
@@ -205,12 +203,10 @@ class CompiledEndpoint:
         number = 0
         for value in scope["path_params"].values():
             number = parse_id(value, self.id_max)
-        query = None
-        if self.endpoint.query is not None:
-            given = scope["query_string"]
-            query = self._usual_query
-            if given or query is None:
-                query = validate(self.endpoint.query, pairs(given, "query"), "query")
+        query = self._usual_query
+        given = scope["query_string"]
+        if given or query is None:
+            query = validate(self.endpoint.query or NoQuery, pairs(given, "query"), "query")
         return Call(self.context, me, number, query, head, scope, self.trusted)
 
     def _body(self, scope: Scope, data: bytes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 from datetime import date
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from hlfast import errors
+from hlfast.text import is_visible, nfc
 
 ID_MAX = 2**53 - 1
 USER_ID_MAX = 2**31 - 1
@@ -21,6 +23,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # PostgreSQL's text has no NUL.
 NO_NUL = r"^[^\x00]*$"
 _QUERY_FIELDS_MAX = 32
+# More than any model has.
+_FIELDS_MAX = 64
 
 T = TypeVar("T")
 
@@ -37,9 +41,19 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """What a query string or a form holds: text, and numbers written in plain decimal."""
+    """What a query string holds: text, and numbers written in plain decimal; nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Form(BaseModel):
+    """What a form holds: the same, and what somebody else's standard has in it besides."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class NoQuery(Query):
+    """No parameter at all."""
 
 
 class Listing(BaseModel, Generic[T]):
@@ -68,18 +82,43 @@ def _calendar_date(value: Any) -> Any:
     return value
 
 
+def _typed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return nfc(value)
+    except ValueError as error:
+        raise PydanticCustomError("marks", "There are {why}", {"why": str(error)}) from None
+
+
+def _visible(value: Any) -> Any:
+    value = _typed(value)
+    # An empty one is told that it is too short.
+    if isinstance(value, str) and value and not is_visible(value):
+        raise PydanticCustomError("invisible", "There is nothing to see in it")
+    return value
+
+
+def _trimmed(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
 def text(minimum: int, maximum: int) -> Any:
     """A string's constraints: its length in code points, and no NUL."""
     return Field(min_length=minimum, max_length=maximum, pattern=NO_NUL)
 
 
 Decimal = BeforeValidator(_decimal)
+# What comes last in a type is done first: white space away, then NFC, then it is measured.
+Typed = BeforeValidator(_typed)
+Visible = BeforeValidator(_visible)
+Trimmed = BeforeValidator(_trimmed)
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
 # The bounds come first: they belong to the number, and only so does the documentation have them.
 Limit = Annotated[int, Field(ge=1, le=100), Decimal]
 Before = Annotated[int, Field(ge=1, le=ID_MAX), Decimal]
 After = Annotated[int, Field(ge=0, le=ID_MAX), Decimal]
-Content = Annotated[str, text(1, 4096)]
+Content = Annotated[str, text(1, 4096), Visible]
 ClientId = Annotated[str, text(1, 64)]
 
 
@@ -135,6 +174,9 @@ def pairs(data: bytes, where: str, known: Container[str] | None = None) -> dict[
 
 def validate(model: type[BaseModel], value: Any, where: str) -> Any:
     """The model's instance. Raises errors.Invalid, which never repeats the input."""
+    if isinstance(value, dict) and len(value) > _FIELDS_MAX:
+        # Too many to be known: some of them stand for all, or thousands of errors would be made.
+        value = dict(islice(value.items(), _FIELDS_MAX))
     try:
         return model.__pydantic_validator__.validate_python(value)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +34,14 @@ STATUS: dict[type[errors.HlfastError], int] = {
 _LONG_BODY_DIGITS = 4
 
 
+# Of a problem: how many errors it names, and how many characters of names that a client has made
+# up: of one, and of all together.
+_ERRORS_MAX = 20
+_NAME_MAX = 1024
+_NAMES_MAX = 4096
+_METHOD_MAX = 32
+
+
 class MethodNotAllowed(Exception):
     """A path that exists, asked with another method than these."""
 
@@ -46,6 +55,19 @@ def is_long(content_length: bytes | None) -> bool:
     return content_length is not None and len(content_length) >= _LONG_BODY_DIGITS
 
 
+def _bounded(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of many errors the first, and of their names the beginnings: unknown fields have any."""
+    errors_shown: list[dict[str, Any]] = []
+    room = _NAMES_MAX
+    for error in found[:_ERRORS_MAX]:
+        place = [part[:_NAME_MAX] if isinstance(part, str) else part for part in error["loc"]]
+        errors_shown.append({**error, "loc": place})
+        room -= sum(len(part) for part in place if isinstance(part, str))
+        if room < 0:
+            break
+    return errors_shown
+
+
 async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -> int:
     """Answer with the problem that an exception stands for; returns the status."""
     extra: dict[str, Any] = {}
@@ -53,12 +75,14 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
     match error:
         case MethodNotAllowed():
             status = 405
-            detail = f"{scope['method']} is not among {error.allow}."
+            detail = f"{scope['method'][:_METHOD_MAX]} is not allowed here, but {error.allow}."
             headers.append((b"allow", error.allow.encode()))
         case errors.HlfastError():
             status, detail = STATUS[type(error)], error.detail
             if isinstance(error, errors.Invalid):
-                extra["errors"] = error.errors
+                extra["errors"] = _bounded(error.errors)
+                if len(extra["errors"]) < len(error.errors):
+                    detail = f"{detail} These are the first errors of many."
             if isinstance(error, errors.TooMany | errors.Unavailable):
                 headers.append((b"retry-after", str(error.retry_after_s).encode()))
             if isinstance(error, errors.UnsupportedMedia):

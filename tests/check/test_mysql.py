@@ -16,6 +16,7 @@ from hlfast.db import mysql, queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
 from tests.conftest import TEMPLATE, new_database
+from tests.hl_utils.test_tables import outcome, start
 
 ROOMS = (queries.MAIN, queries.DIALOGS)
 CAREFUL = "SET GLOBAL sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, read_only = 0"
@@ -95,6 +96,46 @@ def test_indexes_that_are_missing_or_others(
         "ON user (username_key); ALTER TABLE post RENAME INDEX post_author TO post_writer",
     )
     assert wrong(environment) == ["index-missing database"] * 3
+
+
+@pytest.fixture
+def distrustful_server(careful_server: MariadbServer) -> Iterator[MariadbServer]:
+    """A server that lets nobody but root make triggers, as MySQL 8 is by default."""
+    trust = "SET GLOBAL log_bin_trust_function_creators = {}"
+    careful_server.administer(trust.format(0))
+    yield careful_server
+    careful_server.administer(trust.format(1))
+
+
+def test_triggers_that_are_missing(
+    environment: dict[str, str], distrustful_server: MariadbServer, name: str
+) -> None:
+    # Those that are there need nothing any more.
+    assert found(environment) == []
+    distrustful_server.administer(
+        f"DROP TRIGGER {name}.post_updated; DROP TRIGGER {name}.user_updated"
+    )
+    assert wrong(environment) == [
+        "trigger-missing database",
+        "trigger-missing database",
+        "triggers-refused database",
+    ]
+
+
+def test_triggers_that_cannot_be_made_are_named(
+    environment: dict[str, str], distrustful_server: MariadbServer
+) -> None:
+    url = new_database(distrustful_server)
+    assert "triggers-refused database" in wrong(environment | {"DATABASE_URL": url})
+    code, output, complaints = outcome(start("tables", url))
+    assert (code, output) == (1, "")
+    assert "SET GLOBAL log_bin_trust_function_creators = 1" in complaints
+    assert complaints.count("\n") == 1
+    # What was made before is not made again.
+    distrustful_server.administer("SET GLOBAL log_bin_trust_function_creators = 1")
+    code, output, complaints = outcome(start("tables", url))
+    assert (code, complaints) == (0, "")
+    assert found(environment | {"DATABASE_URL": url}) == []
 
 
 def test_encoding_and_collation(

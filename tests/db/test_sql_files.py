@@ -48,10 +48,13 @@ STRUCTURE = re.compile(
 )
 CONDITION = re.compile(r"(?:IF|ELSEIF) (.+?) THEN\b", re.DOTALL)
 VARIABLE = re.compile(r"DECLARE (\w+) ([A-Z]+(?:\(\d+\))?)(?: DEFAULT (.+?))?;", re.DOTALL)
-ASSIGNMENT = re.compile(r"SET (v_\w+ = .+?);", re.DOTALL)
+ASSIGNMENT = re.compile(r"SET ((?:v_|NEW\.)\w+ = .+?);", re.DOTALL)
 INTO = re.compile(r"\bINTO (v_\w+(?:, v_\w+)*)")
 PROCEDURE = re.compile(r"CREATE PROCEDURE \w+\s*\((.*?)\)\s*(\w+: )?BEGIN\b", re.DOTALL)
-DROP_PROCEDURE = re.compile(r"DROP PROCEDURE IF EXISTS \w+;")
+TRIGGER = re.compile(
+    r"CREATE TRIGGER \w+ (?:BEFORE|AFTER) (?:INSERT|UPDATE|DELETE) ON \w+ FOR EACH ROW\s+BEGIN\b"
+)
+DROP = re.compile(r"DROP (?:PROCEDURE|TRIGGER) IF EXISTS \w+;")
 CHARACTER_SET = re.compile(r"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;")
 
 
@@ -89,7 +92,12 @@ def parse_procedure(sql: str) -> str:
     assert head is not None, sql[:80]
     parameters = re.sub(r"\b(IN|OUT|INOUT) ", "", head[1])
     parse(f"CREATE TABLE t ({parameters})")
-    rest, depth = sql[head.end() :].lstrip(), 1
+    return parse_body(sql[head.end() :].lstrip())
+
+
+def parse_body(rest: str) -> str:
+    """Piece by piece what follows a BEGIN; what comes after its end is returned."""
+    depth = 1
     while depth:
         found = STRUCTURE.match(rest)
         if found:
@@ -123,14 +131,18 @@ def test_every_migration_is_mysql(name: str) -> None:
             rest = parse_procedure(rest)
             kinds.add("procedure")
             continue
-        found = DROP_PROCEDURE.match(rest) or CHARACTER_SET.match(rest)
+        if head := TRIGGER.match(rest):
+            rest = parse_body(rest[head.end() :].lstrip())
+            kinds.add("trigger")
+            continue
+        found = DROP.match(rest) or CHARACTER_SET.match(rest)
         if found is None:
             found = re.match(r"[^;]+;", rest)
             assert found is not None, rest[:80]
             kinds.add(type(parse(found[0].removesuffix(";"))))
         rest = rest[found.end() :].lstrip()
-    assert {"procedure", expressions.Create} <= kinds
-    assert kinds <= {"procedure", expressions.Create, expressions.Insert}
+    assert kinds & {"procedure", "trigger"}
+    assert kinds <= {"procedure", "trigger", expressions.Create, expressions.Insert}
 
 
 @pytest.mark.parametrize("what", MARIADB_ONLY)

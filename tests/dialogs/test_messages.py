@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hlfast.text import is_visible
 from tests.clients import Client
 
 
@@ -59,11 +60,13 @@ def test_ids_count_within_the_dialog(client: Client, pair: Sequence[Client]) -> 
 @pytest.mark.parametrize("character", ["x", "é", "語", "😀", "\n", "\x01", "\\"])
 def test_content_is_1_to_4096_characters(pair: Sequence[Client], character: str) -> None:
     a, b = pair
-    sent = [a.send_to(b, character * length) for length in (1, 4096)]
+    # Something in it has to be seen.
+    first = character if is_visible(character) else "x"
+    sent = [a.send_to(b, first + character * length) for length in (0, 4095)]
     refused = a.post(f"/dialogs/{b.id}/messages", json={"content": character * 4097})
     assert refused.status_code == 422
     assert both_see(pair) == sent[::-1]
-    assert sent[1]["content"] == character * 4096
+    assert sent[1]["content"] == first + character * 4095
 
 
 @pytest.mark.parametrize(

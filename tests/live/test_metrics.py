@@ -140,7 +140,7 @@ def test_the_tail(live: Live) -> None:
         assert isinstance(payload, bytes)
         assert 126 <= len(payload) < 65536
         assert since("hlfast_ws_tail_events") == 1
-        assert since("hlfast_ws_tail_bytes") == len(payload) + 4
+        assert len(payload) + 4 < since("hlfast_ws_tail_bytes") < len(payload) + 4000
 
 
 LAG = "hlfast_ws_event_lag_seconds"

@@ -122,7 +122,7 @@ def test_head_is_get_without_a_body(people: Sequence[Client]) -> None:
     for path in (
         "/users/me", f"/users/{author.id}", f"/posts/{post['id']}", f"/users/{author.id}/posts",
         "/feed", "/friends", "/friends/requests", "/dialogs", f"/dialogs/{author.id}/messages",
-        "/users/search?first_name=a", f"/users/{author.id}?x=1",
+        "/users/search?first_name=a", "/friends?limit=1",
     ):  # fmt: skip
         got, head = friend.get(path), friend.head(path)
         assert head.status_code == got.status_code == 200

@@ -12,6 +12,8 @@ SELECT
     -- Recovery rolls back what the binary log has lost.
     @@log_bin AS log_bin,
     @@sync_binlog AS sync_binlog,
+    -- Beside a binary log only SUPER makes triggers, unless this is 1.
+    @@log_bin_trust_function_creators AS are_triggers_trusted,
     @@read_only AS is_read_only,
     (SELECT COUNT(*) FROM information_schema.tables AS t
      WHERE t.table_schema = DATABASE() AND t.table_name = 'migration') AS has_ledger

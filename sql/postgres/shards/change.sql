@@ -10,6 +10,13 @@ SELECT citus_set_coordinator_host($1, $2);
 -- Tables and functions in one transaction need one connection to each node.
 SET LOCAL citus.multi_shard_modify_mode TO sequential;
 
+-- name: message_triggers
+-- By which pages that are kept see what was changed by a statement. A distributed table has none.
+SELECT dialogmessage_triggers($1);
+
+-- name: user_triggers
+SELECT user_triggers($1);
+
 -- name: distribute_dialog
 SELECT create_distributed_table('dialog', 'dialog_id', colocate_with => 'none', shard_count => $1);
 

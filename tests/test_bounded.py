@@ -1,0 +1,140 @@
+"""Bounded structures: what is used stays, the bound holds, and it is memory that is counted."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from bench.bounded import CASES, GROWTH_MAX, hot_after_crawl
+from hl_utils.servers.process import ROOT
+from hlfast.bounded import Bounded
+from hlfast.events.cursor import Cursor
+from hlfast.events.log import Position
+from hlfast.live.event import Event
+from hlfast.live.tail import Tail
+
+
+def test_the_bound_holds_over_a_random_walk() -> None:
+    chance = Random(7)
+    kept: Bounded[int, str] = Bounded(500)
+    newest: dict[int, str] = {}
+    for step in range(20_000):
+        key = chance.randrange(300)
+        match chance.randrange(8):
+            case 0:
+                kept.pop(key)
+                newest.pop(key, None)
+                assert kept.get(key) is None
+            case 1 | 2 | 3:
+                value = kept.get(key)
+                assert value is None or value == newest[key]
+            case _:
+                newest[key] = f"{key}-{step}"
+                kept.put(key, newest[key], chance.choice((1, 1, 2, 7, 60)))
+        assert kept.weight == sum(entry.weight for entry in kept.entries.values()) <= 500
+        # Each key has one place, and no more.
+        assert len(kept._ahead) + len(kept._passed) == len(kept.entries)
+    assert len(kept.entries) > 10
+
+
+def test_what_is_taken_away_and_set_again_has_one_place() -> None:
+    kept: Bounded[int, str] = Bounded(10)
+    for number in range(1000):
+        kept.put(1, "x")
+        kept.pop(1)
+        kept.pop(number + 100)
+    assert len(kept._ahead) + len(kept._passed) == len(kept.entries) == 1
+
+
+def test_when_all_were_used_one_goes_and_the_rest_stay() -> None:
+    kept: Bounded[int, str] = Bounded(1000)
+    for number in range(3000):
+        kept.put(number, "x")
+        kept.get(number)
+        assert kept.weight <= 1000
+    assert sum(kept.get(number) is not None for number in range(3000)) == 1000
+
+
+def test_what_is_too_heavy_throws_nothing_out() -> None:
+    kept: Bounded[int, str] = Bounded(10)
+    for number in range(10):
+        kept.put(number, "x")
+    kept.put(99, "x", 11)
+    assert [kept.get(number) for number in range(10)] == ["x"] * 10
+    kept.put(5, "y", 11)
+    # Nor is what it was before shown for it.
+    assert kept.get(5) is None and kept.get(99) is None
+
+
+def test_nothing_is_kept_where_nothing_may_be() -> None:
+    kept: Bounded[int, str] = Bounded(0)
+    kept.put(1, "x")
+    assert kept.get(1) is None and not kept.entries
+
+
+def test_a_crawl_leaves_what_is_hot() -> None:
+    assert hot_after_crawl(2 << 20, 20_000) == 1000
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_process_grows_by_what_it_was_allowed(case: str) -> None:
+    """In a process of its own: the memory of others is in the way."""
+    program = (
+        "import sys; from bench.bounded import walk; "
+        "one = walk(sys.argv[1], 8 << 20, 1); print(one.growth, one.entries)"
+    )
+    command = [sys.executable, "-c", program, case]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    growth, entries = done.stdout.split()
+    assert float(growth) <= GROWTH_MAX
+    assert int(entries) > 1000
+
+
+def _from_the_front(tree: ast.AST) -> Iterator[int]:
+    """Lines that take the first of a list or dict away, which costs what is behind or before it."""
+    for one in ast.walk(tree):
+        text = ast.unparse(one) if isinstance(one, ast.Delete | ast.Call) else ""
+        if re.fullmatch(
+            r"del .*(\[0\]|next\(iter\(.*)|.*\.pop\(0\)|.*(pop|drop)\(next\(iter\(.*", text
+        ):
+            yield one.lineno
+
+
+@pytest.mark.parametrize("folder", ["hlfast", "hl_utils"])
+def test_nothing_is_taken_from_the_front_of_a_list_or_dict(folder: str) -> None:
+    for source in ("del x[0]", "x.pop(0)", "del x[next(iter(x))]", "self._drop(next(iter(x)))"):
+        assert list(_from_the_front(ast.parse(source)))
+    for path in (ROOT / folder).rglob("*.py"):
+        lines = list(_from_the_front(ast.parse(path.read_text(encoding="utf-8"))))
+        assert not lines, (
+            f"{path}:{lines}: a bounded.Bounded, a deque or an OrderedDict can do that"
+        )
+
+
+def test_the_tail_of_one_author_is_the_newest_of_it() -> None:
+    tail = Tail(events_max=100, bytes_max=1 << 30, age_max_s=1e9)
+    for number in range(1, 1001):
+        cursor = Cursor(Position("e", number), 0)
+        author = 1 if number % 3 else 2
+        event = Event(tail.next_seq(), f"o{number}", cursor.text(), 10, author=author)
+        tail.append(event, cursor)
+        oldest = max(1, tail.seq - len(tail) + 1)
+        for who in (1, 2):
+            there = [one.seq for one in tail.of_author(who, oldest - 1)]
+            # They count on from the reset, which took the first number.
+            assert there == [
+                seq
+                for seq in range(oldest, tail.seq + 1)
+                if seq > 1 and ((seq - 1) % 3 > 0) == (who == 1)
+            ]
+    assert len(tail) == 100
+    half = tail.seq - 50
+    between = [one.seq for one in tail.of_author(1, half, tail.seq - 10)]
+    assert between == [s for s in range(half + 1, tail.seq - 9) if (s - 1) % 3]
