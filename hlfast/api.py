@@ -43,7 +43,7 @@ from hlfast.web.auth import Authenticator, Tokens
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
-from hlfast.web.head import SCOPE_KEY, trusted_proxies
+from hlfast.web.head import SCOPE_KEY
 from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.shedding import Shedder
 
@@ -85,7 +85,7 @@ def create() -> ASGIApp:
     dispatch = Dispatch(PREFIX, router)
     shedder = Shedder(settings)
     edge = Edge(dispatch, shedder)
-    return AccessLog(edge, trusted_proxies(settings)) if settings.access_log else edge
+    return AccessLog(edge, settings.trusted_networks) if settings.access_log else edge
 
 
 def check(settings: Settings) -> None:

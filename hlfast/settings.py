@@ -13,8 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hlfast import addresses
+from hlfast.addresses import Network
 
 SECRET_BYTES_MIN = 32
 
@@ -60,6 +63,11 @@ def default_home() -> Path:
 
 def _env(name: str) -> AliasChoices:
     return AliasChoices(name, name.lower())
+
+
+def _networks(text: str) -> str:
+    addresses.networks(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -116,7 +124,12 @@ class Settings(BaseSettings):
     ws_port: int = Field(8001, ge=1, le=65535, description="Port of the websocket server.")
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
-        str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
+        str,
+        Field(
+            description="Addresses and networks, comma separated, "
+            "whose X-Forwarded-For is believed."
+        ),
+        AfterValidator(_networks),
     ] = ""
     access_log: bool = Field(False, description="Write a line for every request.")
     log_format: Literal["text", "json"] = Field(
@@ -298,6 +311,11 @@ class Settings(BaseSettings):
         return urls
 
     @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Whose X-Forwarded-For is believed."""
+        return addresses.networks(self.trusted_proxies)
+
+    @property
     def stack_file(self) -> Path:
         """Where a running embedded stack says how it is reached; 0600."""
         return self.home / "stack.json"
@@ -317,7 +335,8 @@ def from_environment() -> Settings:
         name = "__".join(map(str, first["loc"]))
         if first["loc"][0] in Settings.model_fields:
             name = f"HLFAST_{name}"
-        reason = f"the setting {name.upper()} is not acceptable: {first['msg']}"
+        wrong = first["msg"].removeprefix("Value error, ")
+        reason = f"the setting {name.upper()} is not acceptable: {wrong}"
         raise SettingsError(reason) from None
 
 

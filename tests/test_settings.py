@@ -59,7 +59,7 @@ def test_a_row_of_the_readme(name: str) -> None:
         assert default == (f"`{field.default}`" if field.default != "" else "")
 
 
-def other_than(value: Any) -> tuple[str, Any]:
+def other_than(name: str, value: Any) -> tuple[str, Any]:
     """Another value of the same type, as the environment has it and as it is."""
     match value:
         case bool():
@@ -71,6 +71,8 @@ def other_than(value: Any) -> tuple[str, Any]:
         case "text":
             # Of HLFAST_LOG_FORMAT, one of two words.
             return "json", "json"
+        case _ if name == "HLFAST_TRUSTED_PROXIES":
+            return "10.0.0.0/8", "10.0.0.0/8"
         case _:
             return "another text", "another text"
 
@@ -80,7 +82,7 @@ def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatc
     for known in FIELDS:
         monkeypatch.delenv(known, raising=False)
     attribute, field = FIELDS[name]
-    text, value = other_than(field.get_default(call_default_factory=True))
+    text, value = other_than(name, field.get_default(call_default_factory=True))
     monkeypatch.setenv(name, text)
     before = Settings.model_construct()
     after = settings_module.from_environment()
@@ -104,6 +106,9 @@ def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatc
         ("HLFAST_ACCESS_LOG", "perhaps"),
         ("HLFAST_TUNING__BATCH_READS", "perhaps"),
         ("HLFAST_DATABASE_TIMEOUT_S", "0"),
+        ("HLFAST_TRUSTED_PROXIES", "nonsense"),
+        ("HLFAST_TRUSTED_PROXIES", "127.0.0.1, haproxy"),
+        ("HLFAST_TRUSTED_PROXIES", "10.0.0.7/8"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from ipaddress import IPv6Address
 from urllib.parse import urlencode
 
 from hl_utils.embedded.processes import (
@@ -20,17 +21,24 @@ from hl_utils.embedded.processes import (
 )
 from hl_utils.servers.home import Home, StackError
 from hl_utils.servers.process import ROOT
-from hlfast import codec
+from hlfast import addresses, codec
 from hlfast.settings import Settings
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 LOG_PATIENCE_S = 5.0
-ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to
 DEMO = "demo"
 CREATED = 201
 CONFLICT = 409
 OK = 200
+
+
+def _reached_at(bound: str) -> str:
+    """Where on this machine whatever is bound to an address is found: `0.0.0.0` is every one."""
+    address = addresses.parse(bound)
+    if not bound or (address and address.is_unspecified):
+        return "::1" if isinstance(address, IPv6Address) else "127.0.0.1"
+    return bound
 
 
 class Service(Server):
@@ -44,7 +52,7 @@ class Service(Server):
         self._home = home
         self._settings = settings
         self._bound = host
-        self._host = ANY_ADDRESS.get(host, host)
+        self._host = _reached_at(host)
         self._port = port
         self.ending = ((signal.SIGTERM, settings.drain_timeout_s + 0.5), (signal.SIGKILL, 2.0))
 
