@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import logging.config
 import os
 import resource
 import shutil
@@ -12,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hlfast import logs
+from hlfast import logs, misnamed
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
 from hlfast.settings import Settings, SettingsError
+
+logger = logging.getLogger("hlfast")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     arguments, rest = parser.parse_known_args(argv)
+    # The caller's would have each process look for other processes' series in there.
+    settings_module.forget("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
     if rest and arguments.verb not in ("seed", "shards"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -48,16 +54,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _name_mistakes(settings: Settings, verb: str) -> None:
+    """Tell of variables that were to be settings: in the log of a process that has one."""
+    if verb == "check":
+        return
+    if verb in ("api", "ws"):
+        logging.config.dictConfig(logs.configuration(settings))
+        for line in misnamed.sentences(settings_module.variables()):
+            logger.warning("%s", line)
+    else:
+        for line in misnamed.sentences(settings_module.variables()):
+            print(f"hlfast: {line}", file=sys.stderr)
+
+
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.verb in ("up", "clean"):
         from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
 
         # What a running stack says of itself must not stand in for its servers.
         settings = settings_module.from_environment()
+        _name_mistakes(settings, arguments.verb)
         if arguments.verb == "up":
             return embedded.up(settings)
         return embedded.clean(settings, yes=arguments.yes)
     settings = settings_module.load()
+    _name_mistakes(settings, arguments.verb)
     match arguments.verb:
         case "api":
             return _serve_api(settings)

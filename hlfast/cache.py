@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from hlfast import urls
 from hlfast.settings import Settings
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Cache:
         self._timeout_s = settings.redis_timeout_s
         self._retry_s = settings.redis_retry_s
         self._away_until = 0.0
+        urls.need("REDIS_URL", settings.redis_url, urls.REDIS)
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             decode_responses=True,

@@ -11,9 +11,17 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hlfast import addresses
@@ -65,6 +73,16 @@ def _env(name: str) -> AliasChoices:
     return AliasChoices(name, name.lower())
 
 
+def _with_password(url: str, password: str) -> str:
+    """The URL with a password, which is encoded, unless it has one or none is given."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, place = rest.partition("/")
+    user, _, servers = authority.rpartition("@")
+    if not password or not separator or ":" in user:
+        return url
+    return f"{scheme}://{user}:{quote(password, safe='')}@{servers}{slash}{place}"
+
+
 def _networks(text: str) -> str:
     addresses.networks(text)
     return text
@@ -110,6 +128,17 @@ class Settings(BaseSettings):
         max_length=64,
         description="Begins every name of ours on the event log's server.",
     )
+    database_password: str = Field(
+        "",
+        repr=False,
+        description="Password for DATABASE_URL and DATABASE_REPLICA_URLS where they have none; "
+        "as it is, nothing in it is encoded.",
+    )
+    dialogs_database_password: str = Field(
+        "", repr=False, description="The same for DIALOGS_DATABASE_URL."
+    )
+    redis_password: str = Field("", repr=False, description="The same for REDIS_URL.")
+    events_password: str = Field("", repr=False, description="The same for EVENTS_URL.")
     home: Path = Field(
         default_factory=default_home, description="Directory of the embedded servers' data."
     )
@@ -293,6 +322,21 @@ class Settings(BaseSettings):
 
     tuning: Tuning = Field(default_factory=Tuning)
 
+    @model_validator(mode="after")
+    def _fill_in_passwords(self) -> Self:
+        """Whatever is in them is encoded here: a file that only puts texts together could not."""
+        own = self.database_password
+        self.database_url = _with_password(self.database_url, own)
+        self.database_replica_urls = ",".join(
+            _with_password(url.strip(), own) for url in self.database_replica_urls.split(",")
+        )
+        self.dialogs_database_url = _with_password(
+            self.dialogs_database_url, self.dialogs_database_password
+        )
+        self.redis_url = _with_password(self.redis_url, self.redis_password)
+        self.events_url = _with_password(self.events_url, self.events_password)
+        return self
+
     @property
     def dialogs_url(self) -> str:
         """The dialogs' database, which is the main one unless set apart."""
@@ -324,6 +368,17 @@ class Settings(BaseSettings):
     def secret_file(self) -> Path:
         """The generated secret, kept over restarts; 0600."""
         return self.home / "secret"
+
+
+def variables() -> list[str]:
+    """The name of every variable of the environment."""
+    return list(os.environ)
+
+
+def forget(*names: str) -> None:
+    """Take variables of the caller's out of the environment that libraries would read."""
+    for name in names:
+        os.environ.pop(name, None)
 
 
 def from_environment() -> Settings:
