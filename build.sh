@@ -72,7 +72,8 @@ make_env_file() {
         "$venv/bin/python" - >"$root/.env.new" <<'PYTHON'
 import secrets
 
-print("# Made by build.sh. What is set in the environment goes before it.")
+print("# Made by build.sh. What is set in the environment goes before it. Write a value in single")
+print("# quotes if it has a $, a #, a backslash or quotes: docker compose reads this file, too.")
 print(f"HLFAST_SECRET={secrets.token_urlsafe(48)}")
 print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
@@ -85,19 +86,6 @@ PYTHON
         mv "$root/.env.new" "$root/.env"
     )
     echo "Made .env with random secrets"
-}
-
-# Nothing in it is run, unlike with `source`.
-export_env_file() {
-    local name value
-    while IFS='=' read -r name value || [ -n "$name" ]; do
-        [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
-        value=${value%$'\r'}
-        case $value in
-            \"*\" | \'*\') value=${value:1:${#value}-2} ;;
-        esac
-        [ -n "${!name+set}" ] || export "$name=$value"
-    done <"$root/.env"
 }
 
 build_image() {
@@ -221,7 +209,8 @@ if [ $# -eq 0 ]; then
     echo "Built. Run it: bash build.sh up"
     exit 0
 fi
-export_env_file
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-exec "$venv/bin/python" -P -m hlfast "$@"
+# Nothing in .env is run, unlike with `source`.
+exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
+    "$venv/bin/python" -P -m hlfast "$@"

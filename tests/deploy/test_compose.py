@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hl_utils.servers.process import ROOT
+from tests.deploy.compose import program
 
 FILES = sorted((ROOT / "compose").glob("*.yml"))
 # Files that are laid over compose.yaml; the others are included by it.
@@ -55,22 +55,9 @@ def test_every_variable_is_in_the_written_env_or_has_a_default(path: Path) -> No
         assert name in written or rest.startswith(":-"), f"{name} in {path.name}"
 
 
-@cache
-def _compose() -> list[str]:
-    """The command, where its plugin or program is there."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
-            done = subprocess.run(
-                [*command, "version", "--short"], capture_output=True, text=True, check=False
-            )
-            if done.returncode == 0:
-                return command
-    return []
-
-
 @pytest.fixture
 def compose() -> list[str]:
-    command = _compose()
+    command = program()
     if not command:
         pytest.skip("SKIPPED: neither `docker compose` nor `docker-compose` is there")
     return command
