@@ -65,8 +65,20 @@ make_venv() {
     install_redis
 }
 
+# One of before lacks what has come since.
+add_to_env_file() {
+    local name=POSTGRES_EXPORTER_PASSWORD
+    ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || return 0
+    printf '\n%s=%s\n' "$name" \
+        "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
+    echo "Added $name to .env"
+}
+
 make_env_file() {
-    [ ! -e "$root/.env" ] || return 0
+    if [ -e "$root/.env" ]; then
+        add_to_env_file
+        return
+    fi
     (
         umask 077
         "$venv/bin/python" - >"$root/.env.new" <<'PYTHON'
@@ -78,7 +90,10 @@ print(f"HLFAST_SECRET={secrets.token_urlsafe(48)}")
 print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
 print("# For the servers of `docker compose up`, each at its first start.")
-for name in ("POSTGRES", "POSTGRES_REPLICATION", "MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"):
+for name in (
+    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER"),
+    *("MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"),
+):
     print(f"{name}_PASSWORD={secrets.token_hex(16)}")
 print(f"RABBITMQ_ERLANG_COOKIE={secrets.token_hex(16)}")
 print(f"GRAFANA_PASSWORD={secrets.token_hex(16)}")

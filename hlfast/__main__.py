@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import logging.config
 import os
@@ -118,9 +119,13 @@ def _metrics_directory(port: int) -> Iterator[str]:
         path.mkdir(mode=0o700)
     except OSError:  # somebody else's: theirs is not touched
         path = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
+    # What cleans /tmp (systemd-tmpfiles) leaves alone what somebody has locked.
+    kept = os.open(path, os.O_RDONLY)
     try:
+        fcntl.flock(kept, fcntl.LOCK_SH)
         yield str(path)
     finally:
+        os.close(kept)
         shutil.rmtree(path, ignore_errors=True)
 
 

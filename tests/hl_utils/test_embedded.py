@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,8 +25,9 @@ import pytest
 
 from hl_utils.embedded.processes import services_of
 from hl_utils.servers import programs
-from hl_utils.servers.home import Home, StackError
+from hl_utils.servers.home import Home, StackError, locked
 from hl_utils.servers.process import ROOT, free_port, wait_until
+from hl_utils.servers.runtime import runtime
 from tests.clients import PASSWORD, Client
 
 # What the project promises of a stop; everything else is only waited for.
@@ -37,6 +39,17 @@ CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if name not in URLS and not name.startswith("HLFAST_")
+}
+# What a caller has for other servers, and a secret that is nobody's business but theirs.
+CALLERS = {
+    "PGPORT": "5433",
+    "PGHOST": "127.0.0.1",
+    "PGUSER": "somebody",
+    "PGDATABASE": "elsewhere",
+    "PGSSLMODE": "verify-full",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+    "MYSQL_ROOT_PASSWORD": "of another server",
 }
 
 
@@ -55,6 +68,7 @@ class Stack:
             "HLFAST_HOME": str(home),
             "HLFAST_HTTP_PORT": str(self.port),
             "HLFAST_WS_PORT": str(free_port()),
+            **CALLERS,
             **environment,
         }
 
@@ -224,6 +238,18 @@ def assert_private(stack: Stack) -> None:
         assert not [at for at in server.net_connections() if at.family != socket.AF_UNIX]
         assert server.uids().real != 0
         assert server.uids().real == stack.home.joinpath("data").stat().st_uid
+    for name in ("api", "ws"):
+        service = stack.server(name)
+        owner = stack.home.joinpath("data").stat()
+        for process in (service, *service.children(recursive=True)):
+            assert process.uids() == (owner.st_uid,) * 3
+            assert process.gids() == (owner.st_gid,) * 3
+        assert "MYSQL_ROOT_PASSWORD" not in service.environ()
+        if IS_ROOT and sys.platform == "linux":
+            status = Path(f"/proc/{service.pid}/status").read_text()
+            assert owner.st_uid != 0
+            assert re.search(r"^Groups:\s*$", status, re.MULTILINE)
+            assert re.search(r"^CapEff:\s*0+$", status, re.MULTILINE)
     for name in ("data", "run", "logs"):
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o700
 
@@ -430,9 +456,64 @@ def test_no_permission_to_write(tmp_path: Path) -> None:
 @pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
 def test_home_that_the_servers_user_cannot_enter(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    stack = Stack(tmp_path / "home")
-    assert f"cannot get to {stack.home}" in refusal(stack.run("up"))
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    for home in (tmp_path / "home", tmp_path / "new" / "deep" / "home"):
+        stack = Stack(home)
+        assert f"cannot get to {stack.home}" in refusal(stack.run("up"))
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+        # It was ours alone to take away again; a directory that was there stays.
+        assert list(tmp_path.iterdir()) == []
+    home = tmp_path / "home"
+    home.mkdir()
+    assert f"cannot get to {home}" in refusal(Stack(home).run("up"))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
+def test_missing_parents_are_made_for_the_servers_user(place: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with locked(place / "new" / "deep" / "home", create=True) as home:
+            home.furnish()
+            assert home.account.reaches(home.data)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((place / "new").stat().st_mode) == 0o755
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o710
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="everybody else hears so from the kernel")
+def test_a_port_that_only_root_may_have(home: Path) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("any user may listen on any port here")
+    line = refusal(Stack(home, HLFAST_HTTP_PORT="80").run("up"))
+    assert "port 80 is for root alone" in line
+    assert "HLFAST_HTTP_PORT" in line
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
+def test_python_packages_and_code_that_the_servers_user_cannot_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where root's checkout, and a Python of its own, lie in /root."""
+    home = Home(place / "runtime")
+    home.path.mkdir()
+    home.furnish()
+    for name in ("reads", "reaches"):
+        monkeypatch.setattr(type(home.account), name, lambda _, path: home.path in path.parents)
+    for _ in range(2):
+        found = runtime(home)
+        assert home.path in found.python.parents
+        done = subprocess.run(
+            [found.python, "-c", "import hlfast.api, hlfast.ws, hl_utils; print(hlfast.__file__)"],
+            cwd=found.directory,
+            env={"PATH": "/usr/bin:/bin", **found.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            **home.account.spawn,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(str(home.path))
 
 
 def test_clean_ends_leftovers_first(home: Path) -> None:
