@@ -41,19 +41,6 @@ install_locked() {
     cp "$lock" "$installed"
 }
 
-# The wheel holds programs only, so any Python can use the one that is labelled for 3.11.
-install_redis() {
-    local platform packages
-    case $(uname -sm) in
-        'Linux x86_64') platform=manylinux_2_28_x86_64 ;;
-        'Darwin arm64') platform=macosx_14_0_arm64 ;;
-        *) return 0 ;;
-    esac
-    packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    install_locked requirements-redis.txt --implementation cp --python-version 3.11 --abi cp311 \
-        --platform "$platform" --no-deps --upgrade --target "$packages"
-}
-
 make_venv() {
     local python
     if [ ! -x "$venv/bin/python" ] || [ ! -e "$venv/requirements.txt" ]; then
@@ -62,7 +49,6 @@ make_venv() {
         "$python" -m venv --clear "$venv"
     fi
     install_locked requirements.txt
-    install_redis
 }
 
 # One of before lacks what has come since.

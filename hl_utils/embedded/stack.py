@@ -175,7 +175,8 @@ class Stack:
         home = self._home
         password = f"password {home.password(DEMO)}" if demo_known else "password changed since"
         database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
-        cache = f"Redis {self._redis.version()}" if self._redis else "REDIS_URL"
+        redis = self._redis
+        cache = f"{redis.product} {redis.version()}" if redis else "REDIS_URL"
         say(
             f"\nhlfast runs, after {took_s:.1f} s.\n"
             f"  open      {api.url}/docs\n"

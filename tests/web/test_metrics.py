@@ -305,10 +305,9 @@ def test_files_that_cannot_be_read_cost_their_series_alone(several: Api) -> None
     wait_until(lambda: scrape(several)[1].get(counted), "nothing is counted")
     damaged = {
         "counter_1.db": b"",
-        "counter_2.db": b"\xff" * 100,
         "histogram_3.db": (1000).to_bytes(4, "little") + b"\x7f" * 60,
-        "gauge_livesum_none.db": b"\xff" * 100,
-        "nonsense.db": b"\x10\0\0\0" * 4,
+        "gauge_livesum_none.db": b"\x10\0\0\0" * 4,
+        "nonsense.db": b"\x40\0\0\0" + b"\0\0\0\0\x08\0\0\0" + b"{nothing" * 8,
     }
     for name, written in damaged.items():
         (files / name).write_bytes(written)
