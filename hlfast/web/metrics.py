@@ -86,7 +86,7 @@ def exposition() -> bytes:
     """
     registry = CollectorRegistry()
     try:
-        shared: Collector = _Shared(registry)
+        shared: Collector = _Shared(registry)  # type: ignore[no-untyped-call]
     except ValueError:
         # The directory is gone, as what cleans /tmp may have it.
         shared = _Nothing()
