@@ -41,19 +41,6 @@ install_locked() {
     cp "$lock" "$installed"
 }
 
-# The wheel holds programs only, so any Python can use the one that is labelled for 3.11.
-install_redis() {
-    local platform packages
-    case $(uname -sm) in
-        'Linux x86_64') platform=manylinux_2_28_x86_64 ;;
-        'Darwin arm64') platform=macosx_14_0_arm64 ;;
-        *) return 0 ;;
-    esac
-    packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    install_locked requirements-redis.txt --implementation cp --python-version 3.11 --abi cp311 \
-        --platform "$platform" --no-deps --upgrade --target "$packages"
-}
-
 make_venv() {
     local python
     if [ ! -x "$venv/bin/python" ] || [ ! -e "$venv/requirements.txt" ]; then
@@ -62,22 +49,37 @@ make_venv() {
         "$python" -m venv --clear "$venv"
     fi
     install_locked requirements.txt
-    install_redis
+}
+
+# One of before lacks what has come since.
+add_to_env_file() {
+    local name=POSTGRES_EXPORTER_PASSWORD
+    ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || return 0
+    printf '\n%s=%s\n' "$name" \
+        "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
+    echo "Added $name to .env"
 }
 
 make_env_file() {
-    [ ! -e "$root/.env" ] || return 0
+    if [ -e "$root/.env" ]; then
+        add_to_env_file
+        return
+    fi
     (
         umask 077
         "$venv/bin/python" - >"$root/.env.new" <<'PYTHON'
 import secrets
 
-print("# Made by build.sh. What is set in the environment goes before it.")
+print("# Made by build.sh. What is set in the environment goes before it. Write a value in single")
+print("# quotes if it has a $, a #, a backslash or quotes: docker compose reads this file, too.")
 print(f"HLFAST_SECRET={secrets.token_urlsafe(48)}")
 print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
 print("# For the servers of `docker compose up`, each at its first start.")
-for name in ("POSTGRES", "POSTGRES_REPLICATION", "MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"):
+for name in (
+    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER"),
+    *("MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"),
+):
     print(f"{name}_PASSWORD={secrets.token_hex(16)}")
 print(f"RABBITMQ_ERLANG_COOKIE={secrets.token_hex(16)}")
 print(f"GRAFANA_PASSWORD={secrets.token_hex(16)}")
@@ -85,19 +87,6 @@ PYTHON
         mv "$root/.env.new" "$root/.env"
     )
     echo "Made .env with random secrets"
-}
-
-# Nothing in it is run, unlike with `source`.
-export_env_file() {
-    local name value
-    while IFS='=' read -r name value || [ -n "$name" ]; do
-        [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
-        value=${value%$'\r'}
-        case $value in
-            \"*\" | \'*\') value=${value:1:${#value}-2} ;;
-        esac
-        [ -n "${!name+set}" ] || export "$name=$value"
-    done <"$root/.env"
 }
 
 build_image() {
@@ -224,7 +213,8 @@ if [ $# -eq 0 ]; then
     echo "Built. Run it: bash build.sh up"
     exit 0
 fi
-export_env_file
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-exec "$venv/bin/python" -P -m hlfast "$@"
+# Nothing in .env is run, unlike with `source`.
+exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
+    "$venv/bin/python" -P -m hlfast "$@"

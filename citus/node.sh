@@ -7,8 +7,10 @@ set -euo pipefail
 # Nodes log in to each other with the one password. PGPASSWORD would not do: the entrypoint unsets
 # it after the first start.
 export PGPASSFILE=/var/run/postgresql/passwords
-(umask 077 && printf '*:*:*:%s:%s\n' "$POSTGRES_USER" "$POSTGRES_PASSWORD" >"$PGPASSFILE")
-chown postgres "$PGPASSFILE"
+escaped() { printf %s "$1" | sed 's/[\\:]/\\&/g'; }
+(umask 077 && printf '*:*:*:%s:%s\n' "$(escaped "$POSTGRES_USER")" \
+    "$(escaped "$POSTGRES_PASSWORD")" >"$PGPASSFILE")
+[ "$(id -u)" != 0 ] || chown postgres "$PGPASSFILE"
 
 export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
 if [ -n "${CITUS_MASTER-}" ]; then

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import logging
+import logging.config
 import os
 import resource
 import shutil
@@ -14,10 +17,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from hlfast import logs
+from hlfast import logs, misnamed
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
 from hlfast.settings import Settings, SettingsError
+
+logger = logging.getLogger("hlfast")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     arguments, rest = parser.parse_known_args(argv)
+    # The caller's would have each process look for other processes' series in there.
+    settings_module.forget("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
     if rest and arguments.verb not in ("seed", "shards"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -53,16 +60,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _name_mistakes(settings: Settings, verb: str) -> None:
+    """Tell of variables that were to be settings: in the log of a process that has one."""
+    if verb == "check":
+        return
+    if verb in ("api", "ws"):
+        logging.config.dictConfig(logs.configuration(settings))
+        for line in misnamed.sentences(settings_module.variables()):
+            logger.warning("%s", line)
+    else:
+        for line in misnamed.sentences(settings_module.variables()):
+            print(f"hlfast: {line}", file=sys.stderr)
+
+
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.verb in ("up", "clean"):
         from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
 
         # What a running stack says of itself must not stand in for its servers.
         settings = settings_module.from_environment()
+        _name_mistakes(settings, arguments.verb)
         if arguments.verb == "up":
             return embedded.up(settings)
         return embedded.clean(settings, yes=arguments.yes)
     settings = settings_module.load()
+    _name_mistakes(settings, arguments.verb)
     match arguments.verb:
         case "api":
             return _serve_api(settings)
@@ -102,9 +124,13 @@ def _metrics_directory(port: int) -> Iterator[str]:
         path.mkdir(mode=0o700)
     except OSError:  # somebody else's: theirs is not touched
         path = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
+    # What cleans /tmp (systemd-tmpfiles) leaves alone what somebody has locked.
+    kept = os.open(path, os.O_RDONLY)
     try:
+        fcntl.flock(kept, fcntl.LOCK_SH)
         yield str(path)
     finally:
+        os.close(kept)
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -46,7 +46,7 @@ from hlfast.web.connections import ConnectionWatch
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
-from hlfast.web.head import SCOPE_KEY, trusted_proxies
+from hlfast.web.head import SCOPE_KEY
 from hlfast.web.origins import Cors, Origins
 from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.shedding import Shedder
@@ -91,7 +91,7 @@ def create() -> ASGIApp:
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     dispatch = Dispatch(PREFIX, router)
-    shedder, trusted = Shedder(settings), trusted_proxies(settings)
+    shedder, trusted = Shedder(settings), settings.trusted_networks
     watch = ConnectionWatch(settings, shedder.under_way, trusted)
     edge = Edge(dispatch, shedder)
     origins = Origins(settings)

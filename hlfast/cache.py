@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from hlfast import urls
 from hlfast.bounded import Bounded
 from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
@@ -46,6 +47,7 @@ class Cache:
         self._retry_s = settings.redis_retry_s
         self._away_until = 0.0
         self._turns = asyncio.Semaphore(_CONNECTIONS_MAX)
+        urls.need("REDIS_URL", settings.redis_url, urls.REDIS)
         self._redis = redis.Redis.from_url(
             settings.redis_url,
             decode_responses=True,

@@ -11,11 +11,21 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
+from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hlfast import addresses
+from hlfast.addresses import Network
 
 SECRET_BYTES_MIN = 32
 
@@ -91,6 +101,21 @@ def _env(name: str) -> AliasChoices:
     return AliasChoices(name, name.lower())
 
 
+def _with_password(url: str, password: str) -> str:
+    """The URL with a password, which is encoded, unless it has one or none is given."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, place = rest.partition("/")
+    user, _, servers = authority.rpartition("@")
+    if not password or not separator or ":" in user:
+        return url
+    return f"{scheme}://{user}:{quote(password, safe='')}@{servers}{slash}{place}"
+
+
+def _networks(text: str) -> str:
+    addresses.networks(text)
+    return text
+
+
 class Settings(BaseSettings):
     """The service's settings, bounds included. Times end in `_s` and are seconds."""
 
@@ -131,6 +156,17 @@ class Settings(BaseSettings):
         max_length=64,
         description="Begins every name of ours on the event log's server.",
     )
+    database_password: str = Field(
+        "",
+        repr=False,
+        description="Password for DATABASE_URL and DATABASE_REPLICA_URLS where they have none; "
+        "as it is, nothing in it is encoded.",
+    )
+    dialogs_database_password: str = Field(
+        "", repr=False, description="The same for DIALOGS_DATABASE_URL."
+    )
+    redis_password: str = Field("", repr=False, description="The same for REDIS_URL.")
+    events_password: str = Field("", repr=False, description="The same for EVENTS_URL.")
     home: Path = Field(
         default_factory=default_home, description="Directory of the embedded servers' data."
     )
@@ -145,7 +181,12 @@ class Settings(BaseSettings):
     ws_port: int = Field(8001, ge=1, le=65535, description="Port of the websocket server.")
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
-        str, Field(description="Addresses, comma separated, whose X-Forwarded-For is believed.")
+        str,
+        Field(
+            description="Addresses and networks, comma separated, "
+            "whose X-Forwarded-For is believed."
+        ),
+        AfterValidator(_networks),
     ] = ""
     allowed_origins: Annotated[
         str,
@@ -374,6 +415,21 @@ class Settings(BaseSettings):
 
     tuning: Tuning = Field(default_factory=Tuning)
 
+    @model_validator(mode="after")
+    def _fill_in_passwords(self) -> Self:
+        """Whatever is in them is encoded here: a file that only puts texts together could not."""
+        own = self.database_password
+        self.database_url = _with_password(self.database_url, own)
+        self.database_replica_urls = ",".join(
+            _with_password(url.strip(), own) for url in self.database_replica_urls.split(",")
+        )
+        self.dialogs_database_url = _with_password(
+            self.dialogs_database_url, self.dialogs_database_password
+        )
+        self.redis_url = _with_password(self.redis_url, self.redis_password)
+        self.events_url = _with_password(self.events_url, self.events_password)
+        return self
+
     @property
     def dialogs_url(self) -> str:
         """The dialogs' database, which is the main one unless set apart."""
@@ -392,6 +448,11 @@ class Settings(BaseSettings):
         return urls
 
     @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Whose X-Forwarded-For is believed."""
+        return addresses.networks(self.trusted_proxies)
+
+    @property
     def stack_file(self) -> Path:
         """Where a running embedded stack says how it is reached; 0600."""
         return self.home / "stack.json"
@@ -400,6 +461,17 @@ class Settings(BaseSettings):
     def secret_file(self) -> Path:
         """The generated secret, kept over restarts; 0600."""
         return self.home / "secret"
+
+
+def variables() -> list[str]:
+    """The name of every variable of the environment."""
+    return list(os.environ)
+
+
+def forget(*names: str) -> None:
+    """Take variables of the caller's out of the environment that libraries would read."""
+    for name in names:
+        os.environ.pop(name, None)
 
 
 def from_environment() -> Settings:
@@ -411,7 +483,8 @@ def from_environment() -> Settings:
         name = "__".join(map(str, first["loc"]))
         if first["loc"][0] in Settings.model_fields:
             name = f"HLFAST_{name}"
-        reason = f"the setting {name.upper()} is not acceptable: {first['msg']}"
+        wrong = first["msg"].removeprefix("Value error, ")
+        reason = f"the setting {name.upper()} is not acceptable: {wrong}"
         raise SettingsError(reason) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hl_utils.check.finding import Answers, Finding, Kind
+from hlfast import addresses
 from hlfast.settings import SECRET_BYTES_MIN, Settings
 
 SECRET_SHORT = Kind(
@@ -117,6 +117,5 @@ def _passwords(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_here(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host in ("", "localhost")
+    address = addresses.parse(host)
+    return address.is_loopback if address else host.lower() in ("", "localhost")

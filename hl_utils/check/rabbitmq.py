@@ -13,6 +13,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused, ConnectionInternalError
 
 from hl_utils.check.finding import Answers, Kind, old
+from hlfast import urls
 
 VERSION_MIN = (3, 9)
 STREAMS_MISSING = Kind(
@@ -32,7 +33,8 @@ KINDS = (STREAMS_MISSING, EVENTS_RIGHTS)
 
 
 async def look(subject: str, url: str, events_name: str, timeout_s: float) -> Answers:
-    """Everything about one broker. Raises aio-pika's CONNECTION_EXCEPTIONS."""
+    """Everything about one broker. Raises aio-pika's CONNECTION_EXCEPTIONS, and SettingsError."""
+    urls.need("its URL", url, urls.RABBITMQ)
     connection = await aio_pika.connect(
         url, timeout=timeout_s, client_properties={"connection_name": f"{events_name} check"}
     )

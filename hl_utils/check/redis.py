@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from hl_utils.check.finding import DURABILITY_OFF, READ_ONLY, Answers, Finding, Kind, old, skew
+from hlfast import urls
 
 # XTRIM by age.
 VERSION_MIN = (6, 2)
@@ -30,7 +31,8 @@ KINDS = (REDIS_EVICTS, CONFIG_HIDDEN)
 
 
 async def look(subject: str, url: str, timeout_s: float, *, holds_log: bool) -> Answers:
-    """Everything about one server. Raises RedisError, OSError, and ValueError for a bad URL."""
+    """Everything about one server. Raises RedisError, OSError, and SettingsError for a bad URL."""
+    urls.need("its URL", url, urls.REDIS)
     client = redis.Redis.from_url(
         url,
         decode_responses=True,

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from hl_utils.check import (
     databases,
+    environment,
     finding,
     haproxy,
     limits,
@@ -43,6 +44,7 @@ KINDS = (
     *redis.KINDS,
     *rabbitmq.KINDS,
     *limits.KINDS,
+    *environment.KINDS,
     *passwords.KINDS,
     *haproxy.KINDS,
 )
@@ -77,7 +79,7 @@ def check(
         answers = asyncio.run(_look_everywhere(settings, processes))
     finally:
         logging.disable(logging.NOTSET)
-    answers += [*limits.look(settings), *passwords.look(settings)]
+    answers += [*limits.look(settings), *environment.look(settings), *passwords.look(settings)]
     if haproxy_file is not None:
         answers += haproxy.look(haproxy_file, settings.ws_ping_s, settings.ws_port)
     findings = [answer for answer in answers if answer is not None]

@@ -37,6 +37,11 @@ class Redis(Server):
         """How the service reaches it."""
         return f"unix://{self._socket}"
 
+    @property
+    def product(self) -> str:
+        """Whose program it is."""
+        return "Valkey" if self._program.name.startswith("valkey") else "Redis"
+
     def version(self) -> str:
         """The program's version. Raises StackError if it does not run."""
         try:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import time
+from contextlib import suppress
+from ipaddress import IPv6Address
+from pathlib import Path
 from urllib.parse import urlencode
 
 from hl_utils.embedded.processes import (
@@ -19,18 +21,32 @@ from hl_utils.embedded.processes import (
     services_of,
 )
 from hl_utils.servers.home import Home, StackError
-from hl_utils.servers.process import ROOT
-from hlfast import codec
+from hl_utils.servers.runtime import Runtime
+from hlfast import addresses, codec
 from hlfast.settings import Settings
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 LOG_PATIENCE_S = 5.0
-ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to
 DEMO = "demo"
 CREATED = 201
 CONFLICT = 409
 OK = 200
+
+
+def _reached_at(bound: str) -> str:
+    """Where on this machine whatever is bound to an address is found: `0.0.0.0` is every one."""
+    address = addresses.parse(bound)
+    if not bound or (address and address.is_unspecified):
+        return "::1" if isinstance(address, IPv6Address) else "127.0.0.1"
+    return bound
+
+
+def _first_port_of_others() -> int:
+    """Below it only root may listen."""
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    return 1024
 
 
 class Service(Server):
@@ -39,12 +55,15 @@ class Service(Server):
     verb: str
     port_setting: str
 
-    def __init__(self, home: Home, settings: Settings, host: str, port: int) -> None:
-        super().__init__(home.logs / f"{self.verb}.log")
+    def __init__(
+        self, home: Home, settings: Settings, runtime: Runtime, host: str, port: int
+    ) -> None:
+        super().__init__(home.logs / f"{self.verb}.log", home.account)
         self._home = home
+        self._runtime = runtime
         self._settings = settings
         self._bound = host
-        self._host = ANY_ADDRESS.get(host, host)
+        self._host = _reached_at(host)
         self._port = port
         self.ending = ((signal.SIGTERM, settings.drain_timeout_s + 0.5), (signal.SIGKILL, 2.0))
 
@@ -56,6 +75,11 @@ class Service(Server):
 
     def check(self) -> None:
         """Raises StackError if it could not listen on its port."""
+        if self._home.account.switched and self._port < _first_port_of_others():
+            raise StackError(
+                f"port {self._port} is for root alone, and {self.name} does not run as root: set "
+                f"{self.port_setting} to another one, and put HAProxy before it"
+            )
         try:
             family, *_, address = socket.getaddrinfo(
                 self._bound, self._port, type=socket.SOCK_STREAM
@@ -73,7 +97,7 @@ class Service(Server):
 
     async def start(self) -> None:
         """Start it, and wait until it is ready to serve. Raises StackError."""
-        settings = self._settings
+        settings, runtime = self._settings, self._runtime
         known = {
             HOME_MARK: service_mark(self._home.path, self.verb),
             "HLFAST_HOME": str(self._home.path),
@@ -84,11 +108,26 @@ class Service(Server):
             "EVENTS_URL": settings.events_url,
         }
         await self._launch(
-            *(sys.executable, "-m", "hlfast", self.verb),
-            cwd=ROOT,
-            env={**os.environ.copy(), **known},
+            *(runtime.python, "-m", "hlfast", self.verb),
+            cwd=runtime.directory,
+            env={**self._inherited(), **runtime.environment, **known},
         )
         await self._until(self._is_ready, START_TIMEOUT_S)
+
+    def _inherited(self) -> dict[str, str]:
+        """Of the caller's environment what is no secret of others: `.env` has one for each server.
+
+        A directory of root's is no home for another user.
+        """
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("HLFAST_", "PG")) or not name.endswith(("_PASSWORD", "_COOKIE"))
+        }
+        account = self._home.account
+        if account.switched:
+            kept |= {"HOME": str(self._home.data), "USER": account.name, "LOGNAME": account.name}
+        return kept
 
     async def clear(self) -> None:
         """End workers that outlived the main process: they hold the port."""
@@ -129,8 +168,8 @@ class Api(Service):
     verb = "api"
     port_setting = "HLFAST_HTTP_PORT"
 
-    def __init__(self, home: Home, settings: Settings) -> None:
-        super().__init__(home, settings, settings.http_host, settings.http_port)
+    def __init__(self, home: Home, settings: Settings, runtime: Runtime) -> None:
+        super().__init__(home, settings, runtime, settings.http_host, settings.http_port)
 
     @property
     def url(self) -> str:
@@ -163,8 +202,8 @@ class Websocket(Service):
     verb = "ws"
     port_setting = "HLFAST_WS_PORT"
 
-    def __init__(self, home: Home, settings: Settings) -> None:
-        super().__init__(home, settings, settings.ws_host, settings.ws_port)
+    def __init__(self, home: Home, settings: Settings, runtime: Runtime) -> None:
+        super().__init__(home, settings, runtime, settings.ws_host, settings.ws_port)
 
     async def start(self) -> None:
         """Start it, and wait until it is ready to serve. Raises StackError."""

@@ -18,6 +18,7 @@ from hl_utils.embedded.redis import Redis
 from hl_utils.embedded.services import DEMO, Api, Websocket
 from hl_utils.servers import programs
 from hl_utils.servers.home import Home, StackError, locked, write_private
+from hl_utils.servers.runtime import runtime as runtime_of
 from hlfast.db import migrations
 from hlfast.settings import Settings
 
@@ -105,12 +106,13 @@ class Stack:
         self._stack_file.unlink(missing_ok=True)
         self._home.furnish()
         await sweep(self._home)
-        Api(self._home, self._settings).check()
-        Websocket(self._home, self._settings).check()
+        runtime = runtime_of(self._home)
+        Api(self._home, self._settings, runtime).check()
+        Websocket(self._home, self._settings, runtime).check()
         await self._start_databases()
         await self._migrate()
-        self._api = api = Api(self._home, self._settings)
-        self._websocket = websocket = Websocket(self._home, self._settings)
+        self._api = api = Api(self._home, self._settings, runtime)
+        self._websocket = websocket = Websocket(self._home, self._settings, runtime)
         with step("API and websocket server: starting"):
             await asyncio.gather(api.start(), websocket.start())
         demo_known = await api.make_demo_user()
@@ -173,7 +175,8 @@ class Stack:
         home = self._home
         password = f"password {home.password(DEMO)}" if demo_known else "password changed since"
         database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
-        cache = f"Redis {self._redis.version()}" if self._redis else "REDIS_URL"
+        redis = self._redis
+        cache = f"{redis.product} {redis.version()}" if redis else "REDIS_URL"
         say(
             f"\nhlfast runs, after {took_s:.1f} s.\n"
             f"  open      {api.url}/docs\n"

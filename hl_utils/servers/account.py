@@ -40,9 +40,14 @@ class Account:
 
     def reaches(self, path: Path) -> bool:
         """Whether this user may run the program, or enter the directory, and all those above it."""
-        if not self.switched:
-            return os.access(path, os.X_OK)
-        test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
+        return self._may("-x", path) if self.switched else os.access(path, os.X_OK)
+
+    def reads(self, path: Path) -> bool:
+        """Whether this user may read the file, and enter all directories above it."""
+        return self._may("-r", path) if self.switched else os.access(path, os.R_OK)
+
+    def _may(self, what: str, path: Path) -> bool:
+        test = ["/bin/sh", "-c", f'test {what} "$0"', str(path)]
         return subprocess.run(test, cwd="/", check=False, **self.spawn).returncode == 0
 
 

@@ -153,9 +153,10 @@ def locked(path: Path, *, create: bool) -> Iterator[Home]:
     user, cannot be written, or is in use by another `up` or `clean`.
     """
     path = path.expanduser().resolve()
+    made: list[Path] = []
     try:
         if create:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(path, made)
         _check(path, create)
         lock = _lock(path / "lock")
     except PermissionError:
@@ -164,10 +165,36 @@ def locked(path: Path, *, create: bool) -> Iterator[Home]:
         ) from None
     except (FileExistsError, NotADirectoryError):
         raise StackError(f"{path} is not a directory: set HLFAST_HOME to another one") from None
+    finally:
+        # Of what is refused nothing is left behind; what holds something now is not taken away.
+        for directory in reversed(made):
+            with suppress(OSError):
+                directory.rmdir()
     try:
         yield Home(path)
     finally:
         os.close(lock)
+
+
+def _make(path: Path, made: list[Path]) -> None:
+    """Make the directory and what is missing above it, adding each one to `made`.
+
+    Raises StackError if the servers' user could not get there, before anything lies in it.
+    """
+    account = for_servers(path / "data")
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        made.append(directory)
+        if account.switched and directory != path:
+            directory.chmod(0o755)
+    if not path.is_dir():
+        raise NotADirectoryError
+    if account.switched and not account.reaches(path.parent):
+        raise StackError(
+            f"the user {account.name}, who runs the servers, cannot get to {path}: "
+            "set HLFAST_HOME to a directory below ones that it may enter"
+        )
 
 
 def _check(path: Path, create: bool) -> None:

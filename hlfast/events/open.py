@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from hlfast import urls
 from hlfast.events.log import EventLog
 from hlfast.events.rabbitmq import RabbitLog
 from hlfast.events.redis import RedisLog
 from hlfast.settings import Settings, SettingsError
-
-_RABBITMQ = ("amqp", "amqps")
-_REDIS = ("redis", "rediss", "unix")
 
 
 def open_log(settings: Settings) -> EventLog:
@@ -19,12 +17,10 @@ def open_log(settings: Settings) -> EventLog:
     Raises SettingsError for a URL of something else, or of a server that cannot be one.
     """
     url = settings.events_url or settings.redis_url
-    scheme = url.partition("://")[0]
-    if scheme in _RABBITMQ:
+    urls.need("EVENTS_URL", url, urls.EVENTS)
+    if url.partition("://")[0].lower() in urls.RABBITMQ:
         return RabbitLog(_servers(url), settings)
-    if scheme in _REDIS:
-        return RedisLog(url, settings)
-    raise SettingsError("EVENTS_URL is not acceptable: it begins with amqp:// or redis://")
+    return RedisLog(url, settings)
 
 
 def _servers(url: str) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hlfast.addresses import Network
 from hlfast.logs import ACCESS, named
 from hlfast.web.head import SCOPE_KEY, client_address
 
@@ -14,7 +16,7 @@ from hlfast.web.head import SCOPE_KEY, client_address
 class AccessLog:
     """Wraps the edge. No query string is written: it may hold what is nobody's business."""
 
-    def __init__(self, app: ASGIApp, trusted: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
         self._app = app
         self._trusted = trusted
 
@@ -40,7 +42,7 @@ class AccessLog:
                 "request",
                 extra=named(
                     request_id=head.request_id.decode(),
-                    address=client_address(scope, head, self._trusted),
+                    address=str(client_address(scope, head, self._trusted) or ""),
                     method=scope["method"],
                     # As it came: it may be anything once it is decoded.
                     path=quote(scope["path"]),

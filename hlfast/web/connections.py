@@ -18,14 +18,14 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Sequence
 from contextlib import suppress
 from fcntl import ioctl
-from ipaddress import IPv6Address, ip_address
 from operator import itemgetter
 from termios import TIOCOUTQ
 
-from hlfast import codec
+from hlfast import addresses, codec
+from hlfast.addresses import Network
 from hlfast.settings import Settings
 from hlfast.web.head import Head
 
@@ -117,7 +117,7 @@ class ConnectionWatch:
     `run` does it. A proxy that is trusted has no share: it speaks for many.
     """
 
-    def __init__(self, settings: Settings, under_way: UnderWay, trusted: Container[str]) -> None:
+    def __init__(self, settings: Settings, under_way: UnderWay, trusted: Sequence[Network]) -> None:
         self._under_way = under_way
         self._trusted = trusted
         self._port = settings.http_port
@@ -192,8 +192,7 @@ class ConnectionWatch:
                 self._listening[fd] = inode
                 return None
             host, port = one.getpeername()[:2]
-        address = _TRUSTED if host in self._trusted else _network(host)
-        return _Connection(inode, (host, str(port)), address, now)
+        return _Connection(inode, (host, str(port)), _share(host, self._trusted), now)
 
     def _judge(self, fd: int, connection: _Connection, now: float) -> None:
         """Whether it is waited for, and for too long."""
@@ -324,14 +323,12 @@ def _outgoing(fd: int) -> int:
     return int.from_bytes(ioctl(fd, TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
-def _network(host: str) -> str:
-    """What counts as one address: an IPv6 network of 64 bits, a mapped IPv4 address as itself."""
-    address = ip_address(host.partition("%")[0])
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return str(IPv6Address(int(address) >> 64 << 64))
-        address = address.ipv4_mapped
-    return str(address)
+def _share(host: str, trusted: Sequence[Network]) -> str:
+    """Whose share of the places a connection of this host takes."""
+    address = addresses.parse(host)
+    if address is None or addresses.is_among(address, trusted):
+        return _TRUSTED
+    return addresses.share(address)
 
 
 def _request_timeout() -> bytes:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from hlfast import codec, errors
+from hlfast import addresses, codec, errors
+from hlfast.addresses import Network
 from hlfast.settings import Settings
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, NoQuery, pairs, parse_id, validate
 from hlfast.web.forms import form_fields
-from hlfast.web.head import SCOPE_KEY, Head, client_address, trusted_proxies
+from hlfast.web.head import SCOPE_KEY, Head, client_address
 from hlfast.web.metrics import EndpointMetrics, Sampler
 from hlfast.web.problems import MethodNotAllowed, send_problem
 
@@ -54,13 +55,14 @@ class Call(Generic[C]):
     query: Any
     head: Head
     scope: Scope
-    trusted: frozenset[str]
+    trusted: Sequence[Network]
     body: Any = None
 
     @property
     def address(self) -> str:
-        """The client's."""
-        return client_address(self.scope, self.head, self.trusted)
+        """The client's, as what is counted per address counts it; empty if nobody knows it."""
+        address = client_address(self.scope, self.head, self.trusted)
+        return addresses.share(address) if address else ""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class CompiledEndpoint:
     context: Any
     caller: Caller
     settings: Settings
-    trusted: frozenset[str]
+    trusted: Sequence[Network]
     metrics: EndpointMetrics
     # Requests under way by user, of all endpoints of this process.
     under_way: dict[int, int]
@@ -296,7 +298,7 @@ def routes(
     sampler: Sampler,
 ) -> Sequence[Route]:
     """Starlette routes, one for each path; a literal path is never taken for a parameter."""
-    trusted = trusted_proxies(settings)
+    trusted = settings.trusted_networks
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
     under_way: dict[int, int] = {}
     for endpoint in endpoints:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from starlette.types import Scope
 
-from hlfast.settings import Settings
+from hlfast import addresses
+from hlfast.addresses import Address, Network
 
 SCOPE_KEY = "hlfast.head"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -66,22 +68,21 @@ def read_head(scope: Scope, request_ids: RequestIds) -> Head:
     return head
 
 
-def trusted_proxies(settings: Settings) -> frozenset[str]:
-    """Addresses whose X-Forwarded-For is believed."""
-    return frozenset(filter(None, map(str.strip, settings.trusted_proxies.split(","))))
-
-
-def client_address(scope: Scope, head: Head, trusted: frozenset[str]) -> str:
+def client_address(scope: Scope, head: Head, trusted: Sequence[Network]) -> Address | None:
     """The client's address: from X-Forwarded-For only where a trusted proxy wrote it.
 
     The header is read from its end: what stands before the first untrusted address could be
-    anybody's word.
+    anybody's word. Where a proxy wrote what is no address, it is itself the last that is known.
     """
     client = scope.get("client")
-    address = client[0] if client else ""
-    if address in trusted and head.forwarded_for:
-        for hop in reversed(head.forwarded_for.decode("latin-1").split(",")):
-            address = hop.strip()
-            if address not in trusted:
-                break
+    address = addresses.parse(client[0]) if client else None
+    if address is None or not head.forwarded_for or not trusted:
+        return address
+    for hop in reversed(head.forwarded_for.decode("latin-1").split(",")):
+        if not addresses.is_among(address, trusted):
+            break
+        before = addresses.parse(hop)
+        if before is None:
+            break
+        address = before
     return address

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -18,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -76,21 +80,68 @@ class EndpointMetrics:
 
 
 def exposition() -> bytes:
-    """All workers' series together, in Prometheus' text format."""
+    """All workers' series together, in Prometheus' text format.
+
+    What cannot be read of them is left out and counted: the rest is worth more than an error.
+    """
     registry = CollectorRegistry()
-    shared = MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    # Nobody tells when a worker was killed.
-    for file in Path(shared._path).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        if not _is_alive(pid):
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    try:
+        shared: Collector = _Shared(registry)  # type: ignore[no-untyped-call]
+    except ValueError:
+        # The directory is gone, as what cleans /tmp may have it.
+        shared = _Nothing()
+        registry.register(shared)
     return generate_latest(registry)
 
 
+class _Shared(MultiProcessCollector):
+    """The library's, which a single file that is damaged or gone would make fail."""
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        files = list(Path(self._path).glob("*.db"))
+        for file in files:
+            pid = file.stem.rpartition("_")[2]
+            # Nobody tells when a worker was killed.
+            if file.name.startswith("gauge_live") and pid.isdecimal() and not _is_alive(int(pid)):
+                # Another worker may be doing the same.
+                with suppress(OSError):
+                    mark_process_dead(pid, self._path)  # type: ignore[no-untyped-call]
+        sound = files = [file for file in files if file.exists()]
+        merged = self._merged(files)
+        if merged is None:
+            sound = [file for file in files if self._merged([file]) is not None]
+            merged = self._merged(sound) or []
+        yield from merged
+        yield _left_out(len(files) - len(sound))
+
+    def _merged(self, files: Iterable[Path]) -> list[Metric] | None:
+        try:
+            return list(self.merge(list(map(str, files))))  # type: ignore[no-untyped-call]
+        except Exception as error:
+            logger.warning("Series of a worker cannot be read: %s", type(error).__name__)
+            return None
+
+
+class _Nothing(Collector):
+    """No worker's series can be read."""
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        return [_left_out(1)]
+
+
+def _left_out(files: int) -> Metric:
+    return gauge(
+        "hlfast_metrics_left_out", "Files of workers' series that could not be read", files
+    )
+
+
 def _is_alive(pid: int) -> bool:
+    """Whether it is one of our workers: the number may be another user's process by now."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except OSError:
         return False
     return True
 

@@ -13,7 +13,7 @@ import pytest
 from hl_utils.servers.process import ROOT
 
 _TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "getconf", "uname")
-_LOCKS = ("requirements.txt", "requirements-redis.txt", "requirements-test.txt")
+_LOCKS = ("requirements.txt", "requirements-test.txt")
 
 
 class Machine:

@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hl_utils.servers.process import ROOT
+from tests.deploy.compose import program
 
 FILES = sorted((ROOT / "compose").glob("*.yml"))
 # Files that are laid over compose.yaml; the others are included by it.
@@ -55,22 +55,9 @@ def test_every_variable_is_in_the_written_env_or_has_a_default(path: Path) -> No
         assert name in written or rest.startswith(":-"), f"{name} in {path.name}"
 
 
-@cache
-def _compose() -> list[str]:
-    """The command, where its plugin or program is there."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
-            done = subprocess.run(
-                [*command, "version", "--short"], capture_output=True, text=True, check=False
-            )
-            if done.returncode == 0:
-                return command
-    return []
-
-
 @pytest.fixture
 def compose() -> list[str]:
-    command = _compose()
+    command = program()
     if not command:
         pytest.skip("SKIPPED: neither `docker compose` nor `docker-compose` is there")
     return command
@@ -124,6 +111,37 @@ def test_every_service_has_limits(project: dict[str, Any]) -> None:
     for name, service in project["services"].items():
         limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
         assert {"memory", "pids"} <= limits.keys(), name
+
+
+def test_every_service_has_few_rights(project: dict[str, Any]) -> None:
+    """No capability, none to be had, nothing of its image to be changed, and no root inside."""
+    for name, service in project["services"].items():
+        assert service.get("cap_drop") == ["ALL"], name
+        assert not service.get("cap_add"), name
+        assert service.get("security_opt") == ["no-new-privileges:true"], name
+        assert service.get("read_only") is True, name
+        assert service.get("privileged") is not True, name
+
+
+def test_each_uses_a_user_of_its_own_in_the_database(project: dict[str, Any]) -> None:
+    """The superuser of the server is nobody's login, and only the service has the service's."""
+    services = project["services"]
+    is_postgres = services["db"]["image"].startswith("postgres")
+    if is_postgres:
+        assert services["db"]["environment"]["POSTGRES_USER"] == "postgres"
+        assert services["roles"]["environment"]["SERVICE_USER"] == "hlfast"
+        assert services["tables"]["depends_on"]["roles"]["condition"].endswith("successfully")
+        assert services["postgres-exporter"]["environment"]["DATA_SOURCE_USER"] == "exporter"
+    for name in ("tables", "backend", "websocket"):
+        url = services[name]["environment"]["DATABASE_URL"]
+        assert "://hlfast@db:" in url, name
+
+
+def test_no_password_is_put_into_a_url(project: dict[str, Any]) -> None:
+    """It would have to be encoded, and compose cannot."""
+    for name, service in project["services"].items():
+        for variable, value in (service.get("environment") or {}).items():
+            assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), f"{name}: {variable}"
 
 
 def test_every_service_waits_for_the_health_of_what_it_needs(project: dict[str, Any]) -> None:

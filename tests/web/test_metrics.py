@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -294,3 +295,35 @@ def test_what_was_left_is_swept(
             come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})
             me.write()
             come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})
+
+
+def test_files_that_cannot_be_read_cost_their_series_alone(several: Api) -> None:
+    """What a crash, a full disk or a cleaner of /tmp leaves."""
+    files = Path(tempfile.gettempdir(), f"hlfast-metrics-{several.port}")
+    counted = series("users_get", 404)
+    wire.get(several.url, b"/api/v1/users/0")
+    wait_until(lambda: scrape(several)[1].get(counted), "nothing is counted")
+    damaged = {
+        "counter_1.db": b"",
+        "histogram_3.db": (1000).to_bytes(4, "little") + b"\x7f" * 60,
+        "gauge_livesum_none.db": b"\x10\0\0\0" * 4,
+        "nonsense.db": b"\x40\0\0\0" + b"\0\0\0\0\x08\0\0\0" + b"{nothing" * 8,
+    }
+    for name, written in damaged.items():
+        (files / name).write_bytes(written)
+    # Of a worker that was killed: several may clear it away at once.
+    (files / "gauge_livesum_999999999.db").write_bytes(b"\xff")
+    with ThreadPoolExecutor() as pool:
+        for _, found in pool.map(scrape, [several] * 16):
+            assert found["hlfast_metrics_left_out"] == len(damaged)
+            assert found[counted]
+    assert not (files / "gauge_livesum_999999999.db").exists()
+    for name in damaged:
+        (files / name).unlink()
+    assert scrape(several)[1]["hlfast_metrics_left_out"] == 0
+    away = files.rename(files.with_name(f"{files.name}-away"))
+    try:
+        assert scrape(several)[1] == {"hlfast_metrics_left_out": 1}
+    finally:
+        away.rename(files)
+    assert scrape(several)[1][counted]

@@ -27,7 +27,7 @@ def strict(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Ap
     """An API that believes in X-Forwarded-For from here."""
     settings = {
         "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
-        "HLFAST_TRUSTED_PROXIES": "10.0.0.1, 127.0.0.1",
+        "HLFAST_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.0/8",
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
     database = new_database(database_server, TEMPLATE)
@@ -102,6 +102,25 @@ def test_a_client_cannot_hide_behind_made_up_addresses(client: Client) -> None:
     assert login(client, me.username, "192.0.2.7").status_code == 429
     assert login(client, me.username, "203.0.113.1,192.0.2.7, 10.0.0.1").status_code == 429
     assert login(client, me.username, "192.0.2.7, 203.0.113.1").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        [f"203.0.113.7:{port}" for port in range(40001, 40005)],
+        ["203.0.113.8", "::ffff:203.0.113.8", "[::ffff:cb00:7108]:1", "203.0.113.8:5, 10.9.8.7:6"],
+        # Whoever has one address of such a network has all of them.
+        [f"2001:db8::{number}" for number in range(1, 5)],
+        ["2001:db8:0:1::1", "2001:DB8:0:1:0::1", "[2001:db8:0:1::2]:443", "2001:db8:0:1::3%eth0"],
+        # What is no address is not one of many: it counts for the proxy that wrote it.
+        ["unknown", "_a", "_b", "203.0.113.9, 999.1.1.1"],
+    ],
+)
+def test_one_address_in_many_forms(client: Client, forms: list[str]) -> None:
+    me = client.user()
+    statuses = [login(client, me.username, form).status_code for form in forms]
+    assert statuses == [401] * FAILURES_MAX + [429]
+    assert client.login(me.username, **{"X-Forwarded-For": "203.0.113.99"}).status_code == 200
 
 
 def test_without_trusted_proxies_the_header_is_nobodys_word(api: Api) -> None:
