@@ -12,6 +12,7 @@ from hl_utils.check.databases import Processes
 from hl_utils.check.schema import promises
 from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.sql import migrate
 from hlfast.db import mysql, queries
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
@@ -22,12 +23,20 @@ ROOMS = (queries.MAIN, queries.DIALOGS)
 CAREFUL = "SET GLOBAL sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, read_only = 0"
 
 
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[MariadbServer]:
+    """One that nobody else is connected to: tests leave it few connections."""
+    with MariadbServer() as server:
+        migrate(server, TEMPLATE)
+        yield server
+
+
 @pytest.fixture
-def careful_server(mariadb_server: MariadbServer) -> Iterator[MariadbServer]:
+def careful_server(own_server: MariadbServer) -> Iterator[MariadbServer]:
     """A server that loses nothing, which MariaDB's binary log by default is not."""
-    mariadb_server.administer(CAREFUL)
-    yield mariadb_server
-    mariadb_server.administer(f"{CAREFUL}, max_connections = 200, sync_binlog = 0")
+    own_server.administer(CAREFUL)
+    yield own_server
+    own_server.administer(f"{CAREFUL}, max_connections = 200, sync_binlog = 0")
 
 
 @pytest.fixture
