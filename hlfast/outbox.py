@@ -254,6 +254,9 @@ class Outbox:
             while waiting:
                 # By chance, so that of processes that wait for each other one comes first.
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                if not waiting:
+                    # The turn of another key's came, and these were before it.
+                    return
                 newest = max(waiting)
                 helps = loop.time() - self._oldest(waiting) >= _HELP_AFTER_S
                 pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)

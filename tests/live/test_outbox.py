@@ -104,7 +104,9 @@ def check_order(happened: list[Happened], published: list[dict[str, Any]]) -> No
             assert places[first.event["id"]] < places[then.event["id"]], (first, then)
 
 
-@pytest.mark.parametrize("kind", ["posts", "messages", "friends and posts", "pair"])
+@pytest.mark.parametrize(
+    "kind", ["posts", "messages", "friends and posts", "pair", "pair and posts"]
+)
 @in_a_loop
 async def test_one_process_does_not_wait_for_another(
     kind: str, people_database_url: str, redis_server: RedisServer
@@ -117,6 +119,8 @@ async def test_one_process_does_not_wait_for_another(
             # The one who was asked accepts; the other one's post is for a friend.
             "friends and posts": [befriend(desk, 2, 1), write(desk, 1), write(desk, 2)],
             "pair": [befriend(desk, 2, 1), part(desk, 1, 2), befriend(desk, 1, 2)],
+            # Those of one wait with those of the other.
+            "pair and posts": [befriend(desk, 2, 1), part(desk, 2, 1), write(desk, 1)],
         }[kind]
         await desk.ask(desk.processes[2], befriend(desk, 1, 2))
         slow.log.gate.clear()
