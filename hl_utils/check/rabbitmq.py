@@ -93,7 +93,7 @@ async def _connect(
 ) -> AbstractConnection:
     """To the first server of a cluster that answers, as the service does it."""
     each_s = timeout_s / len(cluster)
-    properties = {"connection_name": f"{events_name} check"}
+    properties: dict[str, Any] = {"connection_name": f"{events_name} check"}
     for one in cluster[:-1]:
         with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
             return await aio_pika.connect(one, timeout=each_s, client_properties=properties)
