@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,7 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionInternalError
 
 from hl_utils.check.finding import Answers, Kind, old
 from hlfast import urls
+from hlfast.events.open import servers
 
 VERSION_MIN = (3, 9)
 STREAMS_MISSING = Kind(
@@ -35,9 +37,7 @@ KINDS = (STREAMS_MISSING, EVENTS_RIGHTS)
 async def look(subject: str, url: str, events_name: str, timeout_s: float) -> Answers:
     """Everything about one broker. Raises aio-pika's CONNECTION_EXCEPTIONS, and SettingsError."""
     urls.need("its URL", url, urls.RABBITMQ)
-    connection = await aio_pika.connect(
-        url, timeout=timeout_s, client_properties={"connection_name": f"{events_name} check"}
-    )
+    connection = await _connect(servers(url), events_name, timeout_s)
     try:
         properties: Any = connection.transport.connection.server_properties  # type: ignore[union-attr]
         version = _text(properties["version"])
@@ -86,6 +86,18 @@ async def _delete(connection: AbstractConnection, name: str) -> None:
     channel = await connection.channel()
     await channel.queue_delete(name)
     await channel.exchange_delete(name)
+
+
+async def _connect(
+    cluster: Sequence[str], events_name: str, timeout_s: float
+) -> AbstractConnection:
+    """To the first server of a cluster that answers, as the service does it."""
+    each_s = timeout_s / len(cluster)
+    properties: dict[str, Any] = {"connection_name": f"{events_name} check"}
+    for one in cluster[:-1]:
+        with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+            return await aio_pika.connect(one, timeout=each_s, client_properties=properties)
+    return await aio_pika.connect(cluster[-1], timeout=each_s, client_properties=properties)
 
 
 def _text(value: Any) -> str:

@@ -19,11 +19,11 @@ def open_log(settings: Settings) -> EventLog:
     url = settings.events_url or settings.redis_url
     urls.need("EVENTS_URL", url, urls.EVENTS)
     if url.partition("://")[0].lower() in urls.RABBITMQ:
-        return RabbitLog(_servers(url), settings)
+        return RabbitLog(servers(url), settings)
     return RedisLog(url, settings)
 
 
-def _servers(url: str) -> list[str]:
+def servers(url: str) -> list[str]:
     """`amqp://user:password@one,other:5673/vhost` as a URL for each server. Raises SettingsError.
 
     No message shows any of it: a password with a slash would be taken for a port.

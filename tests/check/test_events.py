@@ -117,6 +117,10 @@ def test_rabbitmq_with_streams_and_rights(sound: dict[str, str], broker: RabbitS
     assert found(sound | {"EVENTS_URL": broker.url}) == []
     enough = as_user(broker, "enough", "^(hlfast|amq\\\\.gen)")
     assert found(sound | {"EVENTS_URL": enough}) == []
+    # Of a cluster the first that answers is looked at.
+    cluster = broker.url.replace("@127.0.0.1", "@nowhere.invalid,127.0.0.1:1,127.0.0.1")
+    findings = found(sound | {"EVENTS_URL": cluster})
+    assert [one["code"] for one in findings] == ["password-known"]
     # What was made to try was deleted.
     assert "check" not in rabbitmqctl(broker, "list_queues", "name")
     assert "check" not in rabbitmqctl(broker, "list_exchanges", "name")
