@@ -187,8 +187,8 @@ run_tests() {
     cd "$root"
     # What is compiled is kept, whatever the shell says: each of the processes would do it anew.
     unset PYTHONDONTWRITEBYTECODE
-    # Most tests wait most of the time: three processes for each core. A part is not worth their start.
-    [ -z "$whole" ] || words=(--numprocesses "$((3 * $(getconf _NPROCESSORS_ONLN)))" "${words[@]}")
+    # Most tests wait most of the time: two processes for each core. A part is not worth their start.
+    [ -z "$whole" ] || words=(--numprocesses "$((2 * $(getconf _NPROCESSORS_ONLN)))" "${words[@]}")
     if [ -n "$repeat" ]; then
         exec "$venv/bin/python" -m tests.repeat "$repeat" "${words[@]}"
     fi

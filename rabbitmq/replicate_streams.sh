@@ -57,7 +57,8 @@ has_copies_everywhere() {
 
 until [ -z "$(streams)" ] || is_coordinated_everywhere; do
     [ "$SECONDS" -lt "$deadline" ] || die "the streams have no coordinator on each of them"
-    sleep 1
+    # Each look starts an Erlang node, and it takes half a minute.
+    sleep 3
 done
 
 until has_copies_everywhere "$@"; do

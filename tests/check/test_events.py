@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 from collections.abc import Iterator
 
@@ -97,7 +96,6 @@ def broker() -> Iterator[RabbitServer]:
     """One RabbitMQ node."""
     assert installed(), "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
     with RabbitServer() as server:
-        asyncio.run(server.settle())
         yield server
 
 

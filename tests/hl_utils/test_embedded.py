@@ -172,11 +172,21 @@ def template(place: Path) -> Iterator[Path]:
     yield stack.home
 
 
+def copy(template: Path, path: Path) -> None:
+    """A home like another one, owners and modes included. Programs, which stay, are not doubled."""
+    path.mkdir()
+    shutil.copystat(template, path)
+    os.chown(path, template.stat().st_uid, template.stat().st_gid)
+    for entry in template.iterdir():
+        how = "-al" if entry.name == "programs" else "-a"
+        subprocess.run(["cp", how, entry, path], check=True)
+
+
 @pytest.fixture
 def home(template: Path, place: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A copy of it, owners and modes included, and nothing left of it afterwards."""
+    """A copy of it, and nothing left of it afterwards."""
     path = place / request.node.name.replace("[", "-").strip("]")
-    subprocess.run(["cp", "-a", template, path], check=True)
+    copy(template, path)
     yield path
     left = Stack(path).processes()
     for process in left:
@@ -188,7 +198,7 @@ def home(template: Path, place: Path, request: pytest.FixtureRequest) -> Iterato
 @pytest.fixture(scope="module")
 def running(template: Path, place: Path) -> Iterator[Stack]:
     """A stack that tests kill parts of."""
-    subprocess.run(["cp", "-a", template, place / "running"], check=True)
+    copy(template, place / "running")
     stack = Stack(place / "running")
     stack.start()
     yield stack

@@ -40,6 +40,8 @@ class Node(RabbitServer):
             "PATH": tools,
             "RABBITMQ_ERLANG_COOKIE": self.cookie,
             "HLFAST_RABBITMQ_WAIT_S": f"{CLUSTER_S:.0f}",
+            # The tools are started many times, and need no second thread.
+            "RABBITMQ_CTL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:

@@ -6,14 +6,28 @@ Each holds a second request where a reader that is led astray would find one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api
 from tests import wire
 from tests.clients import Client
+from tests.conftest import TEMPLATE, new_database
 
 pytestmark = pytest.mark.one_database
+
+
+@pytest.fixture(scope="module")
+def api(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[Api]:
+    """One that soon closes a connection on which nothing more is asked: that is all there was."""
+    database = new_database(postgres_server, TEMPLATE)
+    with Api(database, redis_server.url, HLFAST_IDLE_TIMEOUT_S=1) as server:
+        yield server
+
 
 SECOND = b"GET /smuggled HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 LENGTH = b"%d" % len(SECOND)

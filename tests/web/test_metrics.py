@@ -291,7 +291,10 @@ def test_what_was_left_is_swept(
             for _ in range(3):
                 me.write()
             me.send_to(other)
+            # A process that lives on publishes itself what it could not.
+            api.kill()
             log.start()
+            api.start()
             come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})
             me.write()
             come_to(api, {swept("main"): 3, swept("dialogs"): 1, UNCONFIRMED: 0})
