@@ -180,7 +180,7 @@ def hot_after_crawl(bytes_max: int, pages: int) -> int:
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Measure each structure, print the table and write the results; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mib", type=int, default=64, help="what each may hold")
     parser.add_argument("--times", type=int, default=4, help="so often what fits is put beyond it")

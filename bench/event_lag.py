@@ -106,7 +106,7 @@ async def run(api: Api, node: Node, rate: float, seconds: float) -> Run:
         author, friend = await crowd.people(2)
         await crowd.befriend(author, friend)
         async with connect(f"{node.ws_url}?token={friend.token}", proxy=None) as socket:
-            # Before its hello it is told nothing.
+            # No event comes before `hello`.
             await socket.recv()
             arrived: dict[int, float] = {}
             listening = asyncio.create_task(listen(socket, arrived))

@@ -197,7 +197,7 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def write_markdown(out: Path, lines: Sequence[str]) -> None:
-    """`out`.md."""
+    """Write the lines of a report to `out`.md, and make its directory."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 

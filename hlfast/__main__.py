@@ -147,7 +147,7 @@ def _schedule_as_batch() -> None:
 
 
 def _hold_signals_of_workers() -> None:
-    """A worker is not told to stop before it listens to that, which the application unblocks.
+    """Hold back the signals to stop from a new worker until the application unblocks them.
 
     It is forked with the handlers of the main process, which do nothing in a worker: a stop as it
     starts would be lost, and the worker would serve until it is killed.

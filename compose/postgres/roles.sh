@@ -21,8 +21,10 @@ as() {
 # be less. It gets the name that it has elsewhere.
 if ! as postgres -c 'SELECT 1' >/dev/null 2>&1; then
     echo "roles.sh: $SERVICE_USER was the superuser; it is postgres now"
-    as "$SERVICE_USER" <<'SQL' 2>/dev/null || true
-CREATE ROLE hlfast_renaming LOGIN SUPERUSER;
+    # It may be there from a start that was cut off.
+    as "$SERVICE_USER" <<'SQL'
+SELECT 'CREATE ROLE hlfast_renaming LOGIN SUPERUSER'
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hlfast_renaming') \gexec
 SQL
     as hlfast_renaming <<'SQL'
 \getenv user SERVICE_USER

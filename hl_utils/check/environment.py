@@ -22,7 +22,7 @@ KINDS = (SETTING_UNKNOWN, PROXIES_EVERYBODY)
 
 
 def look(settings: Settings) -> Answers:
-    """Asks no server."""
+    """Find settings that are unknown, and proxies that are everybody. No server is asked."""
     everybody = [str(one) for one in settings.trusted_networks if one.prefixlen == 0]
     answers: list[Finding | None] = [
         PROXIES_EVERYBODY.unless(

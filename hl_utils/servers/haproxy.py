@@ -90,7 +90,7 @@ class Proxy:
         self.process.wait(START_S)
 
     def clear(self) -> None:
-        """Remove its files."""
+        """Remove the files of the server, which has ended."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property

@@ -81,7 +81,7 @@ class PostgresServer(Server):
 
     @property
     def data(self) -> Path:
-        """Its data directory."""
+        """The data directory of the server, made by initdb."""
         return self.home.data / "postgres"
 
     def url(self, database: str) -> str:

@@ -112,7 +112,7 @@ class Startable(Protocol):
         """As kill -9 does."""
 
     def clear(self) -> None:
-        """Remove its files."""
+        """Remove the files of the server, which has ended."""
 
 
 def begin(server: Startable) -> None:
@@ -176,7 +176,7 @@ class Server:
         self.stop(signal.SIGKILL)
 
     def clear(self) -> None:
-        """Remove its files."""
+        """Remove the files of the server, which has ended."""
         shutil.rmtree(self.home.sockets, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -78,7 +78,7 @@ class Api:
             )
 
     def stop(self) -> None:
-        """End it gracefully."""
+        """End the process by SIGTERM, and wait until its requests are answered."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(START_S)
@@ -89,7 +89,7 @@ class Api:
         self.process.wait(START_S)
 
     def clear(self) -> None:
-        """Remove its files."""
+        """Remove the files of the server, which has ended."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
