@@ -43,6 +43,9 @@ def circle(live: Live) -> Circle:
     me.befriend(ex)
     assert ex.delete(f"/friends/{me.id}").status_code == 204
     assert me.put(f"/friends/{asked.id}").status_code == 200
+    # Both nodes have seen all of that before anybody connects: on one that is behind it would still
+    # come, and on the other one it would not.
+    live.seen(stranger, live.socket(stranger, 0), live.socket(stranger, 1))
     sockets = {user: (live.socket(user, 0), live.socket(user, 1)) for user in people}
     made = Circle(live, me, friend, ex, asked, stranger, sockets)
     made.told()
