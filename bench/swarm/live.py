@@ -44,6 +44,22 @@ _EXPECTED_ENDS = (_DRAINING, _TOKEN_EXPIRED)
 Fire = Callable[..., None]
 
 
+class _Closed(Exception):
+    """The node closed the socket, which it may do before its hello, too."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _next(socket: WebSocket) -> bytes:
+    """The next frame's content. Raises _Closed."""
+    kind, data = socket.recv_data()
+    if kind == ABNF.OPCODE_CLOSE:
+        raise _Closed(int.from_bytes(data[:2], "big"))
+    return bytes(data)
+
+
 class Live:
     """`fire` is Locust's event of a request.
 
@@ -115,7 +131,10 @@ class Live:
             try:
                 self._connect()
                 failures = 0
-                self._closed(self._follow())
+                self._follow()
+            except _Closed as closed:
+                wrong = None if closed.code in _EXPECTED_ENDS else Wrong("closed by the node")
+                self._count(f"closed {closed.code}", wrong=wrong)
             except (OSError, WebSocketException, Wrong) as error:
                 # The text of some has addresses and bytes in it.
                 text = str(error) if isinstance(error, Wrong) else type(error).__name__
@@ -144,7 +163,7 @@ class Live:
             http_no_proxy=["*"],
         )
         try:
-            hello = answers.frame(socket.recv())
+            hello = answers.frame(_next(socket))
             need(hello["type"] == "hello", "the first frame is no hello")
             need(hello["user_id"] == self._account.id, "a hello for somebody else")
         except BaseException:
@@ -156,18 +175,11 @@ class Live:
         self._cursor = hello["cursor"]
         self._resuming_since = begun
 
-    def _follow(self) -> int:
-        """Read to the end. The code that the node closed with."""
+    def _follow(self) -> None:
+        """Read to the end. Raises _Closed."""
         assert self._socket is not None
         while True:
-            kind, data = self._socket.recv_data()
-            if kind == ABNF.OPCODE_CLOSE:
-                return int.from_bytes(data[:2], "big")
-            self._take(data)
-
-    def _closed(self, code: int) -> None:
-        wrong = None if code in _EXPECTED_ENDS else Wrong("closed by the node")
-        self._count(f"closed {code}", wrong=wrong)
+            self._take(_next(self._socket))
 
     def _take(self, data: bytes) -> None:
         kind = "a frame"

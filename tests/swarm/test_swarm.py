@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from hl_utils.servers.process import ROOT, free_port, wait_until
 from tests.swarm.conftest import House
@@ -181,6 +182,23 @@ def test_a_node_that_stops_costs_nobody_a_frame(house: House) -> None:
     assert (outcome.code, outcome.wrong) == (0, {}), outcome.log
     assert outcome.rows["WS", "closed 1001"][0] >= PEOPLE // 3
     assert outcome.rows["WS", "resume"][0]
+
+
+@pytest.mark.parametrize(("code", "is_wrong"), [(1001, False), (1011, True)])
+def test_a_node_may_close_before_its_hello(house: House, code: int, is_wrong: bool) -> None:
+    """A node that drains does; the swarm tells it from a failure by its code."""
+
+    def refuse(connection: ServerConnection) -> None:
+        connection.close(code)
+
+    with serve(refuse, "127.0.0.1", 0) as node:
+        threading.Thread(target=node.serve_forever).start()
+        port = node.socket.getsockname()[1]
+        outcome = swarm(house.door.url, "--ws-url", f"ws://127.0.0.1:{port}", run_time_s=4)
+        node.shutdown()
+    requests, wrong = outcome.rows["WS", f"closed {code}"]
+    assert (requests > 0, wrong == requests) == (True, is_wrong), outcome.log
+    assert outcome.wrong.keys() <= {("WS", f"closed {code}")}, outcome.log
 
 
 # Kind of request, and what is noticed of it.
