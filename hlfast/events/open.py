@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from hlfast import urls
 from hlfast.events.log import EventLog
-from hlfast.events.rabbitmq import RabbitLog
 from hlfast.events.redis import RedisLog
 from hlfast.settings import Settings, SettingsError
 
@@ -19,6 +18,8 @@ def open_log(settings: Settings) -> EventLog:
     url = settings.events_url or settings.redis_url
     urls.need("EVENTS_URL", url, urls.EVENTS)
     if url.partition("://")[0].lower() in urls.RABBITMQ:
+        from hlfast.events.rabbitmq import RabbitLog  # noqa: PLC0415 (a fifth of a start)
+
         return RabbitLog(servers(url), settings)
     return RedisLog(url, settings)
 

@@ -16,7 +16,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
 from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
-from hlfast.web.docs import documentation
+from hlfast.web.openapi import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 

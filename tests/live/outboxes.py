@@ -153,6 +153,12 @@ class Office:
         ]
         return len(rows)
 
+    async def gone(self) -> None:
+        """Wait until nothing is left, without a sweep."""
+        async with asyncio.timeout(30):
+            while await self.left():
+                pass
+
     async def settle(self) -> None:
         """Sweep, as another process does, until nothing is left."""
         process = self.processes[-1]
