@@ -14,7 +14,7 @@ from hlfast.bodies import Bodies
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 
-PEOPLE, STEPS = 4, 250
+PEOPLE, STEPS = 4, 150
 
 
 def test_a_body_is_served_in_its_version_only() -> None:
@@ -147,7 +147,7 @@ def test_a_walk_of_changes_looks_alike_with_and_without(pair: tuple[Api, Api], s
                     assert message.status_code == 201
                     if chance.random() < 0.5:
                         by.post(f"/dialogs/{people[other].id}/read", json={"up_to": 99})
-            for who, path in chance.sample(asked, 12):
+            for who, path in chance.sample(asked, 8):
                 kept, fresh = people[who].get(path), doubles[who].get(path)
                 assert (kept.status_code, kept.content) == (fresh.status_code, fresh.content), path
         for double in doubles:

@@ -12,7 +12,7 @@ from hlfast.events.log import Entry, EventLog, Position
 from tests.rabbitmq.cluster import CLUSTER_S
 
 WRITERS = 8
-_PAUSE_S = 0.005
+_PAUSE_S = 0.02
 
 
 class Ledger:

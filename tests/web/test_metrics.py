@@ -215,11 +215,12 @@ def workers(api: Api) -> list[int]:
     ]
 
 
+@pytest.mark.one_database  # a hash asks nothing of it
 def test_passwords_that_wait(redis_server: RedisServer, migrated_database_url: str) -> None:
     slow = {
         "HLFAST_PASSWORD_HASH_THREADS": 1,
         "HLFAST_PASSWORD_HASH_MEMORY_KIB": 65_536,
-        "HLFAST_PASSWORD_HASH_TIME": 24,
+        "HLFAST_PASSWORD_HASH_TIME": 12,
     }
     with (
         Api(migrated_database_url, redis_server.url, **QUIET, **slow) as api,
