@@ -32,7 +32,7 @@ OBSERVABILITY = ROOT / "compose" / "observability"
 DASHBOARDS = sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json"))
 # What Grafana puts in the place of its variables.
 VARIABLES = {"$__rate_interval": "30s", "$endpoint": ".*"}
-SCRAPE_S = 1
+SCRAPE_S = 2
 
 
 class _Compose(yaml.SafeLoader):
@@ -145,6 +145,8 @@ class Prometheus:
     def __init__(self, ports: Mapping[str, list[int]]) -> None:
         self._ports = ports
         self.url = f"http://127.0.0.1:{free_port()}"
+        # Plain HTTP: certificates, loaded for each request, would take longer than it.
+        self._http = httpx.Client(base_url=self.url, timeout=START_S, verify=False)
 
     def __enter__(self) -> Prometheus:
         self._directory = Path(tempfile.mkdtemp(prefix="hlfast-prometheus-"))
@@ -165,6 +167,7 @@ class Prometheus:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._http.close()
         self._process.terminate()
         self._process.wait(START_S)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -172,7 +175,7 @@ class Prometheus:
     def ask(self, query: str) -> list[Any]:
         """The series that it answers with now. Raises AssertionError for what is no query."""
         parameters = {"query": query}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=parameters, timeout=START_S).json()
+        answer = self._http.get("/api/v1/query", params=parameters).json()
         assert answer["status"] == "success", answer
         found: list[Any] = answer["data"]["result"]
         return found
@@ -180,7 +183,7 @@ class Prometheus:
     def _is_ready(self) -> bool:
         assert self._process.poll() is None
         try:
-            return httpx.get(f"{self.url}/-/ready").status_code == 200
+            return self._http.get("/-/ready").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -218,7 +221,7 @@ def use(front: Proxy) -> None:
         socket.connection.close()
         assert client.get("/users/me").status_code == 401
         for path, status in (("/metrics", 404), ("/ws", 426)):
-            assert httpx.get(f"{front.url}{path}").status_code == status
+            assert client.get(f"{front.url}{path}").status_code == status
 
 
 @pytest.fixture(scope="module")
