@@ -178,7 +178,7 @@ async def administer(
         if mine is None or mine.disabled or mine.token_version != token_version:
             # What was known of them is of before.
             authenticator.forget(me)
-            raise errors.Unauthenticated("The token has been revoked.")
+            raise errors.Unauthenticated.revoked()
         if not mine.is_superuser:
             raise errors.Forbidden("Only a superuser may do this.")
         raise errors.NotFound("There is no such user.")
