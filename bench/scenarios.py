@@ -138,8 +138,9 @@ def item(fields: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def page(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A page of PAGE items: the last id leads on unless it was not filled."""
-    return {"items": items, "next": items[-1]["id"] if len(items) == PAGE else None}
+    """A page of PAGE items: of one more that was found, the last id shown leads on."""
+    shown = items[:PAGE]
+    return {"items": shown, "next": shown[-1]["id"] if len(items) > PAGE else None}
 
 
 async def user_by_id(database: asyncpg.Connection, count: int, chance: random.Random) -> list[Read]:
@@ -173,8 +174,9 @@ async def search(database: asyncpg.Connection, count: int, chance: random.Random
         matching = (
             row for row, key in zip(rows, keys, strict=True) if key[by_last].startswith(wanted)
         )
-        found = [item(USER, row) for row in itertools.islice(matching, PAGE)]
-        if len(found) == PAGE:
+        found = [item(USER, row) for row in itertools.islice(matching, PAGE + 1)]
+        # Where nothing follows a full page, it depends on the server whether it says so.
+        if len(found) > PAGE:
             reads[path] = Read(path, page(found))
         if len(reads) == count:
             break
@@ -202,10 +204,9 @@ async def feed(
             user["id"],
             PAGE + 1,
         )
-        # Of one that ends with its first page it depends on the server whether it says so.
         if len(rows) > PAGE:
             token = sign(user["id"], secret, user["token_version"])
-            shown = page([item(POST, row) for row in rows[:PAGE]])
+            shown = page([item(POST, row) for row in rows])
             # For processes that believe it, a feed's cursor says how far it has come.
             shown["next"] = f"{shown['next']}-{PAGE}"
             reads.append(Read("/feed", shown, token))
@@ -225,7 +226,7 @@ async def dialog_page(
     dialogs = await database.fetch(
         """SELECT d.*, l.token_version AS low_version, h.token_version AS high_version
            FROM dialog d JOIN "user" l ON l.id = d.low_id JOIN "user" h ON h.id = d.high_id
-           WHERE CASE WHEN $2::bigint[] IS NULL THEN d.last_message_id >= $1
+           WHERE CASE WHEN $2::bigint[] IS NULL THEN d.last_message_id > $1
                       ELSE d.dialog_id = ANY($2) END
            ORDER BY d.dialog_id""",
         PAGE,
@@ -236,7 +237,7 @@ async def dialog_page(
         rows = await database.fetch(
             "SELECT * FROM dialogmessage WHERE dialog_id = $1 ORDER BY id DESC LIMIT $2",
             dialog["dialog_id"],
-            PAGE,
+            PAGE + 1,
         )
         me, other = chance.sample(("low", "high"), 2)
         messages = []

@@ -92,6 +92,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         tag="users",
         method="GET",
+        path="/users",
+        handler=users.several,
+        summary="Users by their ids",
+        anyone=True,
+        query=user_schemas.UserIds,
+        reply=Listing[User],
+    ),
+    Endpoint(
+        tag="users",
+        method="GET",
         path="/users/{id}",
         handler=users.get,
         summary="A user",
@@ -120,6 +130,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         tag="friends",
+        method="GET",
+        path="/friends/{user_id}",
+        handler=friends.get,
+        summary="Where we stand",
+        reply=friend_schemas.FriendshipStatus,
+    ),
+    Endpoint(
+        tag="friends",
         method="DELETE",
         path="/friends/{user_id}",
         handler=friends.delete,
@@ -140,8 +158,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="GET",
         path="/friends/requests",
         handler=friends.requests,
-        summary="Who asked me",
-        query=PageAfter,
+        summary="Who asked me, or whom I asked",
+        query=friend_schemas.RequestPage,
         reply=Listing[User],
     ),
     Endpoint(

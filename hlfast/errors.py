@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 
 class HlfastError(Exception):
@@ -19,7 +19,30 @@ class Malformed(HlfastError):
 
 
 class Unauthenticated(HlfastError):
-    """No token, or one that is not (or no longer) good."""
+    """No token, or one that is not (or no longer) good.
+
+    `close_reason` says in words that a program can tell apart what is wrong with a token; it is
+    empty when there was none.
+    """
+
+    def __init__(self, detail: str, close_reason: str = "") -> None:
+        super().__init__(detail)
+        self.close_reason = close_reason
+
+    @classmethod
+    def invalid(cls) -> Self:
+        """A token that was never good for this."""
+        return cls("The token is not valid.", "token invalid")
+
+    @classmethod
+    def expired(cls) -> Self:
+        """A token that was good."""
+        return cls("The token has expired.", "token expired")
+
+    @classmethod
+    def revoked(cls) -> Self:
+        """A token whose user was disabled, deleted, or changed their password since."""
+        return cls("The token has been revoked.", "token revoked")
 
 
 class Forbidden(HlfastError):

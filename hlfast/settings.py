@@ -337,6 +337,12 @@ class Settings(BaseSettings):
         description="Those of one user; one more is closed with 4429. "
         "On a full node whoever has most gives way to others.",
     )
+    ws_dismissed_max: int = Field(
+        1000,
+        ge=1,
+        description="Those that were closed at once, as for a bad token, "
+        "and whose clients have not hung up; beyond: the oldest is cut.",
+    )
     ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
     ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
     ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")

@@ -90,6 +90,8 @@ class Client(httpx.Client):
             assert answer.status_code == 200, answer.text
             page = answer.json()
             assert len(page["items"]) <= query.get("limit", 20)
+            # Where a page leads on, something follows.
+            assert page["items"] or not pages
             pages.append(page["items"])
             assert len(pages) < 1000, "a list without end"
             if page["next"] is None:

@@ -150,7 +150,7 @@ async def searches(database: asyncpg.Connection, wanted: Sequence[Prefix]) -> li
             f"""SELECT {", ".join(USER)} FROM "user" WHERE starts_with({name}_key, $1)
                 ORDER BY id LIMIT $2""",  # noqa: S608
             prefix,
-            PAGE,
+            PAGE + 1,
         )
         path = "/users/search?" + urlencode({f"{name}_name": prefix})
         reads.append(Read(path, scenarios.page([scenarios.item(USER, row) for row in rows])))

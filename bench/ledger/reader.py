@@ -7,7 +7,6 @@ import itertools
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from bench.crowd import Person
 from bench.ledger.frames import Frame, check
 from bench.ledger.ledger import Errand, Ledger, Stream, told
+from hlfast.live.frames import CloseCode
 
 _PAUSE_S = 0.02
 _POLL_S = 0.2
@@ -57,11 +57,18 @@ class Reader:
         """Until cancelled."""
         while True:
             node = next(self._nodes)
-            with suppress(ConnectionClosed, InvalidHandshake, OSError):
+            try:
                 async with asyncio.timeout(
                     self._stay_s and self._stay_s * random.uniform(0.5, 1.5)
                 ):
                     await self._read(node)
+            except ConnectionClosed as end:
+                if end.rcvd is not None and end.rcvd.code == CloseCode.POLICY:
+                    # It will not be better next time.
+                    self.wrong.append(f"closed with {end.rcvd}")
+                    return
+            except (InvalidHandshake, OSError):
+                pass
             await asyncio.sleep(_PAUSE_S)
 
     async def _read(self, node: str) -> None:

@@ -117,6 +117,9 @@ class Client(asyncio.Protocol):
             self._other(buffer[start:end])
         elif buffer[place] == _CLOSE:
             self.close_code = int.from_bytes(buffer[start : start + 2], "big")
+            if not self.hello:
+                reason = buffer[start + 2 : end].decode("utf-8", "replace")
+                self.wrong = f"closed before the hello: {self.close_code} {reason}"
             self.transport.close()
         elif buffer[place] == _PING:
             self.transport.write(bytes((0x8A, 0x80 | end - start, 0, 0, 0, 0)) + buffer[start:end])
@@ -161,7 +164,7 @@ async def open_all(
         ]
         some = await asyncio.gather(*opening)
         found += some
-        await until(lambda some=some: all(one.hello for one in some), some)
+        await until(lambda some=some: all(one.hello or one.wrong for one in some), some)
     return found
 
 

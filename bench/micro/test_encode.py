@@ -21,7 +21,7 @@ def test_encode_users(
     limit: int,
 ) -> None:
     found = loop.run_until_complete(database.fetch("user_by_ids", list(range(1, limit + 1))))
-    body = benchmark(lambda: codec.encode(page(profiles.show(found), limit, limit)))
+    body = benchmark(lambda: codec.encode(page(profiles.show(found), limit)))
     items = json.loads(body)["items"]
     assert [item["id"] for item in items] == list(range(1, limit + 1))
     assert all(profiles.User.model_validate(item) and len(item) == 8 for item in items)

@@ -39,24 +39,33 @@ _SILENCE_S = 60.0
 # A frame that has not come by then is missing: as long as events of a dead process may wait.
 FRAME_DEADLINE_S = 30.0
 _ASKED_MAX = 1000
-_DRAINING, _TOKEN_EXPIRED = 1001, 1008
-_EXPECTED_ENDS = (_DRAINING, _TOKEN_EXPIRED)
+_DRAINING, _POLICY = 1001, 1008
+# Of those that 1008 may mean, what happens to a client that does nothing wrong.
+_TOKEN_EXPIRED = "token expired"
 Fire = Callable[..., None]
 
 
 class _Closed(Exception):
     """The node closed the socket, which it may do before its hello, too."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
         self.code = code
+        self.reason = reason
+
+    @property
+    def wrong(self) -> Wrong | None:
+        """What is wrong about it, if it is not what any client has to live with."""
+        if self.code == _DRAINING or (self.code, self.reason) == (_POLICY, _TOKEN_EXPIRED):
+            return None
+        return Wrong(f"closed by the node: {self.reason or 'no reason'}")
 
 
 def _next(socket: WebSocket) -> bytes:
     """The next frame's content. Raises _Closed."""
     kind, data = socket.recv_data()
     if kind == ABNF.OPCODE_CLOSE:
-        raise _Closed(int.from_bytes(data[:2], "big"))
+        raise _Closed(int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace"))
     return bytes(data)
 
 
@@ -133,8 +142,10 @@ class Live:
                 failures = 0
                 self._follow()
             except _Closed as closed:
-                wrong = None if closed.code in _EXPECTED_ENDS else Wrong("closed by the node")
-                self._count(f"closed {closed.code}", wrong=wrong)
+                self._count(f"closed {closed.code}", wrong=closed.wrong)
+                if closed.code == _POLICY:
+                    # By its own clock the token may have been young.
+                    self._account.renew_at = 0.0
             except (OSError, WebSocketException, Wrong) as error:
                 # The text of some has addresses and bytes in it.
                 text = str(error) if isinstance(error, Wrong) else type(error).__name__

@@ -22,11 +22,14 @@ def look(settings: Settings) -> Answers:
     """Both kinds of process raise their soft limit to the hard one, which is what counts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     answers = []
-    for subject, name, bound in (
-        ("api", "HLFAST_CONNECTIONS_MAX", settings.connections_max),
-        ("websocket", "HLFAST_WS_CONNECTIONS_MAX", settings.ws_connections_max),
+    for subject, name, bound, more in (
+        ("api", "HLFAST_CONNECTIONS_MAX", settings.connections_max, 0),
+        (
+            *("websocket", "HLFAST_WS_CONNECTIONS_MAX", settings.ws_connections_max),
+            settings.ws_dismissed_max,
+        ),
     ):
-        needed = bound + 2 * settings.database_pool_size + _SPARE_FILES
+        needed = bound + more + 2 * settings.database_pool_size + _SPARE_FILES
         answers.append(
             OPEN_FILES.unless(
                 hard == resource.RLIM_INFINITY or needed <= hard,

@@ -60,7 +60,7 @@ class Sessions:
         if row["outcome"] == "reused":
             logger.warning("A refresh token was used again: its session is over")
         if row["outcome"] == "revoked":
-            raise Unauthenticated("The token has been revoked.")
+            raise Unauthenticated.revoked()
         if row["outcome"] != "renewed":
             raise Unauthenticated(_OVER)
         return self._tokens.pair(

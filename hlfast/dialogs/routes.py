@@ -9,7 +9,7 @@ from hlfast.context import Call
 from hlfast.dialogs import service
 from hlfast.dialogs.schemas import show
 from hlfast.web.endpoint import Reply
-from hlfast.web.fields import page
+from hlfast.web.fields import first, page
 
 
 async def send(call: Call) -> Reply:
@@ -33,11 +33,10 @@ async def messages(call: Call) -> Reply:
             call.id,
             before=query.before,
             after=query.after,
-            limit=query.limit,
+            limit=query.limit + 1,
         )
-        cursor = found[-1]["id"] if found else None
-        shown = [show(message, call.me, call.id) for message in found]
-        return codec.encode(page(shown, query.limit, cursor))
+        shown, more = first([show(message, call.me, call.id) for message in found], query.limit)
+        return codec.encode(page(shown, shown[-1]["id"] if more else None))
 
     # The same to both of them.
     key = (dialog, query.before, query.after, query.limit)
@@ -58,7 +57,7 @@ async def listing(call: Call) -> Reply:
         }
         for row, user in found
     ]
-    return Reply(codec.encode({"items": items, "next": cursor}))
+    return Reply(codec.encode(page(items, cursor)))
 
 
 async def read(call: Call) -> Reply:

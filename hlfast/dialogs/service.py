@@ -14,7 +14,7 @@ from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
 from hlfast.profiles import Profile
 from hlfast.sending import Sender
-from hlfast.web.fields import ID_MAX, USER_ID_MAX
+from hlfast.web.fields import ID_MAX, USER_ID_MAX, first
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -145,10 +145,11 @@ async def listing(
     if cursor is not None:
         time, _, user = cursor.partition("-")
         active_at, last = min(int(time), ID_MAX), dialog_id(me, min(int(user), USER_ID_MAX))
-    found = await dialogs.fetch("dialog_list", me, active_at, last, limit)
+    rows = await dialogs.fetch("dialog_list", me, active_at, last, limit + 1)
+    found, more = first(rows, limit)
     others = await users.get_many([peer(row["dialog_id"], me) for row in found])
     shown = [(row, user.body) for row, user in zip(found, others, strict=True) if user is not None]
-    if len(found) < limit:
+    if not more:
         return shown, None
     tail = found[-1]
     return shown, (

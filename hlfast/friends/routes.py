@@ -6,7 +6,7 @@ from hlfast import codec, profiles
 from hlfast.context import Call
 from hlfast.friends import service
 from hlfast.web.endpoint import Reply
-from hlfast.web.fields import page
+from hlfast.web.fields import first, page
 
 
 async def put(call: Call) -> Reply:
@@ -24,11 +24,18 @@ async def delete(call: Call) -> Reply:
     return Reply()
 
 
+async def get(call: Call) -> Reply:
+    """GET /friends/{user_id}"""
+    status = await service.status(call.context.main, call.me, call.id)
+    return Reply(codec.encode({"status": status}))
+
+
 async def _page(call: Call, state: int) -> Reply:
     query = call.query
-    found = await service.page(call.context.main, call.me, state, query.after, query.limit)
-    cursor = found[-1]["id"] if found else None
-    return Reply(codec.encode(page(profiles.show(found), query.limit, cursor)))
+    found = await service.page(call.context.main, call.me, state, query.after, query.limit + 1)
+    shown, more = first(found, query.limit)
+    cursor = shown[-1]["id"] if more else None
+    return Reply(codec.encode(page(profiles.show(shown), cursor)))
 
 
 async def friends(call: Call) -> Reply:
@@ -38,4 +45,5 @@ async def friends(call: Call) -> Reply:
 
 async def requests(call: Call) -> Reply:
     """GET /friends/requests"""
-    return await _page(call, service.ASKED_ME)
+    asked_me = call.query.direction == "in"
+    return await _page(call, service.ASKED_ME if asked_me else service.ASKED_THEM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hlfast import errors
@@ -10,7 +10,14 @@ from hlfast.db.database import Database, Row
 from hlfast.outbox import Outbox, Told, rows_before
 
 # friend.state, seen from the row's user_id.
-ASKED_ME, FRIENDS = 2, 3
+ASKED_THEM, ASKED_ME, FRIENDS = 1, 2, 3
+Status = Literal["friends", "requested", "asked", "none"]
+_STATUSES: Mapping[int | None, Status] = {
+    ASKED_THEM: "requested",
+    ASKED_ME: "asked",
+    FRIENDS: "friends",
+    None: "none",
+}
 # Somebody may ask a stranger and withdraw that as often as they like.
 _MERGED = ("friend.requested", "friend.withdrawn")
 
@@ -60,6 +67,16 @@ async def remove(database: Database, outbox: Outbox, me: int, other: int) -> Non
     outbox.committed(told(f"friend.{answer['outcome']}", me, other, answer))
 
 
+async def status(database: Database, me: int, other: int) -> Status:
+    """Where the two stand. Raises errors.Invalid, NotFound."""
+    if other == me:
+        raise errors.Invalid.field("path", "user_id", msg="Nobody befriends themselves.")
+    found = await database.fetch_row("friend_status", me, other)
+    if found is None:
+        raise errors.NotFound("There is no such user.")
+    return _STATUSES[found["state"]]
+
+
 async def page(database: Database, me: int, state: int, after: int, limit: int) -> Sequence[Row]:
-    """Users in a state with me (ASKED_ME, FRIENDS), by ascending id."""
+    """Users in a state with me (ASKED_THEM, ASKED_ME, FRIENDS), by ascending id."""
     return await database.fetch("friend_page", me, state, after, limit)

@@ -54,7 +54,9 @@ def answer(
 
     `may_connect`, of a page's Origin and the Host, holds back foreign pages with 403.
 
-    `connect` refuses by raising an HlfastError: Unauthenticated is 401, Unavailable 503.
+    `connect` refuses by raising an HlfastError, such as Unavailable: 503. A token that is not good
+    it does not refuse: a browser is shown nothing of a refused handshake, so such a connection is
+    closed once it is open. Only without any token the answer is 401.
     """
     try:
         if target_path(request) != path:
@@ -149,8 +151,6 @@ def read_upgrade(request: picows.WSUpgradeRequest) -> Upgrade:
     token = token or fields.get("token", [""])[0]
     if not token:
         raise errors.Unauthenticated("A bearer token is needed.")
-    if not token.isascii():
-        raise errors.Unauthenticated("The token is not valid.")
     cursor = fields.get("cursor", [None])[0]
     return Upgrade(token, cursor, SUBPROTOCOL if offers_bearer else None)
 

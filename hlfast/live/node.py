@@ -17,6 +17,7 @@ from hlfast.errors import Malformed, Unauthenticated, Unavailable
 from hlfast.events.batching import read_batch
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
+from hlfast.live.dismissals import Dismissals, Dismissed
 from hlfast.live.event import Event, Friendship, frame, read
 from hlfast.live.frames import CloseCode
 from hlfast.live.handshake import Upgrade
@@ -42,6 +43,7 @@ _SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
+_NO_ROOM = "This node takes no more connections now."
 
 
 class Node:
@@ -83,6 +85,7 @@ class Node:
         self.sessions: set[Session] = set()
         self.interest = Interest()
         self._shares = Shares(settings.ws_user_connections_max)
+        self.dismissals = Dismissals(settings.ws_dismissed_max)
         self.tail = Tail(
             events_max=settings.tail_events_max,
             bytes_max=settings.tail_bytes_max,
@@ -136,21 +139,19 @@ class Node:
 
     # Connections
 
-    def connect(self, upgrade: Upgrade) -> Session:
-        """The session of a handshake. Raises errors.Unauthenticated, Unavailable."""
-        is_full = len(self.sessions) >= self._settings.ws_connections_max
-        if not self.is_ready or (is_full and not self._finds_room(upgrade)):
-            raise Unavailable("This node takes no more connections now.")
-        claims = self.tokens.verify("access", upgrade.token)
-        return Session(self, claims, upgrade.cursor)
-
-    def _finds_room(self, upgrade: Upgrade) -> bool:
-        """Whether on a full node somebody who has more sockets gives way."""
+    def connect(self, upgrade: Upgrade) -> Session | Dismissed:
+        """The connection of a handshake. Raises errors.Unavailable."""
+        if not self.is_ready:
+            raise Unavailable(_NO_ROOM)
         try:
             claims = self.tokens.verify("access", upgrade.token)
-        except Unauthenticated:
-            return False
-        return self._shares.make_room(self.interest, claims.user_id)
+        except Unauthenticated as error:
+            return Dismissed(self.writes, self.dismissals, self.counts, error.close_reason)
+        # On a full node somebody who has more sockets gives way.
+        is_full = len(self.sessions) >= self._settings.ws_connections_max
+        if is_full and not self._shares.make_room(self.interest, claims.user_id):
+            raise Unavailable(_NO_ROOM)
+        return Session(self, claims, upgrade.cursor)
 
     def opened(self, session: Session) -> None:
         """The handshake is done; what the session missed is looked up now."""
@@ -158,13 +159,19 @@ class Node:
         if self.is_draining:
             session.close(CloseCode.GOING_AWAY, _DRAINING)
         elif not self._shares.enter(self.interest, session.claims.user_id):
-            session.close(CloseCode.TOO_MANY_FRAMES, "too many connections of one user")
+            self._dismiss(session, CloseCode.TOO_MANY_FRAMES, "too many connections of one user")
         else:
             self._spawn(self._enter(session))
+
+    def _dismiss(self, session: Session, code: int, reason: str = "") -> None:
+        """Close a session that was told nothing yet; its place is free at once."""
+        self.sessions.discard(session)
+        self.dismissals.add(session, code, reason)
 
     def closed(self, session: Session, code: int) -> None:
         """A connection is gone."""
         self.sessions.discard(session)
+        self.dismissals.discard(session)
         self.counts.closes[code] += 1
         if self.is_draining and not self.sessions:
             self._is_empty.set()
@@ -183,14 +190,14 @@ class Node:
                 await self._catch_up(cursor)
             follower = await self._follower(session.claims.user_id)
         except Unauthenticated as error:
-            session.close(CloseCode.POLICY, error.detail)
+            self._dismiss(session, CloseCode.POLICY, error.close_reason)
         except Unavailable as error:
-            session.close(CloseCode.TRY_AGAIN_LATER, error.detail)
+            self._dismiss(session, CloseCode.TRY_AGAIN_LATER, error.detail)
         except Exception as error:
             # Not the message: it may hold what is nobody's business.
             where = "".join(traceback.format_tb(error.__traceback__))
             logger.error("%s when a socket was to enter\n%s", type(error).__name__, where)
-            session.close(CloseCode.INTERNAL_ERROR)
+            self._dismiss(session, CloseCode.INTERNAL_ERROR)
         else:
             self._attach(session, follower, cursor)
         finally:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hlfast.errors import Unavailable
+from hlfast.errors import Unauthenticated, Unavailable
 from hlfast.live.frames import CloseCode
 from hlfast.live.interest import Interest
 from hlfast.live.session import Session
@@ -48,4 +48,4 @@ def _hold_against(interest: Interest, user: int, standing: Standing | None) -> N
             or standing.disabled
             or standing.token_version != socket.claims.token_version
         ):
-            socket.close(CloseCode.POLICY, "the token has been revoked")
+            socket.close(CloseCode.POLICY, Unauthenticated.revoked().close_reason)

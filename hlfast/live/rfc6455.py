@@ -198,6 +198,11 @@ class Connection(picows.WSListener):
         if not self.close_code and self._transport is not None:
             self._send_close(self._transport, code, reason)
 
+    def abort(self) -> None:
+        """Cut it: what the peer has not read yet may be lost to it."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def close_slow_reader(self) -> None:
         """1013: what is queued for the peer is dropped, its last frames are lost to it."""
         if not self.close_code and self._transport is not None:

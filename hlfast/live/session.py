@@ -79,7 +79,7 @@ class Session(Connection):
             max(0.0, self.claims.expires_at - time.time()),
             self.close,
             CloseCode.POLICY,
-            "the token has expired",
+            errors.Unauthenticated.expired().close_reason,
         )
 
 

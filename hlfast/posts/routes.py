@@ -10,7 +10,7 @@ from hlfast.db.database import Row
 from hlfast.posts import service
 from hlfast.posts.schemas import show
 from hlfast.web.endpoint import PREFIX, Reply
-from hlfast.web.fields import page
+from hlfast.web.fields import first, page
 
 
 def _one(post: Row) -> Reply:
@@ -46,11 +46,11 @@ async def delete(call: Call) -> Reply:
 async def wall(call: Call) -> Reply:
     """GET /users/{id}/posts"""
     context, query = call.context, call.query
-    posts = await service.wall(
-        context.reads, context.users, call.me, call.id, query.before, query.limit
+    found = await service.wall(
+        context.reads, context.users, call.me, call.id, query.before, query.limit + 1
     )
-    cursor = posts[-1]["id"] if posts else None
-    return Reply(codec.encode(page(show(posts), query.limit, cursor)))
+    posts, more = first(found, query.limit)
+    return Reply(codec.encode(page(show(posts), posts[-1]["id"] if more else None)))
 
 
 async def feed(call: Call) -> Reply:
@@ -65,7 +65,7 @@ async def feed(call: Call) -> Reply:
             query.limit,
             posts_max=context.settings.feed_posts_max,
         )
-        return codec.encode({"items": show(posts), "next": cursor})
+        return codec.encode(page(show(posts), cursor))
 
     key = (call.me, query.before, query.limit)
     return Reply(await context.bodies.kept(key, partial(context.feed_marks.get, call.me), make))

@@ -12,7 +12,7 @@ from hlfast.db.database import Database, Row
 from hlfast.outbox import VOID, Outbox, Told, rows_before
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profile
-from hlfast.web.fields import ID_MAX
+from hlfast.web.fields import ID_MAX, first
 
 _NOT_YOURS = "Only its author may do this."
 
@@ -127,6 +127,5 @@ async def feed(
         return [], None
     # One more than is shown says whether anything follows.
     posts = await database.fetch("post_feed", me, before, min(limit + 1, posts_max - seen))
-    shown = posts[:limit]
-    more = len(posts) > limit
+    shown, more = first(posts, limit)
     return shown, f"{shown[-1]['id']}-{seen + limit}" if more else None

@@ -78,6 +78,13 @@ async def get(call: Call) -> Reply:
     return _one(await service.get(call.context.users, call.id))
 
 
+async def several(call: Call) -> Reply:
+    """GET /users"""
+    ids = [int(text) for text in call.query.ids.split(",") if text]
+    found = await service.several(call.context.users, ids)
+    return Reply(codec.page_of([user.body for user in found], None))
+
+
 async def administer(call: Call) -> Reply:
     """PATCH /users/{id}"""
     given = "disabled" in call.body.model_fields_set

@@ -13,6 +13,7 @@ from hlfast.web.fields import (
     CalendarDate,
     Form,
     PageAfter,
+    Query,
     Trimmed,
     Typed,
     Visible,
@@ -94,6 +95,16 @@ class UserAdministration(Body):
     model_config = example({"disabled": True})
 
     disabled: bool = False
+
+
+_IDS_MAX = 100
+_ID = "[1-9][0-9]{0,15}"
+
+
+class UserIds(Query):
+    """Up to 100 ids, comma separated."""
+
+    ids: Annotated[str, Field(pattern=f"^({_ID}(,{_ID}){{0,{_IDS_MAX - 1}}})?$", examples=["1,2"])]
 
 
 class Search(PageAfter):

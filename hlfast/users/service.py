@@ -18,6 +18,7 @@ from hlfast.passwords import Passwords
 from hlfast.profiles import Profile, Wanted, of_versions, profile
 from hlfast.users.schemas import Search, UserNew, UserPatch
 from hlfast.web.auth import Authenticator, Standing
+from hlfast.web.fields import USER_ID_MAX, first
 
 _WRONG_PAIR = "The name or the password is wrong."
 
@@ -95,6 +96,12 @@ async def get(users: BatchReader[int, Profile], user_id: int) -> Profile:
     if user is None:
         raise errors.NotFound("There is no such user.")
     return user
+
+
+async def several(users: BatchReader[int, Profile], ids: Sequence[int]) -> Sequence[Profile]:
+    """Those of these users that there are, each once, in this order."""
+    possible = [user_id for user_id in dict.fromkeys(ids) if user_id <= USER_ID_MAX]
+    return [user for user in await users.get_many(possible) if user is not None]
 
 
 async def change(
@@ -178,7 +185,7 @@ async def administer(
         if mine is None or mine.disabled or mine.token_version != token_version:
             # What was known of them is of before.
             authenticator.forget(me)
-            raise errors.Unauthenticated("The token has been revoked.")
+            raise errors.Unauthenticated.revoked()
         if not mine.is_superuser:
             raise errors.Forbidden("Only a superuser may do this.")
         raise errors.NotFound("There is no such user.")
@@ -190,17 +197,18 @@ async def search(
     database: Database, searches: BatchReader[Wanted, str], bodies: Bodies, wanted: Search
 ) -> bytes:
     """The page of users whose names start so, by ascending id, as JSON."""
-    key = _wanted(wanted)
+    key, limit = _wanted(wanted), wanted.limit
     while True:
         found = await searches.get(key) or ""
         page = bodies.get(key, found)
         if page is not None:
             return page
-        marks = [_mark(one) for one in found.split(",")] if found else []
+        # One more than is shown says whether anything follows.
+        marks, more = first([_mark(one) for one in found.split(",")] if found else [], limit)
         read = await of_versions(database, bodies, marks)
         # Whoever has just changed may have another name now.
         if all(user_id in read and read[user_id].version == version for user_id, version in marks):
-            last = marks[-1][0] if len(marks) == wanted.limit else None
+            last = marks[-1][0] if more else None
             page = codec.page_of([user.body for user in read.values()], last)
             bodies.put_again(key, found, page)
             return page
@@ -214,17 +222,17 @@ def _mark(text: str) -> tuple[int, int]:
 
 def _wanted(search: Search) -> Wanted:
     """The statement that finds them, and its arguments."""
-    first, last = search_key(search.first_name), search_key(search.last_name)
-    page = (search.after, search.limit)
+    by_first, last = search_key(search.first_name), search_key(search.last_name)
+    page = (search.after, search.limit + 1)
     if not last:
-        return "user_find_first", (first, prefix_end(first), *page)
-    if not first:
+        return "user_find_first", (by_first, prefix_end(by_first), *page)
+    if not by_first:
         return "user_find_last", (last, prefix_end(last), *page)
     # The longer prefix is likely the rarer one: its range is the one to read.
-    if len(first) > len(last):
-        statement, lead, other = "user_find_first_then_last", first, last
+    if len(by_first) > len(last):
+        statement, lead, other = "user_find_first_then_last", by_first, last
     else:
-        statement, lead, other = "user_find_last_then_first", last, first
+        statement, lead, other = "user_find_last_then_first", last, by_first
     return statement, (lead, prefix_end(lead), *page, other, prefix_end(other))
 
 

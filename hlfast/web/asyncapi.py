@@ -9,10 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+_BEARER = "An access token; also as Authorization: Bearer, or as the subprotocols bearer, <token>."
 _SCHEMA = "#/components/schemas/"
 CLOSE_CODES = """Close codes: 1001 the node is draining (reconnect with jitter), 1007 bad UTF-8,
-1008 the token expired, 1009 a frame over 16 KiB, 1013 too slow a reader,
-4429 too many frames, or too many connections of one user."""
+1008 the token is not good (the reason is "token invalid", "token expired" or "token revoked"),
+1009 a frame over 16 KiB, 1011 a fault of the node, 1013 too slow a reader,
+4429 too many frames, or too many connections of one user.
+A bad token of a handshake is told so, too, once the connection is open; no token at all is 401."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any
         }
         for frame in frames
     }
-    token = {"type": "string", "description": "An access token."}
+    token = {"type": "string", "description": _BEARER}
     cursor = {"type": "string", "description": "The last cursor that was seen, from any node."}
     channel = {
         "address": "/ws",

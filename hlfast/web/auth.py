@@ -127,9 +127,9 @@ class Tokens:
             session = base64url_encode(name[:16]).decode()
             return RefreshClaims(known.user_id, known.token_version, session, 0, True)
         if not isinstance(session, str) or not _SESSION.fullmatch(session):
-            raise Unauthenticated("The token is not valid.")
+            raise Unauthenticated.invalid()
         if type(generation) is not int or not 0 <= generation < _GENERATION_MAX:
-            raise Unauthenticated("The token is not valid.")
+            raise Unauthenticated.invalid()
         return RefreshClaims(known.user_id, known.token_version, session, generation, False)
 
     def is_good(self, kind: str, token: str) -> bool:
@@ -151,14 +151,16 @@ class Tokens:
                 options={"require": ["exp", "sub", "ver", "typ"]},
             )
             if claims["typ"] != kind:
-                raise Unauthenticated("This token is for something else.")
+                raise Unauthenticated.invalid()
             if not _is_canonical(token):
-                raise Unauthenticated("The token is not valid.")
+                raise Unauthenticated.invalid()
             user_id = parse_id(claims["sub"], USER_ID_MAX)
             expires_at = float(claims["exp"]) + LEEWAY_S
             return Claims(user_id, int(claims["ver"]), expires_at), claims
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated.expired() from None
         except (jwt.PyJWTError, NotFound, ValueError, TypeError):
-            raise Unauthenticated("The token is not valid.") from None
+            raise Unauthenticated.invalid() from None
 
 
 def _is_canonical(token: str | bytes) -> bool:
@@ -225,7 +227,7 @@ class Authenticator:
                 self._claims.put(authorization, claims)
         elif claims.expires_at <= time.time():
             self._claims.pop(authorization)
-            raise Unauthenticated("The token has expired.")
+            raise Unauthenticated.expired()
         await self.check(claims)
         return claims.user_id
 
@@ -252,7 +254,7 @@ class Authenticator:
             if standing is not None:
                 self._standings.put(claims.user_id, (standing, now + self._check_s))
         if standing is None or standing.disabled or standing.token_version != claims.token_version:
-            raise Unauthenticated("The token has been revoked.")
+            raise Unauthenticated.revoked()
         return standing
 
     def forget(self, user_id: int) -> None:

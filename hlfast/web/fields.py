@@ -136,9 +136,14 @@ class PageBefore(Query):
     limit: Limit = 20
 
 
-def page(items: Sequence[Any], limit: int, cursor: int | str | None) -> dict[str, Any]:
-    """A Listing: `cursor` leads on, unless the page was not filled."""
-    return {"items": items, "next": cursor if len(items) >= limit else None}
+def first(found: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """The page, and whether anything follows: of what was found with a limit of one more."""
+    return (found[:limit], True) if len(found) > limit else (found, False)
+
+
+def page(items: Sequence[Any], cursor: int | str | None) -> dict[str, Any]:
+    """A Listing: `cursor` leads on, None where nothing follows."""
+    return {"items": items, "next": cursor}
 
 
 def parse_id(text: str, maximum: int) -> int:

@@ -42,4 +42,5 @@ def sound(shared_url: str, log_redis: LogRedisServer) -> dict[str, str]:
         # A machine that runs tests may allow few open files.
         "HLFAST_CONNECTIONS_MAX": "500",
         "HLFAST_WS_CONNECTIONS_MAX": "500",
+        "HLFAST_WS_DISMISSED_MAX": "1",
     }

@@ -187,8 +187,13 @@ def test_a_terminal_has_colours_and_an_edge(sound: dict[str, str]) -> None:
 
 
 def test_open_files(sound: dict[str, str]) -> None:
-    """500 connections, two pools of 8 and some more."""
-    for files_max, subjects in ((10_000, []), (579, ["api", "websocket"]), (580, [])):
+    """500 connections, two pools of 8 and some more; a node has one that it dismissed, too."""
+    for files_max, subjects in (
+        (10_000, []),
+        (579, ["api", "websocket"]),
+        (580, ["websocket"]),
+        (581, []),
+    ):
         done = run(sound, "--json", files_max=files_max)
         findings = checked(done.stdout, done.returncode)
         assert codes(findings) == [f"open-files {subject}" for subject in subjects]
@@ -220,6 +225,7 @@ def stack(place: Path) -> Iterator[dict[str, str]]:
         "HLFAST_WS_PORT": str(free_port()),
         # A machine that runs tests may allow few open files.
         "HLFAST_WS_CONNECTIONS_MAX": "500",
+        "HLFAST_WS_DISMISSED_MAX": "1",
         "HLFAST_CONNECTIONS_MAX": "500",
     }
     log = home.with_name("log")

@@ -41,6 +41,24 @@ def test_all_pages(popular: Client, limit: int) -> None:
         assert ids(pages) == sorted(set(ids(pages)))
 
 
+@pytest.mark.parametrize("limit", [1, 3, 6, 100])
+def test_whom_one_asked(client: Client, limit: int) -> None:
+    me = client.user()
+    asked = [client.user() for _ in range(7)]
+    for other in reversed(asked):
+        me.put(f"/friends/{other.id}")
+    asked[3].put(f"/friends/{me.id}")
+    pages = me.pages("/friends/requests", "after", limit=limit, direction="out")
+    assert ids(pages) == [other.id for other in asked if other is not asked[3]]
+    assert me.items("/friends/requests") == me.items("/friends/requests", direction="in") == []
+
+
+@pytest.mark.parametrize("direction", ["", "both", "IN"])
+def test_what_is_no_direction(client: Client, direction: str) -> None:
+    answer = client.user().get("/friends/requests", params={"direction": direction})
+    assert answer.status_code == 422
+
+
 def test_nobody_is_in_both(popular: Client) -> None:
     friends = ids(popular.pages("/friends", "after"))
     requests = ids(popular.pages("/friends/requests", "after"))

@@ -21,9 +21,14 @@ def pair(client: Client) -> Sequence[Client]:
 
 def knows(me: Client, other: Client) -> tuple[bool, bool]:
     """Whether the other one is among my friends, and among those who asked me."""
-    friends, requests = me.items("/friends"), me.items("/friends/requests")
-    ids = [[user["id"] for user in users] for users in (friends, requests)]
-    return other.id in ids[0], other.id in ids[1]
+    paths = ("/friends", "/friends/requests", "/friends/requests?direction=out")
+    friends, asked, requested = (
+        other.id in [user["id"] for user in me.get(path).json()["items"]] for path in paths
+    )
+    status = me.get(f"/friends/{other.id}").json()["status"]
+    found = {"friends": friends, "asked": asked, "requested": requested}
+    assert [word for word, holds in found.items() if holds] == [status] * (status != "none")
+    return friends, asked
 
 
 def ask(me: Client, other: Client) -> dict[str, str]:
@@ -112,3 +117,17 @@ def test_a_third_one_is_not_concerned(client: Client) -> None:
     assert knows(b, a) == ARE_FRIENDS
     assert knows(c, a) == ASKED
     assert knows(b, c) == knows(c, b) == NOTHING
+
+
+@pytest.mark.parametrize("unknown", [0, 2**31 - 1, 2**31, 2**53, "x"])
+def test_where_one_stands_with_nobody(client: Client, unknown: int | str) -> None:
+    assert client.user().get(f"/friends/{unknown}").status_code == 404
+
+
+def test_where_one_stands_with_oneself(client: Client) -> None:
+    me = client.user()
+    assert me.get(f"/friends/{me.id}").status_code == 422
+
+
+def test_where_one_stands_is_told_to_nobody_else(client: Client) -> None:
+    assert client.get(f"/friends/{client.user().id}").status_code == 401

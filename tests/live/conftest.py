@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import jwt
 import pytest
 
 from bench.ledger.frames import Frame
 from hl_utils.servers.redis import RedisServer
-from hl_utils.servers.services import Api, Node
+from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
 from hlfast.live.rfc6455 import Limits
 from tests.clients import Client
@@ -65,6 +67,11 @@ class Live:
 def token(user: Client) -> str:
     """What the user's requests bear."""
     return user.headers["authorization"].removeprefix("Bearer ")
+
+
+def signed(user: Client, **claims: Any) -> str:
+    """A token of the user's with other claims than the API would give."""
+    return jwt.encode(jwt.decode(token(user), SECRET, ["HS256"]) | claims, SECRET, "HS256")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from hlfast.settings import Settings
 from tests import wire
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
-from tests.live.conftest import API, NODE, Live, token
+from tests.live.conftest import API, NODE, Live, signed, token
 from tests.live.raw_client import CLOSE, Peer, close, text
 from tests.nodes import Socket
 
@@ -246,6 +246,9 @@ def test_closes(live: Live) -> None:
     with Peer(live.nodes[0].port, target) as peer:
         peer.send(text(b"\xff"))
         assert (CLOSE, 1007) in peer.frames()
+    for one in ("bad", signed(me, exp=1), signed(me, ver=7)):
+        with Peer(live.nodes[0].port, f"/ws?token={one}") as peer:
+            assert peer.frame() == (CLOSE, 1008)
     with Peer(live.nodes[0].port, target) as peer:
         peer.frame()
     since.soon(closes(1006), 1)
@@ -253,7 +256,8 @@ def test_closes(live: Live) -> None:
         name: n for name, n in since.all().items() if n and name.startswith("hlfast_ws_closes")
     }
     assert found == {
-        closes(1000): 2, closes("other"): 3, closes(4429): 1, closes(1007): 1, closes(1006): 1
+        closes(1000): 2, closes("other"): 3, closes(4429): 1, closes(1007): 1, closes(1006): 1,
+        closes(1008): 3,
     }  # fmt: skip
 
 
@@ -287,25 +291,24 @@ def test_a_slow_reader(live: Live) -> None:
         assert idle.frame() is not None
 
 
-def refused(live: Live, path: str) -> int:
+def refused(live: Live, path: str, given: str) -> int:
     """The status of a handshake that fails."""
     url = live.nodes[0].ws_url.removesuffix("/ws")
     with pytest.raises(InvalidStatus) as failure:
-        Socket(f"{url}{path}", "bad")
+        Socket(f"{url}{path}", given)
     return failure.value.response.status_code
 
 
 def test_refused_handshakes(live: Live) -> None:
     since = Since(live)
-    url = live.nodes[0].url
-    assert refused(live, "/ws") == 401
-    assert refused(live, "/ws") == 401
-    assert refused(live, "/nothing") == 404
+    url, me = live.nodes[0].url, live.user()
+    assert refused(live, "/ws", "") == 401
+    assert refused(live, "/ws", "") == 401
+    assert refused(live, "/nothing", "bad") == 404
     assert wire.get(url, b"/ws").status == 426
-    me = live.user()
     for _ in range(CONNECTIONS_MAX):
         live.socket(me)
-    assert refused(live, "/ws") == 503
+    assert refused(live, "/ws", token(me)) == 503
     # Not handshakes.
     assert wire.get(url, b"/health/ready").status == 200
     found = {name: n for name, n in since.all().items() if n and "refused" in name}

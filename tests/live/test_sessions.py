@@ -7,28 +7,23 @@ import socket as sockets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
-import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from bench.ledger.frames import check
 from hl_utils.servers.process import START_S, wait_until
-from hl_utils.servers.services import SECRET, Node
-from tests.clients import PASSWORD, Client
-from tests.live.conftest import NODE, Live, token
-from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
+from hl_utils.servers.services import Node
+from hlfast.live.rfc6455 import Limits
+from tests.clients import PASSWORD
+from tests.live.conftest import NODE, Live, signed, token
+from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame, close
 from tests.nodes import DEADLINE_S, Socket
 
 pytestmark = pytest.mark.one_database
-
-
-def signed(user: Client, **claims: Any) -> str:
-    """A token of the user's with other claims than the API would give."""
-    return jwt.encode(jwt.decode(token(user), SECRET, ["HS256"]) | claims, SECRET, "HS256")
 
 
 def opened(url: str, **options: Any) -> ClientConnection:
@@ -57,20 +52,6 @@ def test_a_token_in_each_of_its_places(live: Live, way: str) -> None:
         assert check(connection.recv())["user_id"] == user.id
         assert connection.subprotocol == ("bearer" if way == "subprotocol" else None)
 
-    bad = [
-        signed(user, exp=int(time.time()) - 10),
-        signed(user, typ="refresh"),
-        token(user)[:-2],
-        "x",
-    ]
-    for one in bad:
-        query, options = WAYS[way](one)
-        answer = refused(url + query, **options)
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
-        problem = json.loads(answer.body)
-        assert (problem["status"], problem["title"]) == (401, "Unauthorized")
-
 
 @pytest.mark.parametrize(("name", "ahead_s"), [("iat", 4), ("exp", -3)])
 def test_clocks_may_differ(live: Live, name: str, ahead_s: int) -> None:
@@ -82,7 +63,11 @@ def test_clocks_may_differ(live: Live, name: str, ahead_s: int) -> None:
 
 def test_no_token_and_no_such_path(live: Live) -> None:
     url = live.nodes[0].ws_url
-    assert refused(url).status_code == 401
+    answer = refused(url)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    problem = json.loads(answer.body)
+    assert (problem["status"], problem["title"]) == (401, "Unauthorized")
     assert refused(f"{url}?cursor=x").status_code == 401
     assert refused(f"{url}/x?token={token(live.user())}").status_code == 404
 
@@ -199,6 +184,7 @@ def small(stack: Live) -> Iterator[Node]:
         "HLFAST_WS_QUEUE_BYTES_MAX": 16_384,
         "HLFAST_WS_BEHIND_S": 1,
         "HLFAST_WS_CONNECTIONS_MAX": 3,
+        "HLFAST_WS_DISMISSED_MAX": 2,
         "HLFAST_EVENTS_NAME": "live",
     }
     with Node(settings["DATABASE_URL"], settings["REDIS_URL"], **NODE | little) as node:
@@ -241,6 +227,32 @@ def test_one_that_takes_a_whole_node_gives_way(live: Live, small: Node) -> None:
         assert refused(f"{small.ws_url}?token={token(others[2])}").status_code == 503
         message = live.herald.send_to(greedy)
         assert theirs[0].next()["message"] == message
+
+
+@pytest.mark.parametrize("claims", [{"exp": 1}, {"ver": 7}])
+def test_bad_tokens_hold_no_place(live: Live, small: Node, claims: dict[str, int]) -> None:
+    """Of clients that do not hang up the newest linger; who has a good token comes in."""
+    user = live.user()
+    bad = signed(user, **claims)
+    with ExitStack() as stack:
+        held = [stack.enter_context(Peer(small.port, f"/ws?token={bad}")) for _ in range(3)]
+        for peer in held:
+            assert peer.frame() == (CLOSE, 1008)
+        began = time.monotonic()
+        good = [Socket(small.ws_url, token(live.user())) for _ in range(3)]
+        live.sockets += good
+        # The node is full, and says it none the less.
+        held.append(stack.enter_context(Peer(small.port, "/ws?token=bad")))
+        assert held[-1].frame() == (CLOSE, 1008)
+        # Two may linger: the first two were cut, long before their time was over.
+        for peer in held[:2]:
+            with suppress(ConnectionResetError):
+                assert peer.frame() is None
+        assert time.monotonic() - began < Limits().close_timeout_s
+        for peer in held[2:]:
+            peer.send(close(1008))
+            assert peer.frame() is None
+        assert [socket.connection.ping().wait(DEADLINE_S) for socket in good] == [True] * 3
 
 
 def test_sockets_of_one_user(live: Live) -> None:

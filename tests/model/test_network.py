@@ -78,6 +78,7 @@ class Life(RuleBasedStateMachine):
         while True:
             page = self.ask(me, "GET", f"{path}?limit={limit}{cursor}").json()
             assert len(page["items"]) <= limit
+            assert page["items"] or not cursor
             found += page["items"]
             if page["next"] is None:
                 return found
