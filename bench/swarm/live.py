@@ -8,19 +8,25 @@ frame where the sender is of this process; else the row is called `…, by clock
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 import answers
 import gevent
 from answers import Body, Wrong, need
 from asking import STAR, Asker
+from gevent.event import Event
 from locust.exception import RescheduleTask
 from town import TOWN, Account
 from websocket import (
@@ -39,10 +45,45 @@ _SILENCE_S = 60.0
 # A frame that has not come by then is missing: as long as events of a dead process may wait.
 FRAME_DEADLINE_S = 30.0
 _ASKED_MAX = 1000
+_PORTS = {"ws": 80, "wss": 443}
+_LOOK_S = 5.0
+# Like the requests, whatever the environment says of proxies.
+_DIRECTLY = build_opener(ProxyHandler({}))
 _DRAINING, _POLICY = 1001, 1008
 # Of those that 1008 may mean, what happens to a client that does nothing wrong.
 _TOKEN_EXPIRED = "token expired"
+_log = logging.getLogger(__name__)
 Fire = Callable[..., None]
+
+
+@cache
+def websocket_of(host: str) -> str:
+    """The websocket's URL: `/ws` at the host; without a front door there, one port further on.
+
+    That is where `bash build.sh up` has it.
+    """
+    address = urlsplit(host)
+    scheme = "wss" if address.scheme == "https" else "ws"
+    here = f"{scheme}://{address.netloc}/ws"
+    name = address.netloc.rpartition("@")[2].removesuffix(f":{address.port}")
+    beside = f"{scheme}://{name}:{(address.port or _PORTS[scheme]) + 1}/ws"
+    if _status_of(here) == HTTPStatus.NOT_FOUND and (
+        _status_of(beside) == HTTPStatus.UPGRADE_REQUIRED
+    ):
+        _log.info("There is no websocket at %s: the one at %s is taken", here, beside)
+        return beside
+    return here
+
+
+def _status_of(url: str) -> int:
+    """What a websocket's URL answers to a plain request; 0: nothing."""
+    try:
+        with _DIRECTLY.open(url.replace("ws", "http", 1), timeout=_LOOK_S) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 class _Closed(Exception):
@@ -87,11 +128,13 @@ class Live:
         # Last id of each dialog, by the other one.
         self._last_ids: dict[int, int] = {}
         self._is_replaying = False
+        self._is_there = Event()
         self._greenlet: Any = None
 
     def start(self) -> None:
-        """Connect, and stay connected."""
+        """Connect, and stay connected. Returns after the first hello: before it no frame comes."""
         self._greenlet = gevent.spawn(self._stay)
+        self._is_there.wait()
 
     def stop(self) -> None:
         """Hang up."""
@@ -170,7 +213,6 @@ class Live:
             self._url + query,
             timeout=_SILENCE_S,
             header={"Authorization": f"Bearer {self._token}"},
-            # Like the requests, whatever the environment says of proxies.
             http_no_proxy=["*"],
         )
         try:
@@ -181,6 +223,7 @@ class Live:
             socket.shutdown()
             raise
         self._socket = socket
+        self._is_there.set()
         self._count("connect", latency_s=time.perf_counter() - begun)
         self._is_replaying = bool(self._cursor)
         self._cursor = hello["cursor"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from types import MethodType
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import answers
 import gevent
 from answers import MESSAGE, POST, USER, has, page
 from asking import Asker
-from live import Live
+from live import Live, websocket_of
 from locust import FastHttpUser, constant_throughput, task
 from locust.exception import RescheduleTask
 from town import FIRST_NAMES, LAST_NAMES, STAR_NAME, TOWN, Account, by_rank
@@ -76,14 +76,12 @@ class Person(FastHttpUser):
         users = page(USER, ascending=True, limit=100)
         friends = self._get("/friends?limit=100", users, "/friends").body
         asked = self._get("/friends/requests?limit=100", users, "/friends/requests").body
-        address = urlsplit(self.host)
-        scheme = "wss" if address.scheme == "https" else "ws"
-        url = options.ws_url or f"{scheme}://{address.netloc}/ws"
+        url = options.ws_url or websocket_of(self.host)
         live = Live(url, self.account, self.asker, self.environment.events.request.fire)
         live.friends += [id_ for id_ in answers.ids(friends) if not TOWN.is_star(id_)]
         live.asked.extend(answers.ids(asked))
-        live.start()
         self.live = live
+        live.start()
 
     def on_stop(self) -> None:
         """Hang up; somebody else may take the account."""

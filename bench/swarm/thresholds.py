@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from locust.env import Environment
 from locust.runners import WorkerRunner
 from locust.stats import StatsEntry, calculate_response_time_percentile
+from meanings import explained
 
 # Their time is that of hashing a password, which is slow on purpose.
 _HASHING = {("POST", "/users"), ("POST", "/login")}
@@ -22,6 +23,8 @@ def judge(environment: Environment) -> None:
     broken = list(_broken(environment))
     for line in broken:
         _log.error("Not good enough: %s", line)
+    for line in explained(str(one.error) for one in environment.stats.errors.values()):
+        _log.error(line)
     environment.process_exit_code = 1 if broken else 0
 
 

@@ -20,6 +20,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from hl_utils.servers.process import ROOT, free_port, wait_until
+from hl_utils.servers.services import Api, Node
 from tests.swarm.conftest import House
 
 LOCUST = shutil.which("locust", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -270,6 +271,21 @@ def test_wrong_answers_are_noticed(house: House) -> None:
     assert wrong == LIES.keys(), log
     for reason in LIES.values():
         assert reason in log
+    # And what it means.
+    assert "what was acknowledged is not found at once" in log
+
+
+def test_without_a_front_door_the_websocket_is_one_port_further_on(house: House) -> None:
+    """As `bash build.sh up` has it: the command of bench/README finds it."""
+    servers = [house.apis[0].settings[name] for name in ("DATABASE_URL", "REDIS_URL")]
+    api, node = Api(*servers), Node(*servers)
+    while node.port != api.port + 1:
+        api, node = Api(*servers), Node(*servers)
+    with api, node:
+        outcome = swarm(api.url)
+    assert (outcome.code, outcome.wrong) == (0, {}), outcome.log
+    assert outcome.rows["WS", "connect"][0] >= 10
+    assert f"the one at {node.ws_url} is taken" in outcome.log
 
 
 def test_another_server_is_noticed(house: House) -> None:
