@@ -71,7 +71,7 @@ def fragile(
         else:
             assert rabbitmq.installed(), "RabbitMQ is not installed"
             broker = stack.enter_context(RabbitServer())
-            asyncio.run(broker.settle())
+            broker.settle()
             redis = stack.enter_context(RedisServer())
         events = {"EVENTS_URL": broker.url}
         urls = database_url, redis.url

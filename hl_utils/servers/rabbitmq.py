@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -49,6 +50,12 @@ def start_mapper(port: int, **options: Any) -> subprocess.Popen[bytes]:
     return mapper
 
 
+async def _make_stream(url: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue("first", durable=True, arguments={"x-queue-type": "stream"})
+
+
 class RabbitServer(Server):
     """RabbitMQ 3.10 or later on a loopback port; its data is kept over restarts.
 
@@ -80,16 +87,14 @@ class RabbitServer(Server):
         (self.home.data / "enabled_plugins").write_text(self._plugins)
         self.spawn(PROGRAMS / "rabbitmq-server", log="rabbitmq.log", environment=self.environment())
 
-    async def settle(self) -> None:
+    def settle(self) -> None:
         """Make a first stream, and have the node remember it whatever becomes of the process.
 
         The node notes that it coordinates streams, and the Erlang runtime writes that note to disk
         at a clean end, after three minutes, or when it is told to. Killed before that it finds no
         stream again, ever.
         """
-        async with await aio_pika.connect(self.url) as connection:
-            channel = await connection.channel()
-            await channel.declare_queue("first", durable=True, arguments={"x-queue-type": "stream"})
+        asyncio.run(_make_stream(self.url))
         subprocess.run(
             [PROGRAMS / "rabbitmqctl", "--quiet", "eval", "[dets:sync(T) || T <- dets:all()]."],
             cwd="/",

@@ -145,8 +145,8 @@ class Prometheus:
     def __init__(self, ports: Mapping[str, list[int]]) -> None:
         self._ports = ports
         self.url = f"http://127.0.0.1:{free_port()}"
-        # Plain HTTP: certificates, loaded for each request, would take longer than it.
-        self._http = httpx.Client(base_url=self.url, timeout=START_S, verify=False)
+        # One: each loads the certificates of this machine, which takes longer than a request.
+        self._http = httpx.Client(base_url=self.url, timeout=START_S)
 
     def __enter__(self) -> Prometheus:
         self._directory = Path(tempfile.mkdtemp(prefix="hlfast-prometheus-"))

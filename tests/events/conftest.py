@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Iterator
 
@@ -20,7 +19,7 @@ def rabbit_server() -> Iterator[RabbitServer]:
     if not rabbitmq.installed():
         pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
     with RabbitServer() as server:
-        asyncio.run(server.settle())
+        server.settle()
         yield server
 
 
