@@ -44,8 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     check.add_argument("--apis", type=int, default=1, help="machines that run `api`")
     check.add_argument("--websockets", type=int, default=1, help="nodes that run `ws`")
     verbs.add_parser("shards", help="dialogs on Citus: grow, shrink, look", add_help=False)
+    backup = verbs.add_parser("backup", help="the embedded database as one file")
+    restore = verbs.add_parser("restore", help="go back to such a file")
+    for verb in (backup, restore):
+        verb.add_argument("file", type=Path, metavar="FILE")
     clean = verbs.add_parser("clean", help="wipe the embedded servers' data")
-    clean.add_argument("--yes", action="store_true", help="do not ask")
+    for verb in (restore, clean):
+        verb.add_argument("--yes", action="store_true", help="do not ask")
     arguments, rest = parser.parse_known_args(argv)
     # The caller's would have each process look for other processes' series in there.
     settings_module.forget("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -74,15 +79,21 @@ def _name_mistakes(settings: Settings, verb: str) -> None:
 
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    if arguments.verb in ("up", "clean"):
+    if arguments.verb in ("up", "clean", "backup", "restore"):
         from hl_utils import embedded  # noqa: PLC0415 (only what a verb needs is imported)
 
         # What a running stack says of itself must not stand in for its servers.
         settings = settings_module.from_environment()
         _name_mistakes(settings, arguments.verb)
-        if arguments.verb == "up":
-            return embedded.up(settings)
-        return embedded.clean(settings, yes=arguments.yes)
+        match arguments.verb:
+            case "up":
+                return embedded.up(settings)
+            case "backup":
+                return embedded.backup(settings, arguments.file)
+            case "restore":
+                return embedded.restore(settings, arguments.file, yes=arguments.yes)
+            case _:
+                return embedded.clean(settings, yes=arguments.yes)
     settings = settings_module.load()
     _name_mistakes(settings, arguments.verb)
     match arguments.verb:

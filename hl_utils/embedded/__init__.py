@@ -4,7 +4,8 @@ The servers listen on unix sockets in a private directory, keep their data in HL
 run as an unprivileged user where root starts them.
 """
 
+from hl_utils.embedded.backup import backup, restore
 from hl_utils.embedded.clean import clean
 from hl_utils.embedded.stack import up
 
-__all__ = ["clean", "up"]
+__all__ = ["backup", "clean", "restore", "up"]

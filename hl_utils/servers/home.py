@@ -30,6 +30,10 @@ class StackError(Exception):
     """Why the stack cannot start, or go on: one line for the operator."""
 
 
+class InUse(StackError):
+    """Another `up`, or whatever else needs the home for itself, has it."""
+
+
 class Home:
     """What lies where in HLFAST_HOME. Made by `locked` only, which has checked the directory."""
 
@@ -217,7 +221,7 @@ def _lock(path: Path) -> int:
         except OSError:
             holder = os.read(lock, 20).decode() or "unknown"
             os.close(lock)
-            raise StackError(f"hlfast already runs on {path.parent} (pid {holder})") from None
+            raise InUse(f"hlfast already runs on {path.parent} (pid {holder})") from None
         # `clean` may have deleted the file between our opening and locking it.
         if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
             os.ftruncate(lock, 0)
