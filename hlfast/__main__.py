@@ -182,12 +182,13 @@ def _serve_api(settings: Settings) -> int:
         # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         from hlfast import api  # noqa: PLC0415
+        from hlfast.web.draining import Awaited, Notice  # noqa: PLC0415
 
         api.check(settings)
         if settings.tuning.batch_scheduling:
             _schedule_as_batch()
         _hold_signals_of_workers()
-        Server(
+        server = Server(
             # By its path: a name is taken for one below the working directory, whatever that is.
             f"{Path(__file__).with_name('api')}:create",
             factory=True,
@@ -209,7 +210,12 @@ def _serve_api(settings: Settings) -> int:
             respawn_interval=0.5,
             workers_kill_timeout=settings.drain_timeout_s,
             log_dictconfig=logs.configuration(settings),
-        ).serve()
+        )
+        server.main_loop_interrupt = Awaited()
+        # It takes the handler from here when it starts to serve.
+        notice = Notice(server.signal_handler_interrupt, settings.drain_notice_s)
+        server.signal_handler_interrupt = notice  # type: ignore[method-assign]
+        server.serve()
     return 0
 
 

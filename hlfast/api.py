@@ -44,6 +44,7 @@ from hlfast.web.access import AccessLog
 from hlfast.web.auth import Authenticator, Tokens
 from hlfast.web.connections import ConnectionWatch
 from hlfast.web.dispatch import Dispatch
+from hlfast.web.draining import is_draining
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
 from hlfast.web.head import SCOPE_KEY
@@ -389,6 +390,8 @@ def _health_routes(context: Context) -> list[Route]:
         return 200, endpoint.JSON, codec.encode({"status": "ok"})
 
     async def ready() -> tuple[int, bytes, bytes]:
+        if is_draining():
+            return 503, endpoint.JSON, codec.encode({"status": "draining"})
         found = await look(now=False)
         if not found["database"]:
             return 503, endpoint.JSON, codec.encode({"status": "unavailable"})

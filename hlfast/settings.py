@@ -385,6 +385,12 @@ class Settings(BaseSettings):
     broadcast_queue_max: int = Field(
         1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
     )
+    drain_notice_s: float = Field(
+        2.0,
+        ge=0,
+        description="The API's readiness says 503 for so long before its door closes: longer than "
+        "HAProxy's checks take.",
+    )
     drain_timeout_s: int = Field(
         6, ge=1, description="Requests under way may take this long when the API stops."
     )

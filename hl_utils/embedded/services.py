@@ -99,6 +99,8 @@ class Service(Server):
         """Start it, and wait until it is ready to serve. Raises StackError."""
         settings, runtime = self._settings, self._runtime
         known = {
+            # No load balancer looks, unless somebody has put one there and says so.
+            "HLFAST_DRAIN_NOTICE_S": os.environ.get("HLFAST_DRAIN_NOTICE_S", "0"),
             HOME_MARK: service_mark(self._home.path, self.verb),
             "HLFAST_HOME": str(self._home.path),
             "HLFAST_SECRET": settings.secret,

@@ -90,3 +90,11 @@ def test_idle_connections_are_given_up_from_the_client_on() -> None:
 def test_a_quiet_websocket_outlives_its_pings() -> None:
     """A ping after the silence, and as long again for the answer."""
     assert table()["timeout tunnel"] > 2 * table()["HLFAST_WS_PING_S"]
+
+
+def test_a_stop_is_seen_before_the_door_closes() -> None:
+    checks = re.findall(r"check inter (\w+) fastinter (\w+) fall (\d+)", CONFIGURATION.read_text())
+    assert len(checks) == 2
+    for inter, fastinter, fall in checks:
+        seen_after_s = seconds(inter) + (int(fall) - 1) * seconds(fastinter)
+        assert seen_after_s < Settings.model_fields["drain_notice_s"].default

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +17,7 @@ import pytest
 
 from hl_utils.servers import families
 from hl_utils.servers.postgres import PostgresServer
-from hl_utils.servers.process import START_S, wait_until
+from hl_utils.servers.process import ROOT, START_S, wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from tests import wire
@@ -100,6 +104,63 @@ def test_requests_under_way_are_answered(
         assert sorted(written.split()) == WORDS
         # Those events are told of, too.
         assert postgres_server.psql(name_of(database), "-c", "SELECT id FROM outbox") == ""
+
+
+# What Granian's main process does: its main thread waits, another one watches a worker.
+WAITS = """
+import os, signal, threading
+from hlfast.web.draining import Awaited
+
+ends = Awaited()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: ends.set())
+worker = os.fork()
+if worker == 0:
+    signal.pause()
+threading.Thread(target=os.waitpid, args=(worker, 0), daemon=True).start()
+print("waits", flush=True)
+ends.wait()
+os.kill(worker, signal.SIGKILL)
+os._exit(0)
+"""
+
+
+def test_no_signal_is_overlooked() -> None:
+    """Whichever thread it interrupts: of two signals threading.Event overlooks one in four."""
+    for _ in range(20):
+        with subprocess.Popen(
+            [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+        ) as waiting:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == b"waits\n"
+            os.kill(waiting.pid, signal.SIGINT)
+            os.kill(waiting.pid, signal.SIGTERM)
+            try:
+                assert waiting.wait(START_S) == 0
+            finally:
+                if waiting.poll() is None:
+                    os.killpg(waiting.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_load_balancers_are_told_before_the_door_closes(
+    postgres_server: PostgresServer, redis_server: RedisServer, workers: int
+) -> None:
+    database = new_database(postgres_server, TEMPLATE)
+    settings = {"HLFAST_WORKERS": workers, "HLFAST_DRAIN_NOTICE_S": 2 * START_S}
+    with Api(database, redis_server.url, **settings) as api:
+        api.process.terminate()
+        for _ in range(8):  # connections, of which each worker takes some
+            with Client(api.url) as client:
+                health = f"{api.url}/health"
+                wait_until(lambda: client.get(f"{health}/ready").status_code == 503, "not told")  # noqa: B023
+                assert client.get(f"{health}/ready").json() == {"status": "draining"}
+                assert client.get(f"{health}/live").status_code == 200
+                assert client.user().get("/users/me").status_code == 200
+        # A second time is meant.
+        api.process.terminate()
+        assert api.process.wait(START_S) == 0
+        assert "Traceback" not in api.log
 
 
 @pytest.mark.parametrize("workers", [1, 2])
