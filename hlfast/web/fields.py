@@ -92,6 +92,9 @@ def _typed(value: Any) -> Any:
 
 
 def _visible(value: Any) -> Any:
+    # Most texts are ASCII and begin with something to see.
+    if isinstance(value, str) and value.isascii() and "!" <= value[:1] <= "~":
+        return value
     value = _typed(value)
     # An empty one is told that it is too short.
     if isinstance(value, str) and value and not is_visible(value):
