@@ -176,7 +176,7 @@ class Outbox:
         event = handed_on(told.event)
         if event is not told.event:
             told = told._replace(event=event)
-        if told.merges is not None or self._merging.holds_any:
+        if told.merges is not None or self._merging.held:
             for instead in self._merging.superseded_by(told):
                 # Nobody was told of it, and nobody is going to be.
                 self._publish(instead._replace(event={"id": instead.event["id"], "type": VOID}))
@@ -364,22 +364,18 @@ class _Merging:
         self._window_s = window_s
         # In the order of their ends.
         self._windows: dict[Hashable, _Window] = {}
-        self._held: dict[tuple[int, int], Hashable] = {}
-
-    @property
-    def holds_any(self) -> bool:
-        """Whether any event is held."""
-        return bool(self._held)
+        # The kinds of those that are held, by their rows.
+        self.held: dict[tuple[int, int], Hashable] = {}
 
     def superseded_by(self, told: Told) -> Sequence[Told]:
         """Those held that need not be told any more, because of this one."""
-        kinds = {told.merges} | {self._held.get(row) for row in told.after} if self._held else ()
+        kinds = {told.merges} | {self.held.get(row) for row in told.after} if self.held else ()
         found = []
         for kind in kinds:
             window = self._windows.get(kind)
             if kind is not None and window is not None and window.held is not None:
                 found.append(window.held)
-                del self._held[window.held.row]
+                del self.held[window.held.row]
                 window.held = None
         return found
 
@@ -396,7 +392,7 @@ class _Merging:
             window.count += 1
             return False
         window.held = told
-        self._held[told.row] = kind
+        self.held[told.row] = kind
         return True
 
     def close(self) -> None:
@@ -412,7 +408,7 @@ class _Merging:
         window = self._windows.pop(kind, None)
         if window is None or window.held is None:
             return
-        del self._held[window.held.row]
+        del self.held[window.held.row]
         # Whoever goes on so is told of once a window.
         self._open(kind, _Window(self._told_max))
         self._tell(window.held)

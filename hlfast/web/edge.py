@@ -38,7 +38,7 @@ class Edge:
         places = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
         under_way[head] = scope["client"]
         try:
-            if places and shedder.is_full:
+            if places and shedder.in_progress >= shedder.requests_max:
                 # It takes no place.
                 places = 0
                 await shedder.refuse(scope, send, head)

@@ -41,7 +41,8 @@ class Shedder:
 
     def __init__(self, settings: Settings) -> None:
         self.under_way: UnderWay = {}
-        self._requests_max = settings.requests_max
+        # With so many in progress another one is too many.
+        self.requests_max = settings.requests_max
         self._sent_at_once = max(1, round(settings.refusals_per_s_max * _SENT_EVERY_S))
         self._held_max = settings.connections_max
         # Refusals that wait, the oldest first.
@@ -50,11 +51,6 @@ class Shedder:
         self.in_progress = 0
         # Since the start.
         self.refused = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether another request is one too many."""
-        return self.in_progress >= self._requests_max
 
     async def refuse(self, scope: Scope, send: Send, head: Head) -> None:
         """Answer 503, in its turn."""
@@ -90,7 +86,7 @@ class Shedder:
                     raise TooSlow("The body took too long to arrive.")
             elif not message.get("more_body", False):
                 head.awaits_body = False
-            if self.in_progress > self._requests_max:
+            if self.in_progress > self.requests_max:
                 self.refused += 1
                 raise Unavailable(_DETAIL, RETRY_AFTER_S)
             return message
@@ -111,7 +107,7 @@ class Shedder:
 
     def _send(self) -> None:
         count = self._sent_at_once
-        is_calm = self.in_progress < self._requests_max * _CALM
+        is_calm = self.in_progress < self.requests_max * _CALM
         self._calm_times = self._calm_times + 1 if is_calm else 0
         if self._calm_times >= _CALM_TIMES:
             # The overload is over, and those who wait need not suffer for it any longer.
