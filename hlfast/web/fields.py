@@ -104,7 +104,10 @@ def _visible(value: Any) -> Any:
 
 
 def _term(value: Any) -> Any:
-    return _typed(value.strip()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    return value if value.isascii() else _typed(value)
 
 
 def _name(value: Any) -> Any:
