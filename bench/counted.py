@@ -24,9 +24,13 @@ import uvloop
 
 from hlfast import api
 
-# What requests leave to be done after their answers is looked at so often, and so many times.
-_LOOK_S = 0.01
-_LOOKS_MAX = 500
+# What requests leave to be done after their answers is looked at so often, and so many times. A
+# look is counted, and costs as much as a request: one for each round has to do.
+_LOOK_S = 0.2
+_LOOKS_MAX = 100
+# What the service does every second or two, whatever it is asked: how often that falls into a
+# window is chance, and the more so the more crowded the machine is.
+_BY_THE_CLOCK = ("ConnectionWatch.run", "Sampler.run")
 
 
 class Request:
@@ -110,9 +114,7 @@ async def answer(windows: list[list[list[str]]]) -> list[list[list[tuple[int, st
     if started["type"] != "lifespan.startup.complete":
         raise RuntimeError(started)
     for task in asyncio.all_tasks():
-        # It looks at this process's connections every 2 s, of which there are none: how often that
-        # falls into a window is chance.
-        if task.get_coro().__qualname__ == "ConnectionWatch.run":
+        if task.get_coro().__qualname__ in _BY_THE_CLOCK:
             task.cancel()
     answers = []
     for window in windows:

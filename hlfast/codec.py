@@ -58,6 +58,8 @@ def rows(fields: Sequence[str], found: Iterable[Iterable[Any]]) -> list[dict[str
 
 def search_key(text: str) -> str:
     """What names are compared by: NFKC and case folded, the same in every database and locale."""
+    if text.isascii():
+        return text.lower()[:SEARCH_KEY_CHARACTERS_MAX]
     folded = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", folded)[:SEARCH_KEY_CHARACTERS_MAX]
 

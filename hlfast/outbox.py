@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ _LOOKS_AT_ONCE_MAX = 4
 _LOOK_FOR_STUCK_EVERY_S = 2.0
 _PUBLISHED_AT_ONCE_MAX = 512
 _DELETED_AT_ONCE_MAX = 512
-_LATELY_MAX = 4096
+_LATELY_MAX = 2048
 
 
 class Told(NamedTuple):
@@ -124,9 +123,10 @@ class Outbox:
         self._patience_s = patience_s
         # Published by this process, their rows not deleted yet.
         self._published: dict[tuple[int, int], asyncio.Future[None]] = {}
-        # The latest of those that were deleted: who read the outbox before that waits for them.
+        # The latest of those that were deleted, and the latest before them: who read the outbox
+        # before that waits for them.
         self._lately: set[tuple[int, int]] = set()
-        self._in_order: deque[tuple[int, int]] = deque()
+        self._before: set[tuple[int, int]] = set()
         # Those that wait for others, by key and id.
         self._waiting: dict[int, dict[int, _Waiting]] = {}
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE_MAX)
@@ -173,12 +173,16 @@ class Outbox:
 
     def committed(self, told: Told) -> None:
         """It is committed: publish it soon. Never waits and never fails."""
-        told = told._replace(event=handed_on(told.event))
-        for instead in self._merging.superseded_by(told):
-            # Nobody was told of it, and nobody is going to be.
-            self._publish(instead._replace(event={"id": instead.event["id"], "type": VOID}))
-        if not self._merging.holds(told):
-            self._in_turn(told)
+        event = handed_on(told.event)
+        if event is not told.event:
+            told = told._replace(event=event)
+        if told.merges is not None or self._merging.held:
+            for instead in self._merging.superseded_by(told):
+                # Nobody was told of it, and nobody is going to be.
+                self._publish(instead._replace(event={"id": instead.event["id"], "type": VOID}))
+            if self._merging.holds(told):
+                return
+        self._in_turn(told)
 
     async def sweep(self, older_than_s: float, limit: int) -> int:
         """Publish and delete what a dead process, or a lost log, left; how many there were.
@@ -223,7 +227,7 @@ class Outbox:
         """Before whatever is published next: it is confirmed, or under way and not failed yet."""
         confirmed = self._published.get(row)
         if confirmed is None:
-            return row in self._lately
+            return row in self._lately or row in self._before
         return not (
             confirmed.done() and (confirmed.cancelled() or confirmed.exception() is not None)
         )
@@ -234,7 +238,7 @@ class Outbox:
             confirmed = self._publisher.submit(told.event)
         except Unavailable:
             return False
-        row = told.row
+        row = (told.key, told.id)
         self._published[row] = confirmed
 
         def landed(done: asyncio.Future[None]) -> None:
@@ -336,9 +340,8 @@ class Outbox:
         for row in rows:
             if self._published.pop(row, None) is not None:
                 self._lately.add(row)
-                self._in_order.append(row)
-        while len(self._in_order) > _LATELY_MAX:
-            self._lately.discard(self._in_order.popleft())
+        if len(self._lately) >= _LATELY_MAX:
+            self._before, self._lately = self._lately, set()
 
 
 @dataclass(slots=True)
@@ -361,17 +364,18 @@ class _Merging:
         self._window_s = window_s
         # In the order of their ends.
         self._windows: dict[Hashable, _Window] = {}
-        self._held: dict[tuple[int, int], Hashable] = {}
+        # The kinds of those that are held, by their rows.
+        self.held: dict[tuple[int, int], Hashable] = {}
 
     def superseded_by(self, told: Told) -> Sequence[Told]:
         """Those held that need not be told any more, because of this one."""
-        kinds = {told.merges} | {self._held.get(row) for row in told.after} if self._held else ()
+        kinds = {told.merges} | {self.held.get(row) for row in told.after} if self.held else ()
         found = []
         for kind in kinds:
             window = self._windows.get(kind)
             if kind is not None and window is not None and window.held is not None:
                 found.append(window.held)
-                del self._held[window.held.row]
+                del self.held[window.held.row]
                 window.held = None
         return found
 
@@ -388,7 +392,7 @@ class _Merging:
             window.count += 1
             return False
         window.held = told
-        self._held[told.row] = kind
+        self.held[told.row] = kind
         return True
 
     def close(self) -> None:
@@ -404,7 +408,7 @@ class _Merging:
         window = self._windows.pop(kind, None)
         if window is None or window.held is None:
             return
-        del self._held[window.held.row]
+        del self.held[window.held.row]
         # Whoever goes on so is told of once a window.
         self._open(kind, _Window(self._told_max))
         self._tell(window.held)

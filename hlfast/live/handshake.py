@@ -80,8 +80,10 @@ def answer(
         _log.error("%s in a websocket's handshake\n%s", type(error).__name__, where)
         detail = "The server made a mistake; it has been logged."
         return refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
-    chosen = {"Sec-WebSocket-Protocol": upgrade.subprotocol} if upgrade.subprotocol else {}
-    return Answer(picows.WSUpgradeResponse.create_101_response(chosen), connection)
+    headers = {"X-Request-ID": _request_id(request)}
+    if upgrade.subprotocol:
+        headers["Sec-WebSocket-Protocol"] = upgrade.subprotocol
+    return Answer(picows.WSUpgradeResponse.create_101_response(headers), connection)
 
 
 def refuse_method(request: picows.WSUpgradeRequest) -> Answer | None:
@@ -159,9 +161,12 @@ def refusal(
     request: picows.WSUpgradeRequest, status: int, detail: str, headers: dict[str, str]
 ) -> Answer:
     """A problem+json in place of the upgrade; picows closes the connection after it."""
+    return _problem(_request_id(request), target_path(request), status, detail, headers)
+
+
+def _request_id(request: picows.WSUpgradeRequest) -> str:
     pairs = ((k.lower().encode(), v.encode("utf-8", "replace")) for k, v in request.headers.items())
-    request_id = read_head({"headers": pairs}, _REQUEST_IDS).request_id.decode()
-    return _problem(request_id, target_path(request), status, detail, headers)
+    return read_head({"headers": pairs}, _REQUEST_IDS).request_id.decode()
 
 
 def _problem(

@@ -14,9 +14,9 @@ from hlfast.web.fields import (
     Form,
     PageAfter,
     Query,
-    Trimmed,
+    Term,
     Typed,
-    Visible,
+    VisibleName,
     example,
     text,
 )
@@ -35,8 +35,8 @@ def _opaque(value: Any) -> Any:
 
 Username = Annotated[str, Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
 Password = Annotated[str, text(8, 128), BeforeValidator(_opaque)]
-Name = Annotated[str, text(1, 64), Visible, Trimmed]
-NamePrefix = Annotated[str, text(0, 64), Typed, Trimmed]
+Name = Annotated[str, text(1, 64), VisibleName]
+NamePrefix = Annotated[str, text(0, 64), Term]
 Bio = Annotated[str, text(0, 1000), Typed]
 Place = Annotated[str, text(0, 64), Typed]
 # Shorter than a password may be: it only has to be compared.

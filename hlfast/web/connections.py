@@ -56,20 +56,10 @@ _IDLE_LONG_S = 1.0
 _TRUSTED = "trusted"
 
 
-class UnderWay:
-    """Which connections have a request under way, and which of those wait for its body.
-
-    A connection of HTTP/1 has one request at a time; the next one may begin a moment before the
-    last one has ended here, so each is known by its own head.
-    """
-
-    __slots__ = ("bodies", "late", "requests")
-
-    def __init__(self) -> None:
-        self.requests: dict[Client, Head] = {}
-        self.bodies: dict[Client, Head] = {}
-        # Those whose body did not come in time.
-        self.late: set[Client] = set()
+# The requests under way, each with its connection's client, in the order in which they began. A
+# connection of HTTP/1 has one at a time, but the next one may begin a moment before the last one
+# has ended here. It is written by every request and read by the clock: so it is cheap to write.
+UnderWay = dict[Head, Client]
 
 
 class _Connection:
@@ -119,6 +109,8 @@ class ConnectionWatch:
 
     def __init__(self, settings: Settings, under_way: UnderWay, trusted: Sequence[Network]) -> None:
         self._under_way = under_way
+        # The same by client, as of this turn of the loop.
+        self._requests: dict[Client, Head] = {}
         self._trusted = trusted
         self._port = settings.http_port
         self._places = settings.connections_max
@@ -150,9 +142,11 @@ class ConnectionWatch:
     async def _look(self) -> None:
         """At every socket once."""
         seen = set()
+        self._index()
         for number, name in enumerate(os.listdir(_FILES)):  # noqa: PTH208 (thousands of strings)
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+                self._index()
             fd = int(name)
             seen.add(fd)
             with suppress(OSError):  # closed meanwhile, or no socket of TCP
@@ -160,8 +154,10 @@ class ConnectionWatch:
         for known in (self._connections, self._others, self._listening):
             for fd in known.keys() - seen:
                 del known[fd]
-        self._under_way.late.intersection_update(self._under_way.bodies)
         self._make_room(time.monotonic())
+
+    def _index(self) -> None:
+        self._requests = {client: head for head, client in self._under_way.items()}
 
     def _look_at(self, fd: int) -> None:
         file = os.fstat(fd)
@@ -198,7 +194,7 @@ class ConnectionWatch:
         """Whether it is waited for, and for too long."""
         _, unacked, acked, received, not_sent = _info(fd)
         client = connection.client
-        head = self._under_way.requests.get(client)
+        head = self._requests.get(client)
         if head is not None:
             connection.acked = acked
             connection.unread_until = 0
@@ -231,13 +227,13 @@ class ConnectionWatch:
             self._cut(fd, connection)
 
     def _judge_body(self, fd: int, connection: _Connection, head: Head, now: float) -> None:
-        if self._under_way.bodies.get(connection.client) is not head:
+        if not head.awaits_body:
             connection.body = None
         elif connection.body is not head:
             connection.body, connection.body_since = head, now
         elif now - connection.body_since > self._body_s:
             # The server sees the end of a stream, tells the application, and can still answer.
-            self._under_way.late.add(connection.client)
+            head.is_late = True
             self._cut(fd, connection, how=socket.SHUT_RD)
 
     def _make_room(self, now: float) -> None:
@@ -278,9 +274,9 @@ class ConnectionWatch:
     def _waits_since(self, connection: _Connection, now: float) -> float:
         """Since when it is the client that has to do something."""
         client = connection.client
-        head = self._under_way.requests.get(client)
+        head = self._requests.get(client)
         if head is not None:
-            awaited = self._under_way.bodies.get(client) is head is connection.body
+            awaited = head.awaits_body and head is connection.body
             return connection.body_since if awaited else now
         return connection.unread_since if connection.unread_until else connection.idle_since
 

@@ -34,18 +34,17 @@ class Edge:
         head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
         if head.traceparent is not None:
             trace.CURRENT.set(trace.take_up(head.traceparent))
-        shedder, client = self._shedder, scope["client"]
-        requests, bodies = self._under_way.requests, self._under_way.bodies
+        shedder, under_way = self._shedder, self._under_way
         places = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
-        requests[client] = head
+        under_way[head] = scope["client"]
         try:
-            if places and shedder.is_full:
+            if places and shedder.in_progress >= shedder.requests_max:
                 # It takes no place.
                 places = 0
                 await shedder.refuse(scope, send, head)
                 return
             if scope["method"] != "GET":
-                receive = shedder.body_of(receive, client, head)
+                receive = shedder.body_of(receive, head)
             shedder.in_progress += places
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
@@ -55,10 +54,7 @@ class Edge:
             await send_problem(scope, send, head, error)
         finally:
             shedder.in_progress -= places
-            if requests.get(client) is head:
-                del requests[client]
-            if bodies and bodies.get(client) is head:
-                del bodies[client]
+            del under_way[head]
 
 
 # The docs work without internet, and do not even try to reach it (Redoc would fetch a logo). From

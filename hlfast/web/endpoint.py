@@ -147,12 +147,14 @@ class CompiledEndpoint:
     under_way: dict[int, int]
     id_max: int = field(init=False)
     _status: int = field(init=False)
+    _user_requests_max: int = field(init=False)
     # What a request without a query string asks for; None where some field is required.
     _usual_query: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.id_max = self.endpoint.id_max
         self._status = self.endpoint.statuses[0]
+        self._user_requests_max = self.settings.user_requests_max
         with suppress(ValidationError):
             self._usual_query = (self.endpoint.query or NoQuery)()
 
@@ -172,7 +174,7 @@ class CompiledEndpoint:
                 authorization = head.authorization
                 me = self.caller.known(authorization) or await self.caller.user_id(authorization)
                 others = under_way.get(me, 0)
-                if others >= self.settings.user_requests_max:
+                if others >= self._user_requests_max:
                     raise errors.TooMany(
                         f"You have {others} requests under way.", _SHARE_RETRY_AFTER_S
                     )

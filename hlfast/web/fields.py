@@ -17,7 +17,7 @@ from hlfast.text import is_visible, nfc
 
 ID_MAX = 2**53 - 1
 USER_ID_MAX = 2**31 - 1
-_ID = re.compile(r"[1-9][0-9]{0,15}")
+_ID_DIGITS_MAX = 16
 _DECIMAL = re.compile(r"[0-9]{1,16}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # PostgreSQL's text has no NUL.
@@ -83,7 +83,8 @@ def _calendar_date(value: Any) -> Any:
 
 
 def _typed(value: Any) -> Any:
-    if not isinstance(value, str):
+    # ASCII is in NFC.
+    if not isinstance(value, str) or value.isascii():
         return value
     try:
         return nfc(value)
@@ -92,6 +93,9 @@ def _typed(value: Any) -> Any:
 
 
 def _visible(value: Any) -> Any:
+    # Most texts are ASCII and begin with something to see.
+    if isinstance(value, str) and value.isascii() and "!" <= value[:1] <= "~":
+        return value
     value = _typed(value)
     # An empty one is told that it is too short.
     if isinstance(value, str) and value and not is_visible(value):
@@ -99,8 +103,15 @@ def _visible(value: Any) -> Any:
     return value
 
 
-def _trimmed(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
+def _term(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    return value if value.isascii() else _typed(value)
+
+
+def _name(value: Any) -> Any:
+    return _visible(value.strip()) if isinstance(value, str) else value
 
 
 def text(minimum: int, maximum: int) -> Any:
@@ -109,10 +120,12 @@ def text(minimum: int, maximum: int) -> Any:
 
 
 Decimal = BeforeValidator(_decimal)
-# What comes last in a type is done first: white space away, then NFC, then it is measured.
+# White space away of terms and names, then NFC, then it is measured. One function for each: every
+# further one costs each request.
 Typed = BeforeValidator(_typed)
 Visible = BeforeValidator(_visible)
-Trimmed = BeforeValidator(_trimmed)
+Term = BeforeValidator(_term)
+VisibleName = BeforeValidator(_name)
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
 # The bounds come first: they belong to the number, and only so does the documentation have them.
 Limit = Annotated[int, Field(ge=1, le=100), Decimal]
@@ -148,8 +161,11 @@ def page(items: Sequence[Any], cursor: int | str | None) -> dict[str, Any]:
 
 def parse_id(text: str, maximum: int) -> int:
     """An id from a path. Raises errors.NotFound for what can be no id."""
-    if _ID.fullmatch(text) and (number := int(text)) <= maximum:
-        return number
+    # Cheaper than an expression. More digits could take long to read.
+    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) <= _ID_DIGITS_MAX:
+        number = int(text)
+        if number <= maximum:
+            return number
     raise errors.NotFound("There is nothing under this id.")
 
 

@@ -17,9 +17,12 @@ SCOPE_KEY = "hlfast.head"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Head:
-    """Raw header values; `request_id` is the caller's own when it sent a sane one."""
+    """Raw header values of one request; `request_id` is the caller's own when it sent a sane one.
+
+    A request is known by its head: two of them are never equal.
+    """
 
     request_id: bytes
     authorization: bytes | None = None
@@ -27,6 +30,9 @@ class Head:
     content_length: bytes | None = None
     forwarded_for: bytes | None = None
     traceparent: bytes | None = None
+    # Its body is waited for, and did not come in time.
+    awaits_body: bool = False
+    is_late: bool = False
 
 
 class RequestIds:
@@ -36,12 +42,12 @@ class RequestIds:
     """
 
     def __init__(self) -> None:
-        self._process = secrets.token_hex(8)
+        self._process = secrets.token_hex(8).encode()
         self._counter = count(1)
 
     def next(self) -> bytes:
         """A new id."""
-        return f"{self._process}-{next(self._counter):x}".encode()
+        return b"%b-%x" % (self._process, next(self._counter))
 
 
 def read_head(scope: Scope, request_ids: RequestIds) -> Head:

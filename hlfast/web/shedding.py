@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from hlfast.errors import TooSlow, Unavailable
 from hlfast.settings import Settings
-from hlfast.web.connections import Client, UnderWay
+from hlfast.web.connections import UnderWay
 from hlfast.web.head import Head
 from hlfast.web.problems import URI_SAFE, is_long
 
@@ -40,8 +40,9 @@ class Shedder:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.under_way = UnderWay()
-        self._requests_max = settings.requests_max
+        self.under_way: UnderWay = {}
+        # With so many in progress another one is too many.
+        self.requests_max = settings.requests_max
         self._sent_at_once = max(1, round(settings.refusals_per_s_max * _SENT_EVERY_S))
         self._held_max = settings.connections_max
         # Refusals that wait, the oldest first.
@@ -50,11 +51,6 @@ class Shedder:
         self.in_progress = 0
         # Since the start.
         self.refused = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether another request is one too many."""
-        return self.in_progress >= self._requests_max
 
     async def refuse(self, scope: Scope, send: Send, head: Head) -> None:
         """Answer 503, in its turn."""
@@ -74,24 +70,23 @@ class Shedder:
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def body_of(self, receive: Receive, client: Client, head: Head) -> Receive:
+    def body_of(self, receive: Receive, head: Head) -> Receive:
         """The same, but whoever is slow to send takes nobody's place meanwhile, nor too long."""
-        bodies, late = self.under_way.bodies, self.under_way.late
 
         async def wait() -> Message:
             """Raises errors.TooSlow, and errors.Unavailable: too many bodies came at once."""
-            bodies[client] = head
+            head.awaits_body = True
             self.in_progress -= 1
             try:
                 message = await receive()
             finally:
                 self.in_progress += 1
             if message["type"] != "http.request":
-                if client in late:
+                if head.is_late:
                     raise TooSlow("The body took too long to arrive.")
             elif not message.get("more_body", False):
-                bodies.pop(client, None)
-            if self.in_progress > self._requests_max:
+                head.awaits_body = False
+            if self.in_progress > self.requests_max:
                 self.refused += 1
                 raise Unavailable(_DETAIL, RETRY_AFTER_S)
             return message
@@ -112,7 +107,7 @@ class Shedder:
 
     def _send(self) -> None:
         count = self._sent_at_once
-        is_calm = self.in_progress < self._requests_max * _CALM
+        is_calm = self.in_progress < self.requests_max * _CALM
         self._calm_times = self._calm_times + 1 if is_calm else 0
         if self._calm_times >= _CALM_TIMES:
             # The overload is over, and those who wait need not suffer for it any longer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 
 import picows
@@ -234,6 +235,16 @@ def test_firefox_is_let_in() -> None:
         assert "sec-websocket-extensions" not in peer.headers
         peer.send(close())
         assert list(peer.frames()) == [(CLOSE, 1000)]
+
+
+@pytest.mark.parametrize(("sent", "is_sane"), [("mine-1", True), ("a b", False), ("", False)])
+def test_a_handshake_has_a_request_id(sent: str, is_sane: bool) -> None:
+    more = f"X-Request-ID: {sent}\r\n" if sent else ""
+    with serving(factory=factory) as server, Peer(server.port, "/ws?token=good", more) as peer:
+        assert peer.status == 101
+        given = peer.headers["x-request-id"]
+        assert (given == sent) == is_sane
+        assert re.fullmatch("[A-Za-z0-9._-]{1,128}", given)
 
 
 def test_subprotocol_only_when_offered() -> None:

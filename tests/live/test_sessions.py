@@ -7,7 +7,7 @@ import socket as sockets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -17,10 +17,9 @@ from websockets.sync.client import ClientConnection, connect
 from bench.ledger.frames import check
 from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.services import Node
-from hlfast.live.rfc6455 import Limits
 from tests.clients import PASSWORD
 from tests.live.conftest import NODE, Live, signed, token
-from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame, close
+from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
 from tests.nodes import DEADLINE_S, Socket
 
 pytestmark = pytest.mark.one_database
@@ -59,6 +58,14 @@ def test_clocks_may_differ(live: Live, name: str, ahead_s: int) -> None:
     given = signed(user, **{name: int(time.time()) + ahead_s})
     with closing(opened(f"{live.nodes[0].ws_url}?token={given}")) as connection:
         assert check(connection.recv())["user_id"] == user.id
+
+
+def test_an_empty_cursor_is_none(live: Live) -> None:
+    """Nothing is said of a resume: what comes next is what happens next."""
+    user = live.user()
+    socket = live.socket(user, cursor="")
+    assert socket.hello["cursor"]
+    assert live.seen(user, socket) == [[]]
 
 
 def test_no_token_and_no_such_path(live: Live) -> None:
@@ -184,7 +191,6 @@ def small(stack: Live) -> Iterator[Node]:
         "HLFAST_WS_QUEUE_BYTES_MAX": 16_384,
         "HLFAST_WS_BEHIND_S": 1,
         "HLFAST_WS_CONNECTIONS_MAX": 3,
-        "HLFAST_WS_DISMISSED_MAX": 2,
         "HLFAST_EVENTS_NAME": "live",
     }
     with Node(settings["DATABASE_URL"], settings["REDIS_URL"], **NODE | little) as node:
@@ -231,27 +237,16 @@ def test_one_that_takes_a_whole_node_gives_way(live: Live, small: Node) -> None:
 
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"ver": 7}])
 def test_bad_tokens_hold_no_place(live: Live, small: Node, claims: dict[str, int]) -> None:
-    """Of clients that do not hang up the newest linger; who has a good token comes in."""
-    user = live.user()
-    bad = signed(user, **claims)
+    """Not while their clients do not hang up either; and a full node tells them the same."""
+    bad = signed(live.user(), **claims)
     with ExitStack() as stack:
-        held = [stack.enter_context(Peer(small.port, f"/ws?token={bad}")) for _ in range(3)]
-        for peer in held:
+        for _ in range(3):
+            peer = stack.enter_context(Peer(small.port, f"/ws?token={bad}"))
             assert peer.frame() == (CLOSE, 1008)
-        began = time.monotonic()
         good = [Socket(small.ws_url, token(live.user())) for _ in range(3)]
         live.sockets += good
-        # The node is full, and says it none the less.
-        held.append(stack.enter_context(Peer(small.port, "/ws?token=bad")))
-        assert held[-1].frame() == (CLOSE, 1008)
-        # Two may linger: the first two were cut, long before their time was over.
-        for peer in held[:2]:
-            with suppress(ConnectionResetError):
-                assert peer.frame() is None
-        assert time.monotonic() - began < Limits().close_timeout_s
-        for peer in held[2:]:
-            peer.send(close(1008))
-            assert peer.frame() is None
+        with Peer(small.port, "/ws?token=bad") as late:
+            assert late.frame() == (CLOSE, 1008)
         assert [socket.connection.ping().wait(DEADLINE_S) for socket in good] == [True] * 3
 
 

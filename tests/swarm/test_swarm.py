@@ -185,12 +185,23 @@ def test_a_node_that_stops_costs_nobody_a_frame(house: House) -> None:
     assert outcome.rows["WS", "resume"][0]
 
 
-@pytest.mark.parametrize(("code", "is_wrong"), [(1001, False), (1011, True)])
-def test_a_node_may_close_before_its_hello(house: House, code: int, is_wrong: bool) -> None:
-    """A node that drains does; the swarm tells it from a failure by its code."""
+@pytest.mark.parametrize(
+    ("code", "reason", "is_wrong"),
+    [
+        (1001, "", False),
+        (1008, "token expired", False),
+        (1008, "token invalid", True),
+        (1008, "token revoked", True),
+        (1011, "", True),
+    ],
+)
+def test_a_node_may_close_before_its_hello(
+    house: House, code: int, reason: str, is_wrong: bool
+) -> None:
+    """A node that drains does; the swarm tells it from a failure by its code and its reason."""
 
     def refuse(connection: ServerConnection) -> None:
-        connection.close(code)
+        connection.close(code, reason)
 
     with serve(refuse, "127.0.0.1", 0) as node:
         threading.Thread(target=node.serve_forever).start()
