@@ -48,10 +48,10 @@ class Edge:
             shedder.in_progress += places
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
-            await send_problem(scope, send, head, error)
+            await send_problem(scope, receive, send, head, error)
         except Exception as error:  # the last line of defence: it logs and answers
             logger.exception("Request failed", extra=named(request_id=head.request_id.decode()))
-            await send_problem(scope, send, head, error)
+            await send_problem(scope, receive, send, head, error)
         finally:
             shedder.in_progress -= places
             del under_way[head]

@@ -189,7 +189,7 @@ class CompiledEndpoint:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         except errors.HlfastError as error:
-            status = await send_problem(scope, send, head, error)
+            status = await send_problem(scope, receive, send, head, error)
         except Exception:
             self.metrics.count(500, time.perf_counter() - started)
             raise

@@ -30,9 +30,10 @@ class Head:
     content_length: bytes | None = None
     forwarded_for: bytes | None = None
     traceparent: bytes | None = None
-    # Its body is waited for, and did not come in time.
+    # Its body is waited for, did not come in time, is all read.
     awaits_body: bool = False
     is_late: bool = False
+    is_read: bool = False
 
 
 class RequestIds:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from hlfast import codec, errors
 from hlfast.web.head import Head
@@ -40,6 +41,7 @@ _ERRORS_MAX = 20
 _NAME_MAX = 1024
 _NAMES_MAX = 4096
 _METHOD_MAX = 32
+_THROWN_AWAY_MAX = 4 * 1024 * 1024
 
 
 class MethodNotAllowed(Exception):
@@ -68,7 +70,9 @@ def _bounded(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return errors_shown
 
 
-async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -> int:
+async def send_problem(
+    scope: Scope, receive: Receive, send: Send, head: Head, error: Exception
+) -> int:
     """Answer with the problem that an exception stands for; returns the status."""
     extra: dict[str, Any] = {}
     headers: list[tuple[bytes, bytes]] = []
@@ -92,6 +96,7 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
         case _:
             status, detail = 500, "The server made a mistake; it has been logged."
     if isinstance(error, errors.TooLarge | errors.TooSlow) or is_long(head.content_length):
+        await _throw_away(scope, receive, head)
         # Its body may not have been read, and then nothing can follow it. Unsaid, the client
         # would send its next request into a closing connection.
         headers.append((b"connection", b"close"))
@@ -116,3 +121,27 @@ async def send_problem(scope: Scope, send: Send, head: Head, error: Exception) -
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
     return status
+
+
+async def _throw_away(scope: Scope, receive: Receive, head: Head) -> None:
+    """Read what is left of a body that nobody wants, within bounds.
+
+    The connection is closed after the answer. Closed under what still comes, it is reset, and the
+    answer is lost with it, above all where a proxy stands between.
+    """
+    length = head.content_length or b""
+    if len(length) > len(b"%d" % _THROWN_AWAY_MAX) or int(length or 0) > _THROWN_AWAY_MAX:
+        return
+    # Who asks first whether the body is wanted has sent none.
+    if head.is_late or any(name == b"expect" for name, _ in scope["headers"]):
+        return
+    size = 0
+    # It has its deadline, like any other.
+    head.awaits_body = not head.is_read
+    # Too slow, or too many at once: it is answered as it is.
+    with suppress(errors.HlfastError):
+        while head.awaits_body and size <= _THROWN_AWAY_MAX:
+            message = await receive()
+            size += len(message.get("body", b""))
+            head.awaits_body = message.get("more_body", False)
+    head.awaits_body = False

@@ -86,6 +86,7 @@ class Shedder:
                     raise TooSlow("The body took too long to arrive.")
             elif not message.get("more_body", False):
                 head.awaits_body = False
+                head.is_read = True
             if self.in_progress > self.requests_max:
                 self.refused += 1
                 raise Unavailable(_DETAIL, RETRY_AFTER_S)

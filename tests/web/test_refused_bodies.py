@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
+
 import pytest
 
+from hl_utils.servers.haproxy import Proxy
+from hl_utils.servers.process import START_S, wait_until
+from hl_utils.servers.services import Api
 from tests.clients import Client
 
 pytestmark = pytest.mark.one_database
@@ -24,3 +30,27 @@ def test_what_follows_a_body_that_was_not_read(
         assert refused.status_code == status
         assert refused.headers["connection"] == "close"
         assert sender.get("/users/0").status_code == 404
+
+
+@pytest.mark.parametrize("door", ["direct", "HAProxy"])
+@pytest.mark.parametrize(("size", "token"), [(70_000, True), (1_000_000, True), (1_000_000, False)])
+def test_the_answer_arrives_although_the_body_was_not_wanted(
+    api: Api, client: Client, door: str, size: int, token: bool
+) -> None:
+    """Under a body that is still sent, a closed connection would take the answer along."""
+    status = b"413" if token else b"401"
+    authorization = client.user().headers["authorization"] if token else "Bearer none"
+    head = (
+        f"POST /api/v1/posts HTTP/1.1\r\nHost: test\r\nAuthorization: {authorization}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        port = api.port
+        if door == "HAProxy":
+            proxy = stack.enter_context(Proxy([port], []))
+            port = proxy.port
+            wait_until(lambda: proxy.statistics()["api/api1"]["status"] == "UP", "not up")
+        for _ in range(ROUNDS):
+            with socket.create_connection(("127.0.0.1", port), timeout=START_S) as sender:
+                sender.sendall(head.encode() + bytes(size))
+                assert sender.recv(65536).split(b" ", 2)[1] == status

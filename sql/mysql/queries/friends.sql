@@ -12,7 +12,8 @@ LEFT JOIN friend AS f ON f.user_id = $1 AND f.friend_id = u.id
 WHERE u.id = $2;
 
 -- name: friend_page
--- $2: 3 for my friends, 2 for those who asked me, 1 for those whom I asked. The page's ids come first.
+-- $2: 3 for my friends, 2 for those who asked me, 1 for those whom I asked. The page's ids come
+-- first.
 SELECT STRAIGHT_JOIN u.id, u.username, u.first_name, u.last_name, u.birthdate, u.bio, u.city,
        u.country, u.version
 FROM (

@@ -16,8 +16,8 @@ LEFT JOIN friend AS f ON f.user_id = $1 AND f.friend_id = u.id
 WHERE u.id = $2;
 
 -- name: friend_page
--- $2: 3 for my friends, 2 for those who asked me, 1 for those whom I asked. The page's ids come first: as a
--- join, a plan for a well-known $1 merges with a walk through all users.
+-- $2: 3 for my friends, 2 for those who asked me, 1 for those whom I asked. The page's ids come
+-- first: as a join, a plan for a well-known $1 merges with a walk through all users.
 SELECT id, username, first_name, last_name, birthdate, bio, city, country, version
 FROM "user"
 WHERE id = ANY(ARRAY(
