@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from hlfast import codec
 from hlfast.context import Call
 from hlfast.dialogs import service
 from hlfast.dialogs.schemas import show
 from hlfast.web.endpoint import Reply
-from hlfast.web.fields import page
+from hlfast.web.fields import page as one_page
 
 
 async def send(call: Call) -> Reply:
@@ -37,7 +38,7 @@ async def messages(call: Call) -> Reply:
         )
         cursor = found[-1]["id"] if found else None
         shown = [show(message, call.me, call.id) for message in found]
-        return codec.encode(page(shown, query.limit, cursor))
+        return codec.encode(one_page(shown, query.limit, cursor))
 
     # The same to both of them.
     key = (dialog, query.before, query.after, query.limit)
@@ -47,8 +48,8 @@ async def messages(call: Call) -> Reply:
 async def listing(call: Call) -> Reply:
     """GET /dialogs"""
     context, query = call.context, call.query
-    found, cursor = await service.listing(
-        context.dialogs, context.users, call.me, query.before, query.limit
+    found, cursor, is_whole = await service.listing(
+        context.dialogs, context.nodes, context.users, call.me, query.before, query.limit
     )
     items = [
         {
@@ -58,7 +59,10 @@ async def listing(call: Call) -> Reply:
         }
         for row, user in found
     ]
-    return Reply(codec.encode({"items": items, "next": cursor}))
+    page: dict[str, Any] = {"items": items, "next": cursor}
+    if not is_whole:
+        page["incomplete"] = True
+    return Reply(codec.encode(page))
 
 
 async def read(call: Call) -> Reply:
