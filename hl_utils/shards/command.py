@@ -224,6 +224,8 @@ async def _do(operation: Operation, cluster: Cluster, console: Console) -> None:
             "`hlfast shards stop` ends it"
         ):
             await progress.follow(cluster, operation.moves, console)
+    if operation.until_stopped:
+        await progress.until_stopped(cluster)
     console.print(f"done in {time.monotonic() - started:.1f} s")
     for hint in operation.hints:
         console.print(hint)

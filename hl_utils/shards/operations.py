@@ -65,8 +65,9 @@ class Operation:
     atomic: bool = False
     moves: Sequence[Move] = ()
     warnings: Sequence[str] = ()
-    # A rebalance runs on by itself and is followed to its end.
+    # A rebalance runs on by itself and is followed to its end; or to the one that was asked for.
     follow: bool = False
+    until_stopped: bool = False
     # Said at the end.
     hints: Sequence[str] = field(default=())
     # What nobody should do by mistake needs a word of its own.
@@ -239,7 +240,8 @@ async def stop(cluster: Cluster) -> Operation:
         for node in await cluster.nodes()
         if not node.takes_shards and node.shards
     ]
-    return Operation("", [Step("end the rebalance", "rebalance_stop")], hints=hints)
+    step = Step("end the rebalance", "rebalance_stop")
+    return Operation("", [step], hints=hints, until_stopped=True)
 
 
 async def forget(cluster: Cluster, ats: Sequence[Address]) -> Operation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from hl_utils.shards.cluster import Address, Cluster, ShardsError, first_line
 from hl_utils.shards.operations import ENDED, Move, Step
 
 _LOOK_S = 0.5
+# For the move under way to be undone.
+_STOPPED_IN_S = 60.0
 # One that waits for a lock, say, is through by then.
 _RETRIED_MAX = 2
 _NAME = TextColumn("{task.description}")
@@ -61,6 +64,21 @@ async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> N
     if newest["state"] != "finished":
         reason = _trouble(newest) or "Citus says no more"
         raise ShardsError(f"the rebalance {newest['state']}: {reason}; it may be repeated")
+
+
+async def until_stopped(cluster: Cluster) -> None:
+    """Wait for the move under way to be undone. Raises ShardsError if that takes too long."""
+    deadline = time.monotonic() + _STOPPED_IN_S
+    while True:
+        (newest,) = await cluster.look("rebalance")
+        if newest["state"] in ENDED:
+            return
+        if time.monotonic() > deadline:
+            raise ShardsError(
+                f"the rebalance is still {newest['state']}{counts(newest)}: "
+                "`hlfast shards status` says when it has ended"
+            )
+        await asyncio.sleep(_LOOK_S)
 
 
 def _must_get_on(rebalance: Mapping[str, Any]) -> None:

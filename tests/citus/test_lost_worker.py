@@ -235,6 +235,42 @@ def test_a_rebalance_that_gets_nowhere_is_said_and_stopped(empty: Cluster) -> No
     assert contents(empty) == before
 
 
+def test_a_move_under_way_is_undone_by_stop(empty: Cluster) -> None:
+    spread_out(empty, 1, 4)
+    before = contents(empty)
+    empty.shards("add", empty.workers[1])
+    with writing(empty):
+        empty.ask("SELECT citus_rebalance_start(shard_transfer_mode => 'block_writes')")
+        moving = "SELECT FROM pg_dist_background_task WHERE status = 'running'"
+        wait_until(lambda: empty.ask(moving), "no move begins")
+        assert "done" in empty.shards("stop")
+        assert empty.shards("stop") == "no rebalance is running\n"
+        assert empty.spread() == [4]
+    assert contents(empty) == before
+    empty.shards("rebalance")
+    assert empty.spread() == [2, 2]
+    assert contents(empty) == before
+
+
+@contextmanager
+def writing(cluster: Cluster) -> Iterator[None]:
+    """Somebody who has written to every dialog and does not commit: a move waits for that."""
+    command = ["psql", "-q", "-d", cluster.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write("BEGIN;\nUPDATE dialog SET low_read = low_read;\n")
+        writer.stdin.flush()
+        held = (
+            "SELECT FROM pg_stat_activity WHERE state = 'idle in transaction' "
+            "AND query LIKE 'UPDATE dialog %' AND datname = current_database()"
+        )
+        wait_until(lambda: cluster.ask(held), "nobody writes")
+        try:
+            yield
+        finally:
+            writer.stdin.close()
+
+
 def test_ctrl_c_in_one_transaction_changes_nothing(empty: Cluster) -> None:
     spread_out(empty, 2, 4)
     before = contents(empty)

@@ -47,6 +47,8 @@ class Talk:
     """Somebody with a dialog with each of `near` and `far`: those of `far` are on `worker`."""
 
     cluster: Cluster
+    main: str
+    redis: str
     api: Api
     me: Client
     near: list[Client]
@@ -83,10 +85,10 @@ def talk(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator
             Api(main, redis_server.url, DIALOGS_DATABASE_URL=cluster.url, **SETTINGS) as api,
             Client(api.url) as anyone,
         ):
-            yield talking(cluster, api, anyone)
+            yield talking(cluster, main, redis_server.url, api, anyone)
 
 
-def talking(cluster: Cluster, api: Api, anyone: Client) -> Talk:
+def talking(cluster: Cluster, main: str, redis: str, api: Api, anyone: Client) -> Talk:
     """A message to each peer, and all of them published."""
     me, *others = [anyone.user() for _ in range(PEERS + 1)]
     for other in others:
@@ -98,7 +100,7 @@ def talking(cluster: Cluster, api: Api, anyone: Client) -> Talk:
     assert near, "no dialog on the other worker"
     assert far, "no dialog on the worker"
     wait_until(lambda: not cluster.ask("SELECT FROM dialogoutbox"), "the outbox is not emptied")
-    return Talk(cluster, api, me, near, far)
+    return Talk(cluster, main, redis, api, me, near, far)
 
 
 def test_its_dialogs_wait_and_all_else_goes_on(talk: Talk) -> None:
@@ -154,6 +156,21 @@ def test_health_names_it_and_is_degraded(talk: Talk) -> None:
         assert health(talk.api, "ready") == (200, {"status": "degraded"})
     assert health(talk.api, "dependencies")[0] == 200
     assert health(talk.api, "ready") == (200, {"status": "ok"})
+
+
+def test_a_process_starts_while_it_is_away(talk: Talk) -> None:
+    near = {one.id for one in talk.near}
+    with away(talk.worker):
+        urls = {"DATABASE_URL": talk.main, "DIALOGS_DATABASE_URL": talk.cluster.url}
+        tables = talk.cluster.hlfast("tables", **urls)
+        assert tables.stdout == "the tables are up to date\n", tables.stderr
+        again = Api(talk.main, talk.redis, DIALOGS_DATABASE_URL=talk.cluster.url, **SETTINGS)
+        with again as api, Client(api.url) as anyone:
+            me = Client(api.url, anyone.token(talk.me.username))
+            there = Talk(talk.cluster, talk.main, talk.redis, api, me, talk.near, talk.far)
+            assert health(api, "ready") == (200, {"status": "degraded"})
+            assert there.listed() == (near, True)
+            assert me.send_to(talk.near[0], "from a new process")
 
 
 def test_what_a_dead_process_left_is_published_where_a_worker_answers(talk: Talk) -> None:
