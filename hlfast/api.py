@@ -24,6 +24,7 @@ from hlfast.context import Context
 from hlfast.db import queries
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
+from hlfast.db.nodes import Nodes
 from hlfast.db.open import open_database
 from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
 from hlfast.dialogs import service as dialogs_service
@@ -147,9 +148,12 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         )
         log = open_log(settings)
         stack.push_async_callback(log.close)
-        outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack)
         dialogs_dialect = queries.dialect_of(settings.dialogs_url)
         sharded = dialogs_dialect == "postgres" and await are_sharded(dialogs)
+        nodes = Nodes(dialogs) if sharded else None
+        if nodes is not None:
+            stack.push_async_callback(nodes.close)
+        outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
         sender = Sender(
             dialogs,
             partial(dialogs_service.tell_sent, dialogs_outbox),
@@ -161,6 +165,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             main=main,
             reads=replicated or main,
             dialogs=dialogs,
+            nodes=nodes,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
             sender=sender,
@@ -226,7 +231,12 @@ async def _open_replicas(
 
 
 async def open_outboxes(
-    settings: Settings, main: Database, dialogs: Database, log: EventLog, stack: AsyncExitStack
+    settings: Settings,
+    main: Database,
+    dialogs: Database,
+    log: EventLog,
+    stack: AsyncExitStack,
+    nodes: Nodes | None = None,
 ) -> tuple[Outbox, Outbox]:
     """The outboxes of both databases, and the sweep of what dead processes left in them."""
     publisher = BatchPublisher(log, settings)
@@ -239,6 +249,14 @@ async def open_outboxes(
 
     def told_of_dialog(row: Row) -> Told:
         return dialogs_service.told(row["kind"], row["dialog_id"], row["user_id"], row)
+
+    async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
+        """Those of a node that is away stay there until it is back, and hold up no others."""
+        asked = (older_than_s, limit)
+        if nodes is None:
+            return await dialogs.fetch("dialogoutbox_left", *asked)
+        rows, _ = await nodes.fetch("dialogoutbox_left", "dialogoutbox_left_of_living", *asked)
+        return rows
 
     outboxes = [
         Outbox(
@@ -258,14 +276,14 @@ async def open_outboxes(
                 main,
                 delete="outbox_delete",
                 up_to="outbox_up_to",
-                left="outbox_left",
+                left=partial(main.fetch, "outbox_left"),
                 told=told,
             ),
             outbox_rows(
                 dialogs,
                 delete="dialogoutbox_delete",
                 up_to="dialogoutbox_up_to",
-                left="dialogoutbox_left",
+                left=left_in_dialogs,
                 told=told_of_dialog,
             ),
         )
@@ -384,7 +402,11 @@ def _health_routes(context: Context) -> list[Route]:
     async def look(*, now: bool) -> dict[str, bool]:
         answers = await asyncio.gather(*(check() for check in checks.values()), events(now))
         found = dict(zip((*checks, "events"), answers, strict=True))
-        return found if context.replicated is None else found | await context.replicated.health()
+        if context.nodes is not None:
+            found |= await context.nodes.health(now=now)
+        if context.replicated is not None:
+            found |= await context.replicated.health()
+        return found
 
     async def live() -> tuple[int, bytes, bytes]:
         return 200, endpoint.JSON, codec.encode({"status": "ok"})

@@ -9,6 +9,7 @@ from hlfast.bodies import Bodies, Mark
 from hlfast.cache import Cache, FailureThrottle
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
+from hlfast.db.nodes import Nodes
 from hlfast.db.replicas import Replicated
 from hlfast.outbox import Outbox
 from hlfast.passwords import Passwords
@@ -23,13 +24,15 @@ from hlfast.web.auth import Authenticator, Tokens
 class Context:
     """The service's parts. `main` and `dialogs` may be one database.
 
-    `reads` is the main one for reads that cost more than to find a replica that may answer.
+    `reads` is the main one for reads that cost more than to find a replica that may answer. `nodes`
+    are those of the dialogs where they are on a cluster.
     """
 
     settings: Settings
     main: Database
     reads: Database
     dialogs: Database
+    nodes: Nodes | None
     outbox: Outbox
     dialogs_outbox: Outbox
     sender: Sender

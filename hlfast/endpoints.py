@@ -245,7 +245,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=dialogs.listing,
         summary="My dialogs by latest activity",
         query=dialog_schemas.DialogPage,
-        reply=Listing[dialog_schemas.Dialog],
+        reply=dialog_schemas.DialogListing,
     ),
     Endpoint(
         tag="dialogs",

@@ -74,7 +74,12 @@ class Rows:
 
 
 def outbox_rows(
-    database: Database, *, delete: str, up_to: str, left: str, told: Callable[[Row], Told]
+    database: Database,
+    *,
+    delete: str,
+    up_to: str,
+    left: Callable[[float, int], Awaitable[Sequence[Row]]],
+    told: Callable[[Row], Told],
 ) -> Rows:
     """The rows of a table, reached by these statements; `told` makes an event of one."""
 
@@ -82,7 +87,7 @@ def outbox_rows(
         return [told(row) for row in await database.fetch(up_to, key, last, limit)]
 
     async def rows_left(older_than_s: float, limit: int) -> Sequence[Told]:
-        return [told(row) for row in await database.fetch(left, older_than_s, limit)]
+        return [told(row) for row in await left(older_than_s, limit)]
 
     return Rows(partial(database.fetch, delete), rows_up_to, rows_left)
 

@@ -57,10 +57,18 @@ SLOT_IDLE = Kind(
     "the primary keeps all log for it until its disk is full",
     "start its standby, or pg_drop_replication_slot it; bound it by max_slot_wal_keep_size",
 )
-KINDS = (WAL_LEVEL, POOLER_PREPARED, POOLER_STARTUP, REPLICA_NO_SLOT, SLOT_IDLE)
+NODE_AWAY = Kind(
+    "node-away",
+    "error",
+    "its dialogs are refused with 503, and lists of dialogs lack them",
+    "start it; if it is lost for good: `hlfast shards forget`",
+)
+KINDS = (WAL_LEVEL, POOLER_PREPARED, POOLER_STARTUP, REPLICA_NO_SLOT, SLOT_IDLE, NODE_AWAY)
 
 _DIALECT = "postgres"
 _CLOSE_S = 1.0
+# How long a node of a cluster is waited for: all are asked at once.
+_NODE_S = 2
 # A pooler under load may hand us other servers' connections for some time.
 _POOLER_TRIES = 5
 
@@ -101,6 +109,8 @@ async def _look(connection: asyncpg.Connection, watched: Watched, pooled: bool) 
     server = (await _ask(connection, "server"))[0]
     answers += _server(server, watched)
     answers += _replication(server, watched)
+    if server["has_nodes"]:
+        answers += await _nodes(connection, subject)
     answers += await schema.look(
         subject,
         _DIALECT,
@@ -121,6 +131,16 @@ async def _look(connection: asyncpg.Connection, watched: Watched, pooled: bool) 
         cluster=server["cluster"],
         is_standby=server["is_standby"],
     )
+
+
+async def _nodes(connection: asyncpg.Connection, subject: str) -> Answers:
+    await connection.execute(f"SET LOCAL citus.node_connection_timeout = '{_NODE_S}s'")
+    away = [
+        f"{row['node']}, with {row['shards']} of {row['shards_of_all']} shards, does not answer: "
+        f"{row['why'].strip().partition(chr(10))[0]}"
+        for row in await _ask(connection, "nodes")
+    ]
+    return [NODE_AWAY.unless(not away, subject, "; ".join(away))]
 
 
 async def _ask(connection: asyncpg.Connection, name: str) -> Sequence[Any]:

@@ -56,6 +56,13 @@ class Node:
     shards: int
     placements: int
 
+    @property
+    def held(self) -> str:
+        """What is on it, for reading: the number that `status` shows."""
+        if self.shards or not self.placements:
+            return f"{self.shards} shards"
+        return f"{self.placements} shards of other tables"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -80,8 +87,10 @@ class Cluster:
         return rows
 
     async def change(self, name: str, *args: Any) -> None:
-        """Run a statement of change.sql."""
-        await self.connection.fetch(CHANGE[name], *args)
+        """Run a statement of change.sql. Raises ShardsError for what failed on another node."""
+        for row in await self.connection.fetch(CHANGE[name], *args):
+            if row.get("success") is False:
+                raise ShardsError(f"{row['host']}:{row['port']}: {first_line(row['result'])}")
 
     async def must_have_citus(self, *, installed: bool = True) -> None:
         """Raises ShardsError where Citus is missing, too old, or this is not its coordinator."""
@@ -149,15 +158,32 @@ class Cluster:
             raise ShardsError("dialogs are not distributed yet: run `hlfast shards init` first")
         return dialog.shards
 
+    async def silent(self) -> dict[Address, str]:
+        """The nodes that do not answer, and why."""
+        return {
+            Address(row["host"], row["port"]): first_line(row["result"])
+            for row in await self.look("alive")
+            if not row["success"]
+        }
+
+    async def must_answer(self) -> None:
+        """Raises ShardsError for a node that does not, and says what leads on."""
+        for at, why in (await self.silent()).items():
+            raise ShardsError(
+                f"{at} does not answer ({why}): start it; if it is lost for good: "
+                f"hlfast shards forget {at}"
+            )
+
     async def must_be_movable(self, *, split: bool = False) -> None:
         """Raises ShardsError where shards could not be moved, or split, while they are written."""
         for table in (await self.tables()).values():
             if not table.has_identity:
                 raise ShardsError(f"{table.name} needs a primary key or a replica identity")
+        await self.must_answer()
         for answer in await self.look("answers"):
             at = f"{answer['host']}:{answer['port']}"
             if not answer["success"]:
-                raise ShardsError(f"{at} does not answer: {first_line(answer['result'])}")
+                raise ShardsError(f"{at}: {first_line(answer['result'])}")
             check_node(at, json.loads(answer["result"]), split=split)
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
+import asyncpg
 from rich.console import Console
 from rich.table import Table as Grid
 
 from hl_utils.failures import need_database, reported
 from hl_utils.shards import operations, progress
-from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster
+from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsError
 from hl_utils.shards.operations import Operation
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import connect
@@ -27,7 +29,11 @@ from hlfast.settings import Settings
 _PORT = 5432
 _SHOWN_MOVES_MAX = 20
 # Of operations on one cluster, one at a time; any constant will do.
-_LOCK = -0x63697475730000
+LOCK = -0x63697475730000
+# For a node to take a connection.
+_NODE_S = 5
+# These change nothing that another operation under way could be in the middle of.
+_AT_ANY_TIME = ("stop",)
 
 
 def main(argv: Sequence[str], settings: Settings) -> int:
@@ -71,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
             "at", type=_address, metavar="HOST[:PORT]"
         )
     verbs.add_parser("rebalance", parents=[dry], help="spread shards evenly over the nodes")
+    verbs.add_parser("stop", parents=[dry], help="end the rebalance that runs")
+    forget = verbs.add_parser(
+        "forget",
+        parents=[dry],
+        help="go on without nodes that are lost for good, and without what was on them",
+    )
+    forget.add_argument("at", type=_address, nargs="+", metavar="HOST[:PORT]")
+    forget.add_argument("--yes", action="store_true", help="their dialogs may be lost")
     count = verbs.add_parser("count", parents=[dry], help="change the number of shards")
     count.add_argument("n", type=int, metavar="N", help="a multiple of today's splits them online")
     verbs.add_parser("undistribute", parents=[dry], help="bring all back to the coordinator")
@@ -92,6 +106,8 @@ def _address(text: str) -> Address:
 async def _open(settings: Settings) -> AsyncIterator[Cluster]:
     connection = await connect(settings.dialogs_url)
     try:
+        # A machine without power is silent, and Citus would wait for it each time.
+        await connection.execute(f"SET citus.node_connection_timeout = '{_NODE_S}s'")
         yield Cluster(connection)
     finally:
         await connection.close()
@@ -106,8 +122,8 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             return 0
         if arguments.verb == "init" and not await _make_ready(arguments, cluster, settings):
             return 0
-        if not arguments.dry_run:
-            await cluster.connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        if not arguments.dry_run and arguments.verb not in _AT_ANY_TIME:
+            await _wait_for_turn(cluster, console)
         operation = await _plan(arguments, cluster, settings)
         for warning in operation.warnings:
             console.print(f"note: {warning}")
@@ -115,9 +131,17 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             console.print(operation.done)
         elif arguments.dry_run:
             _show(operation, console)
+        elif operation.needs_yes and not arguments.yes:
+            raise ShardsError("nothing was changed: if that is meant, repeat it with --yes")
         else:
-            await _do(operation, cluster, settings, console)
+            await _do(operation, cluster, console)
     return 0
+
+
+async def _wait_for_turn(cluster: Cluster, console: Console) -> None:
+    if not await cluster.connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        console.print("another `hlfast shards` changes the cluster: waiting for its end")
+        await cluster.connection.execute("SELECT pg_advisory_lock($1)", LOCK)
 
 
 async def _make_ready(arguments: argparse.Namespace, cluster: Cluster, settings: Settings) -> bool:
@@ -147,6 +171,8 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
         ),
         "add": lambda: operations.add(cluster, coordinator(), arguments.at),
         "rebalance": lambda: operations.rebalance(cluster),
+        "stop": lambda: operations.stop(cluster),
+        "forget": lambda: operations.forget(cluster, arguments.at),
         "drain": lambda: operations.drain(cluster, arguments.at),
         "remove": lambda: operations.remove(cluster, arguments.at),
         "count": lambda: operations.count(cluster, arguments.n),
@@ -175,18 +201,44 @@ def _show(operation: Operation, console: Console) -> None:
         console.print("COMMIT;")
 
 
-async def _do(operation: Operation, cluster: Cluster, settings: Settings, console: Console) -> None:
+async def _do(operation: Operation, cluster: Cluster, console: Console) -> None:
     started = time.monotonic()
-    if operation.atomic:
-        async with cluster.connection.transaction():
-            await progress.run(cluster, operation.steps, console)
-    else:
-        await progress.run(cluster, operation.steps, console)
+    try:
+        if operation.atomic:
+            with _told("nothing was changed"):
+                async with cluster.connection.transaction():
+                    await progress.run(cluster, operation.steps, console)
+        else:
+            with _told("what was done before stays; the same command goes on from there"):
+                await progress.run(cluster, operation.steps, console)
+    except asyncpg.PostgresConnectionError:
+        # Of a node, unless the coordinator is gone, too.
+        if not cluster.connection.is_closed():
+            await cluster.must_answer()
+        raise
     if operation.follow:
-        await progress.follow(cluster, operation.moves, console)
+        # It runs by itself: others need not wait for whoever watches it.
+        await cluster.connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+        with _told(
+            "the rebalance goes on by itself: `hlfast shards rebalance` follows it again, "
+            "`hlfast shards stop` ends it"
+        ):
+            await progress.follow(cluster, operation.moves, console)
+    if operation.until_stopped:
+        await progress.until_stopped(cluster)
     console.print(f"done in {time.monotonic() - started:.1f} s")
     for hint in operation.hints:
         console.print(hint)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Whoever presses Ctrl-C meanwhile reads what that leaves."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        print(f"hlfast shards: {what}", file=sys.stderr)
+        raise
 
 
 async def _status(cluster: Cluster, console: Console) -> None:
@@ -196,16 +248,24 @@ async def _status(cluster: Cluster, console: Console) -> None:
     sizes = {
         Address(row["host"], row["port"]): row["bytes"] for row in await cluster.look("node_bytes")
     }
+    silent = await cluster.silent()
     for node in await cluster.nodes():
         state = "active" if node.active else "disabled"
+        if node.at in silent:
+            state = "does not answer"
         if not node.takes_shards:
             state += ", takes no shards"
         role = "coordinator" if node.is_coordinator else "worker"
         size = sizes.get(node.at)
         # No size of shards that are there: the node did not say.
-        shown = "does not answer" if size is None and node.shards else f"{size or 0:,}"
+        shown = "?" if size is None and node.shards else f"{size or 0:,}"
         nodes.add_row(str(node.at), role, str(node.shards), shown, state)
     console.print(nodes)
+    for at in silent:
+        console.print(
+            f"{at} does not answer: its dialogs wait until it is started; if it is lost for good: "
+            f"hlfast shards forget {at}"
+        )
     delegated = await cluster.delegated()
     for table in (await cluster.tables()).values():
         if table.colocation_id is None:

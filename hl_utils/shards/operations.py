@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from hl_utils.shards.cluster import (
@@ -64,10 +65,13 @@ class Operation:
     atomic: bool = False
     moves: Sequence[Move] = ()
     warnings: Sequence[str] = ()
-    # A rebalance runs on by itself and is followed to its end.
+    # A rebalance runs on by itself and is followed to its end; or to the one that was asked for.
     follow: bool = False
+    until_stopped: bool = False
     # Said at the end.
     hints: Sequence[str] = field(default=())
+    # What nobody should do by mistake needs a word of its own.
+    needs_yes: bool = False
 
 
 def _literal(value: Any) -> str:
@@ -188,8 +192,7 @@ async def drain(cluster: Cluster, at: Address) -> Operation:
     """Take all shards from a node."""
     await cluster.must_be_distributed()
     node = await _known(cluster, at)
-    if await _running(cluster):
-        raise ShardsError("a rebalance is running: follow it with `hlfast shards rebalance`")
+    await _must_be_quiet(cluster)
     steps: list[Step] = []
     planned: list[Move] = []
     if node.takes_shards:
@@ -200,7 +203,7 @@ async def drain(cluster: Cluster, at: Address) -> Operation:
             raise ShardsError(f"no other node takes shards: add one before {at} is drained")
         await cluster.must_be_movable()
         planned = await _moves_when_drained(cluster, at)
-        steps.append(Step(f"move {node.placements} shards away", "rebalance_start", (True,)))
+        steps.append(Step(f"move {node.held} away", "rebalance_start", (True,)))
     return Operation(
         f"{at} holds no shards already",
         steps,
@@ -219,10 +222,102 @@ async def remove(cluster: Cluster, at: Address) -> Operation:
     if node.is_coordinator:
         raise ShardsError(f"{at} is the coordinator")
     if node.placements:
-        raise ShardsError(
-            f"{at} still holds {node.placements} shards: run `hlfast shards drain {at}` first"
-        )
+        if at in await cluster.silent():
+            await cluster.must_answer()
+        raise ShardsError(f"{at} still holds {node.held}: run `hlfast shards drain {at}` first")
     return Operation("", [Step(f"remove {at}", "remove_node", (at.host, at.port))])
+
+
+async def stop(cluster: Cluster) -> Operation:
+    """End the rebalance that runs; what has been moved stays where it is."""
+    await cluster.must_have_citus()
+    if not await _running(cluster):
+        return Operation("no rebalance is running")
+    hints = ["shards that were moved stay where they are; the rest: hlfast shards rebalance"]
+    hints += [
+        f"{node.at} takes no shards: hlfast shards add {node.at} lets it, "
+        f"hlfast shards drain {node.at} goes on"
+        for node in await cluster.nodes()
+        if not node.takes_shards and node.shards
+    ]
+    step = Step("end the rebalance", "rebalance_stop")
+    return Operation("", [step], hints=hints, until_stopped=True)
+
+
+async def forget(cluster: Cluster, ats: Sequence[Address]) -> Operation:
+    """Go on without nodes that are lost for good: their shards begin anew, empty, on others."""
+    total = await cluster.must_be_distributed()
+    await _must_be_quiet(cluster)
+    lost = [await _known(cluster, at) for at in dict.fromkeys(ats)]
+    await _must_be_lost(cluster, lost)
+    nodes = [node for node in await cluster.nodes() if node not in lost]
+    takers = [node for node in nodes if node.takes_shards and node.active]
+    steps = [Step("", "tell_nobody")]
+    if not takers:
+        takers = [node for node in nodes if node.is_coordinator]
+        steps += [
+            Step(f"let {node.at} take shards", "take_shards", (node.at.host, node.at.port, True))
+            for node in takers
+        ]
+    homes = _new_homes(await cluster.look("only_there", [node.id for node in lost]), takers)
+    if homes:
+        what = f"put {len(homes)} empty tables on {len(set(homes.values()))} nodes"
+        steps += [
+            Step(what, "place_shards", (list(homes), list(homes.values()))),
+            Step("make them", "make_shards", (list(homes),)),
+        ]
+    steps += [
+        *(Step(f"remove {n.at}", "remove_node", (n.at.host, n.at.port)) for n in lost),
+        Step("", "tell_workers"),
+        Step("tell the other nodes", "sync_metadata"),
+    ]
+    gone = sum(node.shards for node in lost)
+    # Of the lost ones nobody says it.
+    size = sum(row["bytes"] or 0 for row in await cluster.look("node_bytes"))
+    about = f", some {size * gone // (total - gone):,} bytes" if gone < total else ""
+    return Operation(
+        "",
+        steps,
+        atomic=True,
+        warnings=[
+            f"LOST: {gone} of {total} shards were only on {', '.join(str(n.at) for n in lost)}: "
+            f"about {round(100 * gone / total)} % of all dialogs{about}, every message in them "
+            "and every event of them that is not published",
+            "these dialogs begin anew, empty, with message 1; a machine that comes back must be "
+            "emptied before it is added again",
+        ],
+        hints=["if nodes hold more than others now: hlfast shards rebalance"],
+        needs_yes=True,
+    )
+
+
+async def _must_be_lost(cluster: Cluster, lost: Sequence[Node]) -> None:
+    silent = await cluster.silent()
+    for node in lost:
+        if node.is_coordinator:
+            raise ShardsError(f"{node.at} is the coordinator")
+        if node.at not in silent:
+            raise ShardsError(f"{node.at} answers: `hlfast shards drain {node.at}` loses nothing")
+    forgotten = {node.at for node in lost}
+    for at in silent:
+        if at not in forgotten:
+            all_of_them = " ".join(map(str, silent))
+            raise ShardsError(
+                f"{at} does not answer either: start it, or, if it is lost, too: "
+                f"hlfast shards forget {all_of_them}"
+            )
+
+
+def _new_homes(shards: Sequence[Any], takers: Sequence[Node]) -> dict[int, int]:
+    """The node of each shard: those side by side stay so, and who holds least gets the next."""
+    load = {node.id: node.placements for node in takers}
+    homes: dict[int, int] = {}
+    for _, side_by_side in groupby(shards, key=lambda row: (row["colocation_id"], row["low"])):
+        home = min(load, key=lambda node: load[node])
+        for row in side_by_side:
+            homes[row["id"]] = home
+            load[home] += 1
+    return homes
 
 
 async def count(cluster: Cluster, wanted: int) -> Operation:
@@ -230,8 +325,7 @@ async def count(cluster: Cluster, wanted: int) -> Operation:
     if not 1 <= wanted <= _SHARDS_MAX:
         raise ShardsError(f"the number of shards is 1 to {_SHARDS_MAX}")
     have = await cluster.must_be_distributed()
-    if await _running(cluster):
-        raise ShardsError("a rebalance is running: follow it with `hlfast shards rebalance`")
+    await _must_be_quiet(cluster)
     if have == wanted:
         return Operation(f"there are {wanted} shards already")
     nodes = [node.id for node in await cluster.nodes() if node.takes_shards and node.active]
@@ -330,6 +424,14 @@ async def _moves_when_drained(cluster: Cluster, at: Address) -> list[Move]:
 async def _running(cluster: Cluster) -> bool:
     newest = await cluster.look("rebalance")
     return bool(newest) and newest[0]["state"] not in ENDED
+
+
+async def _must_be_quiet(cluster: Cluster) -> None:
+    if await _running(cluster):
+        raise ShardsError(
+            "a rebalance is running: follow it with `hlfast shards rebalance`, "
+            "or end it with `hlfast shards stop`"
+        )
 
 
 async def _known(cluster: Cluster, at: Address) -> Node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ from hl_utils.shards.cluster import Address, Cluster, ShardsError, first_line
 from hl_utils.shards.operations import ENDED, Move, Step
 
 _LOOK_S = 0.5
+# For the move under way to be undone.
+_STOPPED_IN_S = 60.0
+# One that waits for a lock, say, is through by then.
+_RETRIED_MAX = 2
 _NAME = TextColumn("{task.description}")
 
 
@@ -54,10 +59,36 @@ async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> N
             bar.update(task, completed=min(arrived, size), description=counts(newest).lstrip(", "))
             if newest["state"] in ENDED:
                 break
+            _must_get_on(newest)
             await asyncio.sleep(_LOOK_S)
     if newest["state"] != "finished":
         reason = _trouble(newest) or "Citus says no more"
         raise ShardsError(f"the rebalance {newest['state']}: {reason}; it may be repeated")
+
+
+async def until_stopped(cluster: Cluster) -> None:
+    """Wait for the move under way to be undone. Raises ShardsError if that takes too long."""
+    deadline = time.monotonic() + _STOPPED_IN_S
+    while True:
+        (newest,) = await cluster.look("rebalance")
+        if newest["state"] in ENDED:
+            return
+        if time.monotonic() > deadline:
+            raise ShardsError(
+                f"the rebalance is still {newest['state']}{counts(newest)}: "
+                "`hlfast shards status` says when it has ended"
+            )
+        await asyncio.sleep(_LOOK_S)
+
+
+def _must_get_on(rebalance: Mapping[str, Any]) -> None:
+    """Raises ShardsError where a move was tried so often that it needs a hand: Citus tries on."""
+    tasks = json.loads(rebalance["details"] or "{}").get("tasks") or []
+    if any(task.get("retried", 0) >= _RETRIED_MAX for task in tasks):
+        raise ShardsError(
+            f"the rebalance does not get on: {_trouble(rebalance) or 'Citus says no more'}; it is "
+            "tried again by itself: mend that, or end it with `hlfast shards stop`"
+        )
 
 
 async def _arrived(cluster: Cluster, moves: Sequence[Move]) -> int:

@@ -68,8 +68,16 @@ SERVER_SETTINGS = {
 _PLAN_ONCE = """
 SET enable_seqscan = off;
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
-WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
+WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus');
 """
+# A node whose machine lost its power is silent. For 30 s, as Citus has it, or until the statement
+# is given up, each statement to it would hold a connection that others wait for.
+_NODES_IN_TIME = """
+SELECT set_config('citus.node_connection_timeout', '{ms}', false)
+FROM pg_extension WHERE extname = 'citus'
+"""
+# So long Citus may wait for a node, as a part of what a statement may take.
+_NODE_SHARE = 0.1
 
 
 def is_of_server(error: Exception) -> bool:
@@ -161,7 +169,11 @@ async def open_database(
         statements |= queries.load("postgres", database)
 
     # What nobody waits for any more is ended by the server, too.
-    limit = f"SET statement_timeout = {int(settings.database_timeout_s * 1000)}; {_PLAN_ONCE}"
+    timeout_ms = settings.database_timeout_s * 1000
+    limit = f"SET statement_timeout = {int(timeout_ms)}; {_PLAN_ONCE}" + _NODES_IN_TIME.format(
+        # The least that it takes is 10.
+        ms=max(10, int(timeout_ms * _NODE_SHARE))
+    )
     is_full = False
 
     async def connect_and_prepare() -> _Connection:

@@ -46,8 +46,8 @@ async def messages(call: Call) -> Reply:
 async def listing(call: Call) -> Reply:
     """GET /dialogs"""
     context, query = call.context, call.query
-    found, cursor = await service.listing(
-        context.dialogs, context.users, call.me, query.before, query.limit
+    found, cursor, is_whole = await service.listing(
+        context.dialogs, context.nodes, context.users, call.me, query.before, query.limit
     )
     items = [
         {
@@ -57,7 +57,10 @@ async def listing(call: Call) -> Reply:
         }
         for row, user in found
     ]
-    return Reply(codec.encode(page(items, cursor)))
+    shown = page(items, cursor)
+    if not is_whole:
+        shown["incomplete"] = True
+    return Reply(codec.encode(shown))
 
 
 async def read(call: Call) -> Reply:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hlfast.db.database import Row
 from hlfast.profiles import User
-from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Query, example
+from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Listing, Query, example
 
 
 class MessageNew(Body):
@@ -76,6 +76,15 @@ class Dialog(BaseModel):
     user: User
     last_message: Message
     unread: int
+
+
+class DialogListing(Listing[Dialog]):
+    """One page. `incomplete` is there, and true, while a part of the dialogs does not answer.
+
+    Those are missing from the page then, and are back in it as soon as their part is.
+    """
+
+    incomplete: bool = False
 
 
 class DialogPage(Query):

@@ -10,6 +10,7 @@ from hlfast import errors
 from hlfast.bodies import Mark
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
+from hlfast.db.nodes import Nodes
 from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
 from hlfast.profiles import Profile
@@ -132,26 +133,31 @@ async def marks(dialogs: Database, ids: Sequence[int]) -> Mapping[int, Mark]:
 
 async def listing(
     dialogs: Database,
+    nodes: Nodes | None,
     users: BatchReader[int, Profile],
     me: int,
     cursor: str | None,
     limit: int,
-) -> tuple[list[tuple[Row, bytes]], str | None]:
-    """My dialogs by latest activity, each with the other user as JSON, and the next cursor.
+) -> tuple[list[tuple[Row, bytes]], str | None, bool]:
+    """My dialogs by latest activity, each with the other user as JSON; the next cursor; all there?
 
-    The cursor is `<last activity in microseconds since 1970>-<the other user's id>`.
+    The cursor is `<last activity in microseconds since 1970>-<the other user's id>`. Some are
+    missing while one of `nodes`, those of a cluster, is away.
     """
     active_at, last = ID_MAX, ID_MAX
     if cursor is not None:
         time, _, user = cursor.partition("-")
         active_at, last = min(int(time), ID_MAX), dialog_id(me, min(int(user), USER_ID_MAX))
-    rows = await dialogs.fetch("dialog_list", me, active_at, last, limit + 1)
+    asked, is_whole = (me, active_at, last, limit + 1), True
+    if nodes is None:
+        rows = await dialogs.fetch("dialog_list", *asked)
+    else:
+        rows, is_whole = await nodes.fetch("dialog_list", "dialog_list_of_living", *asked)
     found, more = first(rows, limit)
     others = await users.get_many([peer(row["dialog_id"], me) for row in found])
     shown = [(row, user.body) for row, user in zip(found, others, strict=True) if user is not None]
     if not more:
-        return shown, None
+        return shown, None, is_whole
     tail = found[-1]
-    return shown, (
-        f"{(tail['last_message_at'] - _EPOCH) // _MICROSECOND}-{peer(tail['dialog_id'], me)}"
-    )
+    active_us = (tail["last_message_at"] - _EPOCH) // _MICROSECOND
+    return shown, f"{active_us}-{peer(tail['dialog_id'], me)}", is_whole

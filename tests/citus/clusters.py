@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -117,6 +118,33 @@ def ask(url: str, sql: str, *args: Any) -> list[Any]:
 
 def _execute(url: str, sql: str) -> None:
     run(url, lambda connection: connection.execute(sql))
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """Nobody gets in, and who was in is out."""
+    server = next(dsn for dsn in dsns() if at(dsn) == at(url))
+    name = urlsplit(url).path[1:]
+    ask(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    try:
+        ask(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname=$1", name)
+        yield
+    finally:
+        ask(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@contextmanager
+def silent(cluster: Cluster, url: str) -> Iterator[socket.socket]:
+    """The coordinator finds something in its place that never answers."""
+    port = urlsplit(url).port
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        instead = mute.getsockname()[1]
+        cluster.ask("UPDATE pg_dist_node SET nodeport = $1 WHERE nodeport = $2", instead, port)
+        try:
+            with away(url):
+                yield mute
+        finally:
+            cluster.ask("UPDATE pg_dist_node SET nodeport = $2 WHERE nodeport = $1", instead, port)
 
 
 @contextmanager

@@ -89,6 +89,9 @@ def test_recipes_that_fail_and_why(empty: Cluster) -> None:
     with pytest.raises(asyncpg.PostgresError, match=r"only (shard )?placement"):
         empty.ask("SELECT citus_disable_node($1, $2, true)", host, int(port))
     empty.shards("undistribute")
+    with pytest.raises(asyncpg.PostgresError, match="because it has triggers"):
+        empty.ask("SELECT create_distributed_table('dialogmessage', 'id')")
+    empty.ask("SELECT dialogmessage_triggers(false)")
     with pytest.raises(asyncpg.PostgresError, match="do not include the partition column"):
         empty.ask("SELECT create_distributed_table('dialogmessage', 'id')")
 

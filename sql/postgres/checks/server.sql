@@ -24,6 +24,7 @@ SELECT
     current_setting('default_transaction_read_only') = 'on' AS is_read_only,
     current_setting('primary_slot_name') AS primary_slot_name,
     EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS has_citus,
+    to_regclass('pg_dist_node') IS NOT NULL AS has_nodes,
     to_regclass('migration') IS NOT NULL AS has_ledger,
     -- The state is hidden from those who may not monitor.
     (

@@ -57,3 +57,56 @@ SELECT alter_distributed_table('dialog', shard_count => $1, cascade_to_colocated
 
 -- name: undistribute
 SELECT undistribute_table($1::text::regclass);
+
+-- name: rebalance_stop
+SELECT citus_rebalance_stop();
+
+-- name: tell_nobody
+-- Of what follows workers are told at the end, all at once: a lost one would be asked, too.
+SET LOCAL citus.enable_metadata_sync TO off;
+
+-- name: place_shards
+-- $1: shards, $2: the node of each.
+UPDATE pg_dist_placement AS p SET groupid = n.groupid
+FROM unnest($1::bigint[], $2::integer[]) AS w (shardid, nodeid)
+JOIN pg_dist_node AS n USING (nodeid)
+WHERE p.shardid = w.shardid;
+
+-- name: make_shards
+-- Empty, where they are placed now. Of an attempt that failed some may be there already.
+WITH one AS (
+    SELECT n.nodename::text AS name, n.nodeport AS port, s.shardid, e.part,
+           CASE WHEN e.part = 0
+                THEN format('DROP TABLE IF EXISTS %s;', shard_name(s.logicalrelid, s.shardid))
+                ELSE format('PERFORM pg_catalog.worker_apply_shard_ddl_command(%s, %L, %L);',
+                            s.shardid, c.relnamespace::regnamespace, e.command)
+           END AS command
+    FROM pg_dist_shard AS s
+    JOIN pg_dist_placement AS p USING (shardid)
+    JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
+    JOIN pg_class AS c ON c.oid = s.logicalrelid
+    CROSS JOIN LATERAL (
+        SELECT 0, ''
+        UNION ALL
+        SELECT d.part, d.command
+        FROM master_get_table_ddl_events(s.logicalrelid::text) WITH ORDINALITY AS d (command, part)
+    ) AS e (part, command)
+    WHERE s.shardid = ANY($1::bigint[])
+),
+node AS (
+    SELECT name, port,
+           format('DO $do$ BEGIN %s END $do$', string_agg(command, ' ' ORDER BY shardid, part))
+           AS command
+    FROM one GROUP BY name, port
+)
+SELECT a.node_name AS host, a.node_port AS port, a.success, a.result
+FROM (
+    SELECT array_agg(name) AS names, array_agg(port) AS ports, array_agg(command) AS commands
+    FROM node
+) AS every, master_run_on_worker(every.names, every.ports, every.commands, true) AS a;
+
+-- name: tell_workers
+SET LOCAL citus.enable_metadata_sync TO on;
+
+-- name: sync_metadata
+SELECT start_metadata_sync_to_all_nodes();

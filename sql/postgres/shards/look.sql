@@ -77,6 +77,24 @@ $command$) AS a
 JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
 ORDER BY n.groupid;
 
+-- name: alive
+-- Each node and whether it answers; result: why not.
+SELECT n.nodename AS host, n.nodeport AS port, a.success, a.result
+FROM run_command_on_all_nodes('SELECT 1') AS a
+JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
+ORDER BY n.groupid;
+
+-- name: only_there
+-- The shards of these nodes, those that lie side by side one after the other.
+SELECT s.shardid AS id, s.logicalrelid::text AS name, t.colocationid AS colocation_id,
+       s.shardminvalue AS low
+FROM pg_dist_shard AS s
+JOIN pg_dist_placement AS p USING (shardid)
+JOIN pg_dist_partition AS t USING (logicalrelid)
+JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
+WHERE n.nodeid = ANY($1::integer[]) AND t.partmethod <> 'n'
+ORDER BY t.colocationid, s.shardminvalue::bigint, s.shardid;
+
 -- name: moves
 -- What a rebalance would move now. $1: only away from nodes that take no shards.
 SELECT table_name::text AS name, shardid AS id, shard_size AS bytes, sourcename AS from_host,
