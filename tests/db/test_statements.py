@@ -35,8 +35,10 @@ ROUND_TRIPS = {
     "users_change_password": 2,
     "users_search": 1,
     "users_get": 1,
+    "users_several": 1,
     "users_administer": 1,
     "friends_put": 1,
+    "friends_get": 1,
     "friends_delete": 1,
     "friends_friends": 1,
     "friends_requests": 1,
@@ -109,6 +111,7 @@ class Scene:
         me, friend, call = self.me, self.friend, self.call
         await self._play_users()
         await call("friends_put", me.ask("PUT", f"/friends/{self.admin.id}"))
+        await call("friends_get", me.ask("GET", f"/friends/{self.admin.id}"))
         await call("friends_delete", me.ask("DELETE", f"/friends/{self.admin.id}"), 204)
         await call("friends_friends", me.ask("GET", "/friends"))
         await call("friends_requests", me.ask("GET", "/friends/requests"))
@@ -152,6 +155,7 @@ class Scene:
         await call("users_change_me", me.ask("PATCH", "/users/me", {"bio": f"{number}"}))
         await call("users_search", Ask("GET", "/users/search?first_name=P&last_name=Q"))
         await call("users_get", Ask("GET", f"/users/{me.id}"))
+        await call("users_several", Ask("GET", f"/users?ids={me.id},{self.admin.id}"))
         enable = self.admin.ask("PATCH", f"/users/{created['id']}", {"disabled": False})
         await call("users_administer", enable)
 
