@@ -215,7 +215,7 @@ class Outbox:
 
     def _in_turn(self, told: Told) -> None:
         """Publish it now if all that it must follow is published, else when it is."""
-        if all(map(self._is_published, told.after)):
+        if not told.after or all(map(self._is_published, told.after)):
             self._publish(told)
         elif self._waiting_free > 0:
             loop = asyncio.get_running_loop()

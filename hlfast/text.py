@@ -43,7 +43,7 @@ def nfc(text: str) -> str:
     """The text in NFC. Raises ValueError for one that is nothing but marks for too long."""
     if text.isascii() or max(text) < _FIRST_MARK:
         return text
-    if _TOO_MANY_MARKS.search(text):
+    if len(text) > _MARKS_MAX and _TOO_MANY_MARKS.search(text):
         raise ValueError(f"more than {_MARKS_MAX} combining marks in a row")
     return unicodedata.normalize("NFC", text)
 

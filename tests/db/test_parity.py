@@ -160,6 +160,7 @@ WORLD: World = [
     ("friend_put", (1, 2, 2)),
     ("friend_put", (1, 2, 2)),
     ("friend_page", (2, 2, 0, 10)),
+    ("friend_page", (1, 1, 0, 10)),
     ("friend_status", (1, 2)),
     ("friend_status", (2, 1)),
     ("friend_status", (1, 3)),
