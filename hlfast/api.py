@@ -236,9 +236,6 @@ async def open_outboxes(
             return friends_service.told(kind, actor, row["id"], row)
         return posts_service.told(kind, actor, row)
 
-    def told_of_dialog(row: Row) -> Told:
-        return dialogs_service.told(row["kind"], row["dialog_id"], row["user_id"], row)
-
     outboxes = [
         Outbox(
             rows,
@@ -262,10 +259,10 @@ async def open_outboxes(
             ),
             outbox_rows(
                 dialogs,
-                delete="dialogoutbox_delete",
-                up_to="dialogoutbox_up_to",
-                left="dialogoutbox_left",
-                told=told_of_dialog,
+                delete="messageoutbox_delete",
+                up_to="messageoutbox_up_to",
+                left="messageoutbox_left",
+                told=dialogs_service.told_of_row,
             ),
         )
     ]

@@ -10,7 +10,7 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
-from hlfast.dialogs.service import dialog_id
+from hlfast.dialogs.ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, dsns
 from tests.citus.conftest import distribute
 from tests.clients import Client
@@ -62,7 +62,7 @@ def test_its_dialogs_wait_and_all_else_goes_on(
         far = [one for one in others if home[dialog_id(me.id, one.id)] == lost_port]
         assert near, "no dialog on the other worker"
         assert far, "no dialog on the worker"
-        wait_until(lambda: not empty.ask("SELECT FROM dialogoutbox"), "the outbox is not emptied")
+        wait_until(lambda: not empty.ask("SELECT FROM messageoutbox"), "the outbox is not emptied")
 
         with away(gone):
             for other in near:
@@ -96,7 +96,7 @@ SELECT coalesce(sum((xpath('/row/n/text()', query_to_xml(
 FROM (
     SELECT format('dialogoutbox_%s', shardid) AS shard FROM pg_dist_shard
     JOIN pg_dist_placement USING (shardid)
-    WHERE logicalrelid = 'dialogoutbox'::regclass
+    WHERE logicalrelid = 'messageoutbox'::regclass
       AND groupid = (SELECT groupid FROM pg_dist_local_group)
 ) AS shards
 """
