@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
@@ -10,6 +12,7 @@ from tests.citus.clusters import Cluster
 from tests.conftest import TEMPLATE, new_database
 from tests.upgrade import after, before
 from tests.upgrade.before import END, REFUSING, Process, pair
+from tests.upgrade.rolling import roll
 
 NEIGHBOURS = 3001
 # What `hlfast shards init` said then.
@@ -29,6 +32,11 @@ OF_SHARDS = "SELECT result::bigint AS n FROM run_command_on_shards('dialog', $$S
 def of_before(cluster: Cluster) -> None:
     """The tables of then, spread over two workers."""
     before.migrate(cluster.url, queries.DIALOGS)
+    spread(cluster)
+
+
+def spread(cluster: Cluster) -> None:
+    """As it was done then."""
     for worker in cluster.workers[:2]:
         cluster.shards("add", worker)
     for statement in INIT:
@@ -84,6 +92,14 @@ def test_they_are_what_they_were_and_go_on(
     after.refuses_the_old(empty.url)
 
 
+def test_processes_are_rolled_and_nothing_is_lost(
+    empty: Cluster, postgres_server: PostgresServer, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    main = new_database(postgres_server)
+    urls = (main, empty.url, redis_server.url)
+    roll(tmp_path, *urls, "rolled-on-citus", spread=lambda: spread(empty))
+
+
 def test_dialogs_of_neighbours_are_spread(empty: Cluster) -> None:
     of_before(empty)
     empty.ask(
@@ -100,13 +116,13 @@ def test_dialogs_of_neighbours_are_spread(empty: Cluster) -> None:
     # The bare pairs have 12 hashes, and half of them one of two.
     assert rows_of_shards(empty)[0] > NEIGHBOURS / 4
     before.upgrade_dialogs(empty.url)
-    spread = rows_of_shards(empty)
-    assert sum(spread) == NEIGHBOURS
-    assert len(spread) == 32
+    found = rows_of_shards(empty)
+    assert sum(found) == NEIGHBOURS
+    assert len(found) == 32
     mean = NEIGHBOURS / 32
     # Four standard deviations of a fair choice, which is what it comes to.
-    assert spread[0] < mean + 4 * mean**0.5
-    assert spread[-1] > mean - 4 * mean**0.5
+    assert found[0] < mean + 4 * mean**0.5
+    assert found[-1] > mean - 4 * mean**0.5
     (count,) = empty.ask("SELECT count(*) AS n FROM message JOIN dialog USING (dialog_id)")
     assert count["n"] == 2 * NEIGHBOURS
     nodes = empty.ask(

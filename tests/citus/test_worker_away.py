@@ -94,7 +94,7 @@ _ROWS_HERE = """
 SELECT coalesce(sum((xpath('/row/n/text()', query_to_xml(
     format('SELECT count(*) AS n FROM %s', shard), false, true, '')))[1]::text::bigint), 0) AS n
 FROM (
-    SELECT format('dialogoutbox_%s', shardid) AS shard FROM pg_dist_shard
+    SELECT format('messageoutbox_%s', shardid) AS shard FROM pg_dist_shard
     JOIN pg_dist_placement USING (shardid)
     WHERE logicalrelid = 'messageoutbox'::regclass
       AND groupid = (SELECT groupid FROM pg_dist_local_group)

@@ -63,9 +63,6 @@ TRIGGER = re.compile(
 DROP = re.compile(
     r"DROP (?:PROCEDURE|FUNCTION|TRIGGER|TABLE|VIEW) IF EXISTS\s+\w+(?:,\s+\w+)*\s*;|CALL \w+\(\);"
 )
-# Comments that MySQL 8 reads, and those that MariaDB alone does.
-EXECUTED = re.compile(r"/\*!80000 (.*?) \*/")
-MARIADBS = re.compile(r"/\*M! .*? \*/")
 CHARACTER_SET = re.compile(r"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;")
 
 
@@ -86,7 +83,6 @@ def parse(sql: str) -> expressions.Expr:
 
 def without_comments(sql: str) -> str:
     """No text in the files has two dashes in it."""
-    sql = EXECUTED.sub(r"\1", MARIADBS.sub("", sql))
     return "\n".join(line.partition("--")[0].rstrip() for line in sql.splitlines()).strip()
 
 

@@ -25,11 +25,9 @@ SELECT dialogs_refused() AS dialog_id, dialogs_refused() AS id,
        dialogs_refused() AS message_id, CAST(dialogs_refused() AS DATETIME) AS created_at;
 
 -- The triggers of the migration before refuse until the tables are changed, these from then on.
--- MariaDB, by the comments that it alone reads, knows of no moment without the procedure; MySQL
--- does, and who calls in that moment is answered 500.
-DROP PROCEDURE IF EXISTS /*M! dialog_send_ */ /*!80000 dialog_send */;
+DROP PROCEDURE IF EXISTS dialog_send;
 
-CREATE /*M! OR REPLACE */ PROCEDURE dialog_send(
+CREATE PROCEDURE dialog_send(
     p_dialog_id BIGINT, p_from_id INT, p_content VARCHAR(4096), p_client_id VARBINARY(256),
     p_create BOOLEAN
 )
@@ -39,9 +37,9 @@ BEGIN
         MESSAGE_TEXT = 'dialogs have other ids now: this process is of a release before that';
 END;
 
-DROP PROCEDURE IF EXISTS /*M! dialog_read_ */ /*!80000 dialog_read */;
+DROP PROCEDURE IF EXISTS dialog_read;
 
-CREATE /*M! OR REPLACE */ PROCEDURE dialog_read(p_dialog_id BIGINT, p_me INT, p_up_to BIGINT)
+CREATE PROCEDURE dialog_read(p_dialog_id BIGINT, p_me INT, p_up_to BIGINT)
 BEGIN
     SIGNAL SQLSTATE '70100' SET MYSQL_ERRNO = 1317,
         MESSAGE_TEXT = 'dialogs have other ids now: this process is of a release before that';

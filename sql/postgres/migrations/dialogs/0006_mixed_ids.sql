@@ -9,7 +9,7 @@
 
 -- Nothing is written meanwhile (see the migration before), but by people and by deletions of what
 -- was published. Everything can be read, until the tables change places at the end.
-LOCK TABLE dialog, dialogmessage, dialogoutbox IN EXCLUSIVE MODE;
+LOCK TABLE dialog, dialogoutbox, dialogmessage IN EXCLUSIVE MODE;
 
 -- The id of the dialog of two users, as hlfast/dialogs/ids.py has it: below 2^62.
 CREATE FUNCTION dialog_id_of(p_one integer, p_other integer) RETURNS bigint
@@ -118,6 +118,8 @@ BEGIN
         RAISE EXCEPTION 'the copies have not as many rows as there were';
     END IF;
 
+    -- In the order in which statements take them, so that none waits for this one and is waited for.
+    LOCK TABLE dialog, dialogoutbox, dialogmessage IN ACCESS EXCLUSIVE MODE;
     DROP TABLE dialogoutbox;
     DROP TABLE dialogmessage;
     DROP TABLE dialog;
