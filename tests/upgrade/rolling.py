@@ -30,7 +30,12 @@ GROWTH = 100
 _PAUSE_S = 0.02
 # Of a process of before whose schema is gone: dialogs only, and only until it is started anew.
 REFUSED = "/dialogs"
-OUTBOX = {"HLFAST_OUTBOX_AGE_S": 2, "HLFAST_OUTBOX_SWEEP_S": 0.5}
+# Few connections, as to open one to a cluster takes seconds where there is little to compute with.
+PROCESS = {
+    "HLFAST_OUTBOX_AGE_S": 2,
+    "HLFAST_OUTBOX_SWEEP_S": 0.5,
+    "HLFAST_DATABASE_POOL_SIZE": 3,
+}
 
 
 def unpack(directory: Path) -> None:
@@ -165,7 +170,7 @@ def roll(
     tables(directory, main, dialogs)
     if spread is not None:
         spread()
-    shared = {"DIALOGS_DATABASE_URL": dialogs, "HLFAST_EVENTS_NAME": name, **OUTBOX}
+    shared = {"DIALOGS_DATABASE_URL": dialogs, "HLFAST_EVENTS_NAME": name, **PROCESS}
     with ExitStack() as stack:
 
         def start(api: Api) -> Api:
