@@ -113,9 +113,9 @@ async def dialogs(database: Any, sends: Sends) -> dict[int, dict[str, int]]:
         # Not the outbox's rows, but their count: they go as soon as they are published.
         f"""SELECT d.dialog_id, d.low_id, d.low_unread, d.high_unread, d.last_message_id,
                    d.last_event_id,
-                   (SELECT count(*) FROM dialogmessage m WHERE m.dialog_id = d.dialog_id)
+                   (SELECT count(*) FROM message m WHERE m.dialog_id = d.dialog_id)
                        AS messages,
-                   (SELECT max(m.id) FROM dialogmessage m WHERE m.dialog_id = d.dialog_id)
+                   (SELECT max(m.id) FROM message m WHERE m.dialog_id = d.dialog_id)
                        AS newest
             FROM dialog AS d WHERE d.dialog_id IN ({ids})"""  # noqa: S608
     )

@@ -69,7 +69,7 @@ class World(NamedTuple):
         found = await _fetch(
             self.urls[0],
             "SELECT nodeport, sum(result::bigint)::bigint AS n FROM run_command_on_placements("
-            "'dialogmessage', 'SELECT count(*) FROM %s') GROUP BY nodeport ORDER BY nodeport",
+            "'message', 'SELECT count(*) FROM %s') GROUP BY nodeport ORDER BY nodeport",
         )
         return {str(row["nodeport"]): row["n"] for row in found}
 
@@ -210,7 +210,7 @@ async def _run(urls: list[str], api: Api, scenes: list[str]) -> list[str]:
             )
     await world.writers.stop()
     rows = await _fetch(
-        urls[0], "SELECT dialog_id, id, from_user_id, client_id, content FROM dialogmessage"
+        urls[0], "SELECT dialog_id, id, from_user_id, client_id, content FROM message"
     )
     verdict = compare(world.writers.ledger, [tuple(row) for row in rows])
     notes.append("; ".join(f"{what}: {n:,}" for what, n in verdict.items()) + ".")

@@ -30,6 +30,7 @@ from hl_utils.shards import operations
 from hl_utils.shards.cluster import Address, Cluster
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import SERVER_SETTINGS
+from hlfast.dialogs.ids import dialog_id, users_of
 
 _STATEMENTS = queries.load("postgres", queries.DIALOGS)
 _DIALOGS = 400
@@ -71,15 +72,13 @@ class Round(NamedTuple):
 
 
 def _dialogs() -> list[int]:
-    # By chance, as people are: the hash of a bigint folds its halves by XOR, so that pairs whose
-    # ids differ in the same bits would all be in one shard.
     random = Random(1)
-    return [one << 32 | random.randrange(10**6, 10**7) for one in range(1, _DIALOGS + 1)]
+    return [dialog_id(one, random.randrange(10**6, 10**7)) for one in range(1, _DIALOGS + 1)]
 
 
 async def _send(connection: asyncpg.Connection, dialog: int) -> object:
     row = await connection.fetchrow(
-        _STATEMENTS["dialog_send"], dialog, dialog >> 32, "a text of some words", None, True
+        _STATEMENTS["dialog_send"], dialog, *users_of(dialog), "a text of some words", None, True
     )
     assert row["outcome"] == "sent"
     return row["id"]
@@ -94,7 +93,7 @@ async def _page(connection: asyncpg.Connection, dialog: int) -> object:
 async def _naive_send(connection: asyncpg.Connection, dialog: int) -> object:
     number = await connection.fetchval("SELECT nextval('naive_id')")
     return await connection.execute(
-        _NAIVE_SEND, number, dialog, dialog >> 32, "a text of some words"
+        _NAIVE_SEND, number, dialog, users_of(dialog)[0], "a text of some words"
     )
 
 

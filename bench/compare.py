@@ -191,7 +191,7 @@ async def one_round(
 async def _empty_outbox(database: asyncpg.Connection, name: str) -> None:
     """Take away the events that a peer has left, or the service would wait for them."""
     if name in CONTENDERS and name != OURS:
-        await database.execute("DELETE FROM dialogoutbox")
+        await database.execute("DELETE FROM messageoutbox")
 
 
 async def compare(

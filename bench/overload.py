@@ -159,7 +159,7 @@ async def check_messages(database: asyncpg.Connection, ids: Sequence[int], ledge
     Raises WrongAnswer.
     """
     rows = await database.fetch(
-        "SELECT dialog_id, id, content, client_id FROM dialogmessage WHERE dialog_id = ANY($1)", ids
+        "SELECT dialog_id, id, content, client_id FROM message WHERE dialog_id = ANY($1)", ids
     )
     stored = {row["client_id"]: (row["dialog_id"], row["id"], row["content"]) for row in rows}
     for client_id, message in ledger.acknowledged.items():

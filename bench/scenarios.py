@@ -22,6 +22,7 @@ import jwt
 import orjson
 
 from bench.load import WrongAnswer
+from hlfast.dialogs.ids import dialog_id
 
 PAGE = 20
 USER = ("id", "username", "first_name", "last_name", "birthdate", "bio", "city", "country")
@@ -235,7 +236,7 @@ async def dialog_page(
     reads: list[Read] = []
     for dialog in chance.sample(dialogs, min(count, len(dialogs))):
         rows = await database.fetch(
-            "SELECT * FROM dialogmessage WHERE dialog_id = $1 ORDER BY id DESC LIMIT $2",
+            "SELECT * FROM message WHERE dialog_id = $1 ORDER BY id DESC LIMIT $2",
             dialog["dialog_id"],
             PAGE + 1,
         )
@@ -286,8 +287,8 @@ async def sends(
     threads: dict[int, Thread] = {}
     while len(threads) < count:
         me, other = chance.sample(users, 2)
-        dialog_id = min(me["id"], other["id"]) << 32 | max(me["id"], other["id"])
-        if dialog_id not in taken:
+        dialog = dialog_id(me["id"], other["id"])
+        if dialog not in taken:
             token = sign(me["id"], secret, me["token_version"])
-            threads[dialog_id] = Thread(dialog_id, me["id"], other["id"], token)
+            threads[dialog] = Thread(dialog, me["id"], other["id"], token)
     return Sends(list(threads.values()))

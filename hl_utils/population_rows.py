@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from hl_utils.population import CIRCLE_SIZE, Language, circle_starts, copy_text, draws, pairs
 from hlfast.db.queries import DIALOGS, MAIN
+from hlfast.dialogs.ids import dialog_id
 
 # Users join in the first of two years; posts and dialogs fill the second. Fixed, so that the
 # same seed gives the same times, and past, so that whatever happens next is newer.
@@ -77,7 +78,7 @@ DIALOG = Table(
     chunk_rows=20_000,
 )
 MESSAGE = Table(
-    "dialogmessage",
+    "message",
     ("dialog_id", "id", "from_user_id", "content", "created_at"),
     DIALOGS,
     chunk_rows=20_000,
@@ -287,7 +288,7 @@ class Population:
 
     def _dialog(self, low: int, high: int, draw: Random) -> tuple[str, list[str]]:
         random = draw.random
-        dialog_id = low << 32 | high
+        id = dialog_id(low, high)
         count = _MESSAGES_MIN + int(draw.expovariate(1 / (_MESSAGES_MEAN - _MESSAGES_MIN)) + 0.5)
         count = min(count, _MESSAGES_MAX)
         # Both have written: the first two messages are of one each.
@@ -302,14 +303,14 @@ class Population:
             author = low if from_low else high
             language = self._language(author - self._ids.user)
             content = _one_of(language.sentences, random())
-            messages.append(f"{dialog_id}\t{number}\t{author}\t{content}\t{at}\n")
+            messages.append(f"{id}\t{number}\t{author}\t{content}\t{at}\n")
         low_read, high_read = (
             count if random() < _ANSWERED else int(random() * (count + 1)) for _ in range(2)
         )
         low_unread = by_low[low_read:].count(False)
         high_unread = by_low[high_read:].count(True)
         dialog = (
-            f"{low}\t{high}\t{dialog_id}\t{count}\t{at}"
+            f"{low}\t{high}\t{id}\t{count}\t{at}"
             f"\t{low_read}\t{high_read}\t{low_unread}\t{high_unread}\n"
         )
         return dialog, messages

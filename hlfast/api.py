@@ -247,15 +247,12 @@ async def open_outboxes(
             return friends_service.told(kind, actor, row["id"], row)
         return posts_service.told(kind, actor, row)
 
-    def told_of_dialog(row: Row) -> Told:
-        return dialogs_service.told(row["kind"], row["dialog_id"], row["user_id"], row)
-
     async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
         """Those of a node that is away stay there until it is back, and hold up no others."""
         asked = (older_than_s, limit)
         if nodes is None:
-            return await dialogs.fetch("dialogoutbox_left", *asked)
-        rows, _ = await nodes.fetch("dialogoutbox_left", "dialogoutbox_left_of_living", *asked)
+            return await dialogs.fetch("messageoutbox_left", *asked)
+        rows, _ = await nodes.fetch("messageoutbox_left", "messageoutbox_left_of_living", *asked)
         return rows
 
     outboxes = [
@@ -281,10 +278,10 @@ async def open_outboxes(
             ),
             outbox_rows(
                 dialogs,
-                delete="dialogoutbox_delete",
-                up_to="dialogoutbox_up_to",
+                delete="messageoutbox_delete",
+                up_to="messageoutbox_up_to",
                 left=left_in_dialogs,
-                told=told_of_dialog,
+                told=dialogs_service.told_of_row,
             ),
         )
     ]

@@ -14,13 +14,14 @@ from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Whom to tell that a message is committed: dialog, author, row of the message.
-Sent = Callable[[int, int, Row], None]
+# Whom to tell that a message is committed: dialog, author, recipient, row of the message.
+Sent = Callable[[int, int, int, Row], None]
 
 
 class _Asked(NamedTuple):
     dialog: int
     me: int
+    to: int
     content: str
     client_id: str | None
     # Whoever is told is told on behalf of this request.
@@ -47,28 +48,37 @@ class Sender:
                 timeout_s=settings.database_timeout_s,
             )
 
-    async def send(self, dialog: int, me: int, content: str, client_id: str | None) -> Row:
+    async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
         """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
         if self._joining is not None:
-            asked = _Asked(dialog, me, content, client_id, copy_context())
+            asked = _Asked(dialog, me, to, content, client_id, copy_context())
             row = await self._joining.write(dialog, asked)
             if row is not None:
                 return row
-        return await self.send_alone(dialog, me, content, client_id, create=False)
+        return await self.send_alone(dialog, me, to, content, client_id, create=False)
 
     async def send_alone(
-        self, dialog: int, me: int, content: str, client_id: str | None, *, create: bool
+        self,
+        dialog: int,
+        me: int,
+        to: int,
+        content: str,
+        client_id: str | None,
+        *,
+        create: bool,
     ) -> Row:
         """The same by a statement of its own, which can begin a dialog."""
-        row = await self._dialogs.fetch_row("dialog_send", dialog, me, content, client_id, create)
+        row = await self._dialogs.fetch_row(
+            "dialog_send", dialog, me, to, content, client_id, create
+        )
         assert row is not None  # the function returns one row  # noqa: S101
         if row["outcome"] == "sent":
-            self._sent(dialog, me, row)
+            self._sent(dialog, me, to, row)
         return row
 
     async def _send_many(self, asked: Sequence[_Asked]) -> Sequence[Row | None]:
         """None for those that have to be sent alone. Raises errors.Unavailable."""
-        dialogs, authors, contents, client_ids, _ = map(list, zip(*asked, strict=True))
+        dialogs, authors, _, contents, client_ids, _ = map(list, zip(*asked, strict=True))
         try:
             found = await self._dialogs.fetch(
                 "dialog_send_many", dialogs, authors, contents, client_ids
@@ -83,7 +93,7 @@ class Sender:
         for one in asked:
             row = rows.get(one.dialog)
             if row is not None and row["outcome"] == "sent":
-                one.context.run(self._sent, one.dialog, one.me, row)
+                one.context.run(self._sent, one.dialog, one.me, one.to, row)
         return [rows.get(one.dialog) for one in asked]
 
 

@@ -159,7 +159,7 @@ INSERT_USER = (
     "first_key, last_key, bio, version) VALUES ({victim}, '{name}', '{name}', 'x', 'Hand', 'Made', "
     "'hand', 'made', {bio}, {version})"
 )
-MESSAGE = "UPDATE dialogmessage SET content = 'by hand' WHERE from_user_id = {friend}"
+MESSAGE = "UPDATE message SET content = 'by hand' WHERE from_user_id = {friend}"
 # In this order, on one pair of processes: what one leaves is what the next one begins with.
 BY_HAND = (
     "UPDATE \"user\" SET bio = 'old' WHERE id = {victim}",
@@ -192,14 +192,14 @@ BY_HAND = (
     "INSERT INTO friend (user_id, friend_id, state, version) VALUES ({me}, {friend}, 3, 1)",
     MESSAGE,
     MESSAGE.replace("by hand", "again"),
-    "DELETE FROM dialogmessage WHERE from_user_id = {friend} AND id = 1",
-    "UPDATE dialogmessage SET dialog_id = dialog_id WHERE from_user_id = {friend}",
+    "DELETE FROM message WHERE from_user_id = {friend} AND id = 1",
+    "UPDATE message SET dialog_id = dialog_id WHERE from_user_id = {friend}",
     "UPDATE dialog SET low_read = 0, high_read = 0 WHERE low_id = {me}",
     'DELETE FROM "user" WHERE id = {victim}',
-    "DELETE FROM dialogmessage WHERE from_user_id = {victim}",
+    "DELETE FROM message WHERE from_user_id = {victim}",
     "DELETE FROM dialog WHERE high_id = {victim}",
 )
-TRUNCATED = ("TRUNCATE dialogmessage", "TRUNCATE post")
+TRUNCATED = ("TRUNCATE message", "TRUNCATE post")
 
 
 def test_rows_changed_by_hand_are_shown_as_they_are(pair: tuple[Api, Api]) -> None:

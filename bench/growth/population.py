@@ -11,11 +11,12 @@ import asyncpg
 
 from bench import scenarios
 from bench.scenarios import PAGE, USER, Read, Sends, Thread
+from hlfast.dialogs import ids
 
 # A friend has so many posts or more: ten of them fill a page.
 _POSTS_MIN = 2
 _MESSAGES = """
-INSERT INTO dialogmessage (dialog_id, id, from_user_id, content, client_id, created_at)
+INSERT INTO message (dialog_id, id, from_user_id, content, client_id, created_at)
 SELECT dialog_id, n, CASE n % 2 WHEN 0 THEN low_id ELSE high_id END,
        'Well, this is ' || n || ': no longer than most messages are.', 'made-' || n,
        last_message_at - (last_message_id - n) * interval '1 second'
@@ -82,19 +83,19 @@ async def converse(
     database: asyncpg.Connection, sizes: Sequence[int], count: int, chance: random.Random
 ) -> dict[int, list[int]]:
     """For each size the ids of `count` new dialogs of that many messages, all of them read."""
-    ids = [row["id"] for row in await database.fetch('SELECT id FROM "user" ORDER BY id')]
+    users = [row["id"] for row in await database.fetch('SELECT id FROM "user" ORDER BY id')]
     found: dict[int, list[int]] = {size: [] for size in sizes}
-    pairs = {tuple(sorted(chance.sample(ids, 2))) for _ in range(2 * count * len(sizes))}
+    pairs = {tuple(sorted(chance.sample(users, 2))) for _ in range(2 * count * len(sizes))}
     there = {row["dialog_id"] for row in await database.fetch("SELECT dialog_id FROM dialog")}
-    free = (pair for pair in sorted(pairs) if pair[0] << 32 | pair[1] not in there)
+    free = (pair for pair in sorted(pairs) if ids.dialog_id(*pair) not in there)
     for size in sizes:
         for low, high in itertools.islice(free, count):
-            found[size].append(low << 32 | high)
+            found[size].append(ids.dialog_id(low, high))
             await database.execute(
                 """INSERT INTO dialog (dialog_id, low_id, high_id, last_message_id, last_event_id,
                                        low_read, high_read)
                    VALUES ($1, $2, $3, $4, $4, $4, $4)""",
-                *(low << 32 | high, low, high, size),
+                *(found[size][-1], low, high, size),
             )
         await database.execute(_MESSAGES, found[size])
     return found
@@ -106,13 +107,14 @@ async def sends(database: asyncpg.Connection, dialog_ids: Sequence[int], secret:
         row["id"]: row["token_version"]
         for row in await database.fetch(
             'SELECT id, token_version FROM "user" WHERE id = ANY($1)',
-            [dialog_id >> 32 for dialog_id in dialog_ids],
+            [ids.users_of(one)[0] for one in dialog_ids],
         )
     }
     return Sends(
         [
-            Thread(one, low, one & 0xFFFFFFFF, scenarios.sign(low, secret, versions[low]))
-            for one, low in ((dialog_id, dialog_id >> 32) for dialog_id in dialog_ids)
+            Thread(one, low, high, scenarios.sign(low, secret, versions[low]))
+            for one in dialog_ids
+            for low, high in [ids.users_of(one)]
         ]
     )
 

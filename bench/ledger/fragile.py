@@ -26,7 +26,7 @@ _DRAINED_WITHIN_S = 120.0
 # Rows of before a moment; those of the load that goes on come and go.
 _LEFT = """
 SELECT (SELECT count(*) FROM outbox WHERE created_at < to_timestamp({before}))
-     + (SELECT count(*) FROM dialogoutbox WHERE created_at < to_timestamp({before}))
+     + (SELECT count(*) FROM messageoutbox WHERE created_at < to_timestamp({before}))
 """
 
 

@@ -81,7 +81,7 @@ def _refused(watched: Watched, server: Any, triggers: Sequence[Any]) -> Finding 
     ).triggers
     is_free = not server["log_bin"] or server["are_triggers_trusted"]
     return TRIGGERS_REFUSED.unless(
-        bool(is_free or wanted <= {row["name"] for row in triggers}),
+        bool(is_free or wanted.keys() <= {row["name"] for row in triggers}),
         watched.subject,
         "log_bin_trust_function_creators = 0 beside a binary log",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from hl_utils.check.finding import Answers, Finding, Kind
@@ -65,8 +65,15 @@ KINDS = (
 _COMMENT = re.compile(r"--.*")
 _TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?([`\"\w]+)\s*\(", re.IGNORECASE)
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON ([`\"\w]+)\s*\(", re.IGNORECASE)
+_PRIMARY = re.compile(
+    r"ALTER TABLE ([`\"\w]+) ADD (?:CONSTRAINT \w+ )?PRIMARY KEY\s*\(", re.IGNORECASE
+)
 # Those that are made whatever the server: not what a function makes.
-_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+)", re.MULTILINE)
+_TRIGGER = re.compile(r"^CREATE TRIGGER (\w+)[^;]*?\sON (\w+)", re.MULTILINE)
+_DROP = re.compile(r"DROP TABLE (?:IF EXISTS )?([^;]+);", re.IGNORECASE)
+_RENAME = re.compile(r"RENAME TABLE ([^;]+);", re.IGNORECASE)
+_ALTER_NAME = re.compile(r"ALTER TABLE ([`\"\w]+ RENAME TO [`\"\w]+);", re.IGNORECASE)
+_TO = re.compile(r" (?:RENAME )?TO ", re.IGNORECASE)
 _PARTIAL = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:CONSTRAINT \w+ )?(PRIMARY KEY|UNIQUE KEY|UNIQUE INDEX|UNIQUE|KEY|INDEX)"
@@ -93,28 +100,79 @@ class Index:
 
 @dataclass(slots=True)
 class Promises:
-    """What migrations make: indexes by their names, triggers, and collations of columns."""
+    """What migrations make: names of indexes, tables of triggers, and collations of columns."""
 
     indexes: dict[Index, str] = field(default_factory=dict)
-    triggers: set[str] = field(default_factory=set)
+    triggers: dict[str, str] = field(default_factory=dict)
     collations: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def rename(self, names: Mapping[str, str | None]) -> None:
+        """Tables have other names now; those of None are gone, and what they had with them."""
+
+        def now(table: str) -> str | None:
+            return names.get(table, table)
+
+        self.indexes = {
+            replace(index, table=table): name
+            for index, name in self.indexes.items()
+            if (table := now(index.table)) is not None
+        }
+        self.triggers = {
+            name: table
+            for name, before in self.triggers.items()
+            if (table := now(before)) is not None
+        }
+        self.collations = {
+            (table, column): collation
+            for (before, column), collation in self.collations.items()
+            if (table := now(before)) is not None
+        }
 
 
 def promises(migrations: Iterable[queries.Migration]) -> Promises:
-    """Read them from the text: CREATE TABLE with its keys, and CREATE INDEX."""
+    """Read them from the text: tables with their keys, indexes, triggers, and what is dropped."""
     found = Promises()
+    readers: dict[re.Pattern[str], Callable[[str, re.Match[str], Promises], None]] = {
+        _TABLE: lambda sql, match, found: _read_table(
+            _bare(match[1]), _inside(sql, match.end()), found
+        ),
+        _INDEX: _read_index,
+        _PRIMARY: _read_primary_key,
+        _TRIGGER: lambda _, match, found: found.triggers.update({match[1]: match[2]}),
+        _DROP: lambda _, match, found: found.rename(dict.fromkeys(_names(match[1]))),
+        _RENAME: _read_names,
+        _ALTER_NAME: _read_names,
+    }
     for migration in migrations:
         sql = _COMMENT.sub("", migration.sql)
-        found.triggers.update(_TRIGGER.findall(sql))
-        for match in _TABLE.finditer(sql):
-            _read_table(_bare(match[1]), _inside(sql, match.end()), found)
-        for match in _INDEX.finditer(sql):
-            columns = _inside(sql, match.end())
-            rest = sql[match.end() + len(columns) :].partition(";")[0]
-            is_partial = _PARTIAL.search(rest) is not None
-            index = Index(_bare(match[3]), _names(columns), bool(match[1]), is_partial)
-            found.indexes[index] = match[2]
+        statements = [
+            (match.start(), reader, match)
+            for pattern, reader in readers.items()
+            for match in pattern.finditer(sql)
+        ]
+        for _, reader, match in sorted(statements, key=lambda statement: statement[0]):
+            reader(sql, match, found)
     return found
+
+
+def _read_index(sql: str, match: re.Match[str], found: Promises) -> None:
+    columns = _inside(sql, match.end())
+    rest = sql[match.end() + len(columns) :].partition(";")[0]
+    is_partial = _PARTIAL.search(rest) is not None
+    index = Index(_bare(match[3]), _names(columns), bool(match[1]), is_partial)
+    found.indexes[index] = match[2]
+
+
+def _read_primary_key(sql: str, match: re.Match[str], found: Promises) -> None:
+    table = _bare(match[1])
+    index = Index(table, _names(_inside(sql, match.end())), is_unique=True)
+    found.indexes[index] = f"{table}'s key"
+
+
+def _read_names(_: str, match: re.Match[str], found: Promises) -> None:
+    for item in _split(match[1]):
+        before, after = _TO.split(item)
+        found.rename({_bare(before): _bare(after)})
 
 
 def _read_table(table: str, body: str, found: Promises) -> None:

@@ -31,6 +31,8 @@ class Api:
 
     # Of the `hlfast` command.
     verb = "api"
+    # Whose code it runs.
+    root = ROOT
 
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         self.port = free_port()
@@ -71,7 +73,7 @@ class Api:
         with self._log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hlfast", self.verb],
-                cwd=ROOT,
+                cwd=self.root,
                 env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

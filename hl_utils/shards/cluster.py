@@ -17,10 +17,10 @@ _SQL = queries.SQL_DIRECTORY / "postgres" / "shards"
 LOOK = queries.named(_SQL / "look.sql")
 CHANGE = queries.named(_SQL / "change.sql")
 
-TABLES = ("dialog", "dialogmessage", "dialogoutbox")
+TABLES = ("dialog", "message", "messageoutbox")
 FUNCTIONS = {
-    "dialog_send": "dialog_send(bigint, integer, text, text, boolean)",
-    "dialog_read": "dialog_read(bigint, integer, bigint)",
+    "message_send": "message_send(bigint, integer, integer, text, text, boolean)",
+    "message_read": "message_read(bigint, integer, bigint)",
 }
 # What is used here, the parameters of rebalance_start among it, is there from then on.
 _VERSION_MIN = (12, 0)

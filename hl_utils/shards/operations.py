@@ -141,8 +141,8 @@ def _distribution(anew: bool, tables: Sequence[str], functions: Sequence[str]) -
     steps = []
     if anew:
         steps.append(Step(f"spread dialog over {SHARDS} shards", "distribute_dialog", (SHARDS,)))
-    if "dialogmessage" in tables:
-        steps.append(Step("take the triggers of dialogmessage away", "message_triggers", (False,)))
+    if "message" in tables:
+        steps.append(Step("take the triggers of message away", "message_triggers", (False,)))
     steps += [
         Step(f"spread {name} beside it", "distribute_beside", (name,))
         for name in tables
@@ -383,8 +383,8 @@ async def undistribute(cluster: Cluster) -> Operation:
         for name in names
         if name != "user" or tables[name].is_reference
     ]
-    if "dialogmessage" in names:
-        steps.append(Step("give dialogmessage its triggers", "message_triggers", (True,)))
+    if "message" in names:
+        steps.append(Step("give message its triggers", "message_triggers", (True,)))
     if "user" in names and tables["user"].is_reference:
         steps.append(Step('give "user" its triggers', "user_triggers", (True,)))
     warning = f"{size:,} bytes go to the coordinator, and writes to dialogs wait meanwhile"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -12,6 +13,11 @@ from hlfast.settings import Settings
 # Any constant will do, below the range of the pairs of users (they are locked by
 # their positive dialog id).
 _POSTGRES_LOCK = -0x686C66617374
+# dialogs/0004 drops triggers of a table, if there are any. A table that Citus has spread has none,
+# and may not even be asked; it may with this. To a server without Citus it means nothing.
+_POSTGRES_SETTING = "SET citus.enable_unsafe_triggers = on"
+# What MySQL has to drop and to make again MariaDB exchanges: who calls it meanwhile finds either.
+_MADE_ANEW = re.compile(r"DROP (PROCEDURE|FUNCTION|TRIGGER) IF EXISTS (\w+);\s+CREATE \1 \2\b")
 # Its locks are the whole server's.
 _MYSQL_LOCK = "CONCAT('hlfast ', MD5(DATABASE()))"
 
@@ -57,6 +63,7 @@ class _Postgres(_Target):
 
     async def known(self) -> Mapping[str, str]:
         await self._connection.execute("SELECT pg_advisory_lock($1)", _POSTGRES_LOCK)
+        await self._connection.execute(_POSTGRES_SETTING)
         await self._connection.execute(LEDGER)
         return dict(await self._connection.fetch("SELECT name, checksum FROM migration"))
 
@@ -84,7 +91,10 @@ class _Mysql(_Target):
         return {row["name"]: row["checksum"] for row in found}
 
     async def run(self, migration: queries.Migration) -> None:
-        await mysql.query(self._connection, migration.sql)
+        sql = migration.sql
+        if mysql.is_mariadb(self._connection):
+            sql = _MADE_ANEW.sub(r"CREATE OR REPLACE \1 \2", sql)
+        await mysql.query(self._connection, sql)
         record = Statement("INSERT INTO migration (name, checksum) VALUES ($1, $2)")
         arguments = (migration.name, migration.checksum)
         await mysql.query(self._connection, record.with_arguments(arguments))

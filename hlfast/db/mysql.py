@@ -222,7 +222,7 @@ def _rows(description: Sequence[Sequence[Any]], values: Sequence[Any]) -> Sequen
 async def _check_server(connection: Any) -> None:
     """Raises SettingsError for a server that will not do."""
     ((text, innodb),) = await query(connection, _SERVER)
-    name = "MariaDB" if _is_mariadb(connection) else "MySQL"
+    name = "MariaDB" if is_mariadb(connection) else "MySQL"
     wanted = VERSION_MIN[name]
     if tuple(map(int, re.findall(r"\d+", text)[:3])) < wanted:
         least = ".".join(map(str, wanted))
@@ -237,7 +237,8 @@ WHERE engine = 'InnoDB' AND support IN ('YES', 'DEFAULT')
 """
 
 
-def _is_mariadb(connection: Any) -> bool:
+def is_mariadb(connection: Any) -> bool:
+    """Whether the server is MariaDB, and not MySQL."""
     return "mariadb" in connection.get_server_info().lower()
 
 
@@ -324,7 +325,7 @@ async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:
     connection = await _open_connection(arguments)
     statement_limit = (
         f"max_statement_time = {timeout_s}"
-        if _is_mariadb(connection)
+        if is_mariadb(connection)
         else f"max_execution_time = {int(timeout_s * 1000)}"
     )
     lock_wait_s = max(1, int(timeout_s / 2))

@@ -64,9 +64,11 @@ SERVER_SETTINGS = {
 # PostgreSQL would plan a statement anew for every short list of ids, because it costs less than the
 # list that a plan is made for beforehand; to plan costs more than both. Citus needs the arguments.
 # Every statement has its index: a table that was empty when a plan was made is not read from end
-# to end when it no longer is.
+# to end when it no longer is. A bitmap has no order: for a page of a dialog all of its messages
+# would be read, as rows of one dialog do not lie side by side.
 _PLAN_ONCE = """
 SET enable_seqscan = off;
+SET enable_bitmapscan = off;
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
 WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus');
 """

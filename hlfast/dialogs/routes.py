@@ -22,7 +22,7 @@ async def send(call: Call) -> Reply:
 async def messages(call: Call) -> Reply:
     """GET /dialogs/{user_id}/messages"""
     context, query = call.context, call.query
-    dialog = service.pair(call.me, call.id)
+    dialog = service.between(call.me, call.id)
 
     async def make() -> bytes:
         found = await service.page(
@@ -52,10 +52,10 @@ async def listing(call: Call) -> Reply:
     items = [
         {
             "user": codec.encoded(user),
-            "last_message": show(row, call.me, service.peer(row["dialog_id"], call.me)),
+            "last_message": show(row, call.me, peer),
             "unread": row["unread"],
         }
-        for row, user in found
+        for row, peer, user in found
     ]
     shown = page(items, cursor)
     if not is_whole:

@@ -11,6 +11,7 @@ from hlfast.bodies import Mark
 from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.nodes import Nodes
+from hlfast.dialogs import ids
 from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
 from hlfast.profiles import Profile
@@ -21,35 +22,31 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def dialog_id(one: int, other: int) -> int:
-    """The pair of users as one number: low << 32 | high."""
-    return min(one, other) << 32 | max(one, other)
-
-
-def peer(dialog: int, me: int) -> int:
-    """The other one of the pair."""
-    low, high = dialog >> 32, dialog & 0xFFFFFFFF
-    return high if me == low else low
-
-
-def told(kind: str, dialog: int, actor: int, row: Row) -> Told:
+def told(kind: str, dialog: int, actor: int, other: int, row: Row) -> Told:
     """The event of a change: a message was sent, or everything up to one was read."""
-    other, event_id = peer(dialog, actor), row["event_id"]
+    event_id = row["event_id"]
     data: dict[str, Any]
     if kind == "message.created":
         data = {"message": show(row, actor, other)}
     else:
         data = {"user_id": actor, "peer_id": other, "up_to": row["up_to"]}
-    event = {"id": f"d{dialog}-{event_id}", "type": kind, "to": [actor, other], "data": data}
+    id = f"d{ids.pair(actor, other)}-{event_id}"
+    event = {"id": id, "type": kind, "to": [actor, other], "data": data}
     before = row["previous_id"]
     return Told(dialog, event_id, () if before is None else ((dialog, before),), event)
 
 
-def pair(me: int, other: int) -> int:
-    """The dialog of two users. Raises errors.Invalid for one with oneself."""
+def told_of_row(row: Row) -> Told:
+    """The event of a row of the outbox."""
+    dialog, actor = row["dialog_id"], row["user_id"]
+    return told(row["kind"], dialog, actor, ids.peer(dialog, actor), row)
+
+
+def between(me: int, other: int) -> int:
+    """The id of the dialog of two users. Raises errors.Invalid for one with oneself."""
     if me == other:
         raise errors.Invalid.field("path", "user_id", msg="Nobody has a dialog with themselves.")
-    return dialog_id(me, other)
+    return ids.dialog_id(me, other)
 
 
 async def _must_exist(users: BatchReader[int, Profile], user_id: int) -> None:
@@ -57,9 +54,9 @@ async def _must_exist(users: BatchReader[int, Profile], user_id: int) -> None:
         raise errors.NotFound("There is no such user.")
 
 
-def tell_sent(outbox: Outbox, dialog: int, me: int, row: Row) -> None:
+def tell_sent(outbox: Outbox, dialog: int, me: int, to: int, row: Row) -> None:
     """A new message is committed: everybody concerned is to know."""
-    outbox.committed(told("message.created", dialog, me, row))
+    outbox.committed(told("message.created", dialog, me, to, row))
 
 
 async def send(
@@ -74,7 +71,7 @@ async def send(
     One round trip in a dialog that exists; the first message of one asks whether the recipient
     does. Raises errors.NotFound, Invalid for myself.
     """
-    arguments = (pair(me, to), me, new.content, new.client_id)
+    arguments = (between(me, to), me, to, new.content, new.client_id)
     message = await sender.send(*arguments)
     if message["outcome"] == "absent":
         await _must_exist(users, to)
@@ -116,14 +113,14 @@ async def mark_read(
     up_to: int,
 ) -> None:
     """Everything up to a message is read; past the newest one means all. Raises NotFound."""
-    dialog = pair(me, other)
+    dialog = between(me, other)
     if not 1 <= up_to <= ID_MAX:
         raise errors.NotFound("There is no such message.")
     marked = await dialogs.fetch_row("dialog_read", dialog, me, up_to)
     if marked is None or marked["up_to"] == 0:
         await _must_exist(users, other)
     elif marked["event_id"] is not None:
-        outbox.committed(told("message.read", dialog, me, marked))
+        outbox.committed(told("message.read", dialog, me, other, marked))
 
 
 async def marks(dialogs: Database, ids: Sequence[int]) -> Mapping[int, Mark]:
@@ -138,8 +135,8 @@ async def listing(
     me: int,
     cursor: str | None,
     limit: int,
-) -> tuple[list[tuple[Row, bytes]], str | None, bool]:
-    """My dialogs by latest activity, each with the other user as JSON; the next cursor; all there?
+) -> tuple[list[tuple[Row, int, bytes]], str | None, bool]:
+    """My dialogs by latest activity, each with the other user's id and JSON; the next cursor; all?
 
     The cursor is `<last activity in microseconds since 1970>-<the other user's id>`. Some are
     missing while one of `nodes`, those of a cluster, is away.
@@ -147,17 +144,21 @@ async def listing(
     active_at, last = ID_MAX, ID_MAX
     if cursor is not None:
         time, _, user = cursor.partition("-")
-        active_at, last = min(int(time), ID_MAX), dialog_id(me, min(int(user), USER_ID_MAX))
+        active_at, last = min(int(time), ID_MAX), ids.dialog_id(me, min(int(user), USER_ID_MAX))
     asked, is_whole = (me, active_at, last, limit + 1), True
     if nodes is None:
         rows = await dialogs.fetch("dialog_list", *asked)
     else:
         rows, is_whole = await nodes.fetch("dialog_list", "dialog_list_of_living", *asked)
     found, more = first(rows, limit)
-    others = await users.get_many([peer(row["dialog_id"], me) for row in found])
-    shown = [(row, user.body) for row, user in zip(found, others, strict=True) if user is not None]
+    peers = [ids.peer(row["dialog_id"], me) for row in found]
+    others = await users.get_many(peers)
+    shown = [
+        (row, peer, user.body)
+        for row, peer, user in zip(found, peers, others, strict=True)
+        if user is not None
+    ]
     if not more:
         return shown, None, is_whole
-    tail = found[-1]
-    active_us = (tail["last_message_at"] - _EPOCH) // _MICROSECOND
-    return shown, f"{active_us}-{peer(tail['dialog_id'], me)}", is_whole
+    active_us = (found[-1]["last_message_at"] - _EPOCH) // _MICROSECOND
+    return shown, f"{active_us}-{peers[-1]}", is_whole

@@ -56,7 +56,7 @@ async def counts(environment: dict[str, str]) -> None:
     messages = [one for window in asked if window.scenario == checks.SEND for one in window.rounds]
     assert sum(thread.acknowledged for thread in sends.threads) == sum(map(len, messages)) == 12
     # What was published is gone: it was waited for.
-    assert await database.fetchval("SELECT count(*) FROM dialogoutbox") == 0
+    assert await database.fetchval("SELECT count(*) FROM messageoutbox") == 0
     await database.close()
 
 

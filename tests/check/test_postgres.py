@@ -169,7 +169,7 @@ def test_indexes_that_are_missing_or_others(
         postgres_server,
         postgres_url,
         "DROP INDEX user_first",
-        "DROP INDEX dialog_low",
+        "DROP INDEX dialog_by_low",
         'ALTER TABLE "user" DROP CONSTRAINT user_username_key_key',
         # The same name is not the same index.
         "DROP INDEX post_author",
@@ -182,7 +182,13 @@ def test_indexes_that_are_missing_or_others(
     findings = found(own)
     assert codes(findings) == ["index-missing database"] * 5
     told = " ".join(one["what"] for one in findings)
-    for name in ("user_first", "dialog_low", "post_author", "post_client", "user (username_key)"):
+    for name in (
+        "user_first",
+        "dialog_by_low",
+        "post_author",
+        "post_client",
+        "user (username_key)",
+    ):
         assert name in told
 
 

@@ -19,7 +19,7 @@ from tests.citus.clusters import Cluster, ask, at, away, run
 from tests.citus.test_shards import contents, say
 
 PEERS = 60
-CONTENTS = "SELECT dialog_id, id, content FROM dialogmessage ORDER BY 1, 2"
+CONTENTS = "SELECT dialog_id, id, content FROM message ORDER BY 1, 2"
 
 
 def spread_out(cluster: Cluster, workers: int, shards: int) -> None:
@@ -42,7 +42,7 @@ def on_it(cluster: Cluster, url: str) -> list[tuple[int, int, str]]:
     shards = ask(
         url,
         "SELECT shard_name(logicalrelid, shardid) AS name FROM pg_dist_shard "
-        "JOIN pg_dist_placement USING (shardid) WHERE logicalrelid = 'dialogmessage'::regclass "
+        "JOIN pg_dist_placement USING (shardid) WHERE logicalrelid = 'message'::regclass "
         "AND groupid = (SELECT groupid FROM pg_dist_local_group)",
     )
     assert at(url) in cluster.workers
@@ -138,7 +138,7 @@ def test_two_are_forgotten_together_and_then_the_last(empty: Cluster) -> None:
     ("statement", "arguments"),
     [
         ("dialog_list_of_living($1, $2, $3, $4, $5)", (1000, 2**53, 2**53, PEERS)),
-        ("dialogoutbox_left_of_living($1, $2, $3)", (0.0, PEERS)),
+        ("messageoutbox_left_of_living($1, $2, $3)", (0.0, PEERS)),
     ],
 )
 def test_what_is_read_from_the_others(

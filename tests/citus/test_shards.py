@@ -10,23 +10,26 @@ import pytest
 
 from hl_utils.shards.cluster import ShardsError, check_node
 from hl_utils.shards.operations import splits
+from hlfast.dialogs.ids import dialog_id
 from tests.citus.clusters import Cluster, ask
 from tests.citus.conftest import distribute
 
 PAIRS = 200
-CONTENTS = "SELECT dialog_id, id, content FROM dialogmessage ORDER BY 1, 2"
+CONTENTS = "SELECT dialog_id, id, content FROM message ORDER BY 1, 2"
 
 
 def fill(cluster: Cluster) -> list[tuple[int, int, str]]:
     """Three messages in each of many dialogs."""
     for number in range(3):
         for one in range(1, PAIRS + 1):
-            say(cluster, one << 32 | 1000, f"{one}-{number}")
+            say(cluster, one, f"{one}-{number}")
     return contents(cluster)
 
 
-def say(cluster: Cluster, dialog: int, text: str) -> int:
-    (row,) = cluster.ask("SELECT * FROM dialog_send($1, 1000, $2, NULL, true)", dialog, text)
+def say(cluster: Cluster, one: int, text: str) -> int:
+    """User 1000 writes to another one; the message's id."""
+    sent = "SELECT * FROM message_send($1, 1000, $2, $3, NULL, true)"
+    (row,) = cluster.ask(sent, dialog_id(one, 1000), one, text)
     assert row["outcome"] == "sent"
     return int(row["id"])
 
@@ -77,10 +80,10 @@ def test_from_one_server_to_three_and_back(empty: Cluster) -> None:
     assert empty.shards("undistribute") == "nothing is distributed\n"
     assert contents(empty) == before
     # Ids go on where they were, on one server and on many again.
-    assert say(empty, 1 << 32 | 1000, "once more") == 4
+    assert say(empty, 1, "once more") == 4
     empty.shards("init")
-    assert say(empty, 1 << 32 | 1000, "and again") == 5
-    assert "dialog_send() runs where its dialog is" in empty.shards("status")
+    assert say(empty, 1, "and again") == 5
+    assert "message_send() runs where its dialog is" in empty.shards("status")
 
 
 def test_more_shards_by_splitting_and_fewer_by_rewriting(empty: Cluster) -> None:
@@ -180,8 +183,8 @@ def test_what_is_missing_is_one_line(empty: Cluster) -> None:
     assert "is the coordinator" in empty.refused("remove", _coordinator(empty))
     empty.shards("drain", first)
     assert "no other node takes shards" in empty.refused("drain", second)
-    ask(empty.urls[0], "ALTER TABLE dialogoutbox DROP CONSTRAINT dialogoutbox_pkey")
-    assert "dialogoutbox needs a primary key" in empty.refused("count", "64")
+    ask(empty.urls[0], "ALTER TABLE messageoutbox DROP CONSTRAINT messageoutbox_pkey")
+    assert "messageoutbox needs a primary key" in empty.refused("count", "64")
     worker = Cluster(empty.urls[1:])
     assert "this node is a worker" in worker.refused("status")
 

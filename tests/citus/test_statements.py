@@ -9,23 +9,24 @@ import asyncpg
 import pytest
 
 from hlfast.db import queries
+from hlfast.dialogs.ids import dialog_id
 from tests.citus.clusters import Cluster, run
 
 STATEMENTS = queries.load("postgres", queries.DIALOGS)
-DIALOG = 7 << 32 | 9
+DIALOG = dialog_id(7, 9)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "dialog_send": (DIALOG, 7, "Hi", "one", True),
+    "dialog_send": (DIALOG, 7, 9, "Hi", "one", True),
     "dialog_read": (DIALOG, 9, 1),
     "dialog_marks": ([DIALOG],),
     "dialog_page_before": (DIALOG, 2**53, 20),
     "dialog_page_after": (DIALOG, 0, 20),
     "dialog_list": (7, 2**53, 2**53, 20),
-    "dialogoutbox_delete": ([DIALOG, DIALOG], [1, 2]),
-    "dialogoutbox_up_to": (DIALOG, 2, 100),
-    "dialogoutbox_left": (0.0, 100),
+    "messageoutbox_delete": ([DIALOG, DIALOG], [1, 2]),
+    "messageoutbox_up_to": (DIALOG, 2, 100),
+    "messageoutbox_left": (0.0, 100),
 }
 # My dialogs and what a dead process left may be anywhere.
-EVERYWHERE = {"dialog_list", "dialogoutbox_left"}
+EVERYWHERE = {"dialog_list", "messageoutbox_left"}
 # More than PostgreSQL takes to turn to a plan without the arguments.
 TIMES = 8
 
@@ -61,7 +62,7 @@ def test_every_statement_is_known_here() -> None:
     # What is not for a cluster, and how that is found out.
     others = {"ping", "dialog_send_many", "dialogs_are_sharded"}
     # What is asked of each node by itself: test_worker_away.py.
-    others |= {"dialog_nodes", "dialog_list_of_living", "dialogoutbox_left_of_living"}
+    others |= {"dialog_nodes", "dialog_list_of_living", "messageoutbox_left_of_living"}
     assert set(STATEMENTS) - others == set(ARGUMENTS)
 
 
@@ -72,11 +73,15 @@ def test_it_is_one_task_without_subplans(dialogs: Cluster, name: str) -> None:
     assert "Subplans" not in part
 
 
-@pytest.mark.parametrize("name", ["dialog_send", "dialog_read"])
-def test_a_function_runs_whole_where_its_dialog_is(dialogs: Cluster, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "function"), [("dialog_send", "message_send"), ("dialog_read", "message_read")]
+)
+def test_a_function_runs_whole_where_its_dialog_is(
+    dialogs: Cluster, name: str, function: str
+) -> None:
     part = explained(dialogs, name, ARGUMENTS[name])
     (task,) = part["Job"]["Tasks"]
-    assert f"{name}('{DIALOG}'" in task["Query"]
+    assert f"{function}('{DIALOG}'" in task["Query"]
     (home,) = dialogs.ask(
         "SELECT nodename, nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid) "
         "WHERE shardid = get_shard_id_for_distribution_column('dialog', $1::bigint)",
@@ -88,7 +93,7 @@ def test_a_function_runs_whole_where_its_dialog_is(dialogs: Cluster, name: str) 
 
 
 def test_the_lists_ask_each_shard_once_for_a_page(dialogs: Cluster) -> None:
-    part = explained(dialogs, "dialogoutbox_left", ARGUMENTS["dialogoutbox_left"])
+    part = explained(dialogs, "messageoutbox_left", ARGUMENTS["messageoutbox_left"])
     assert part["Job"]["Task Count"] == 32
     assert "Subplans" not in part
     part = explained_all(dialogs, "dialog_list", ARGUMENTS["dialog_list"])
@@ -112,15 +117,17 @@ def explained_all(cluster: Cluster, name: str, arguments: tuple[Any, ...]) -> li
 
 
 def test_rows_of_many_dialogs_are_deleted_at_once(dialogs: Cluster) -> None:
-    pairs = [(one << 32 | 100, 1) for one in range(1, 30)]
+    others = range(1, 30)
+    pairs = [(dialog_id(one, 100), 1) for one in others]
 
     async def work(connection: asyncpg.Connection) -> Any:
-        for dialog, _ in pairs:
-            await connection.fetch(STATEMENTS["dialog_send"], dialog, 100, "Hi", None, True)
-            await connection.fetch(STATEMENTS["dialog_send"], dialog, 100, "Ho", None, True)
+        for (dialog, _), one in zip(pairs, others, strict=True):
+            for text in ("Hi", "Ho"):
+                arguments = (dialog, 100, one, text, None, True)
+                await connection.fetch(STATEMENTS["dialog_send"], *arguments)
         keys, ids = [list(column) for column in zip(*pairs, strict=True)]
-        gone = await connection.fetch(STATEMENTS["dialogoutbox_delete"], keys, ids)
-        left = await connection.fetch(STATEMENTS["dialogoutbox_left"], 0.0, 1000)
+        gone = await connection.fetch(STATEMENTS["messageoutbox_delete"], keys, ids)
+        left = await connection.fetch(STATEMENTS["messageoutbox_left"], 0.0, 1000)
         return gone, {(row["dialog_id"], row["event_id"]) for row in left}
 
     gone, left = run(dialogs.url, work)

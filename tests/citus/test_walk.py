@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from hl_utils.servers.process import ROOT
+from hlfast.dialogs.ids import dialog_id
 from tests.citus.clusters import Cluster, ask
 from tests.citus.conftest import distribute
 
@@ -90,10 +91,10 @@ def test_recipes_that_fail_and_why(empty: Cluster) -> None:
         empty.ask("SELECT citus_disable_node($1, $2, true)", host, int(port))
     empty.shards("undistribute")
     with pytest.raises(asyncpg.PostgresError, match="because it has triggers"):
-        empty.ask("SELECT create_distributed_table('dialogmessage', 'id')")
-    empty.ask("SELECT dialogmessage_triggers(false)")
+        empty.ask("SELECT create_distributed_table('message', 'id')")
+    empty.ask("SELECT message_triggers(false)")
     with pytest.raises(asyncpg.PostgresError, match="do not include the partition column"):
-        empty.ask("SELECT create_distributed_table('dialogmessage', 'id')")
+        empty.ask("SELECT create_distributed_table('message', 'id')")
 
 
 def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
@@ -101,15 +102,17 @@ def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
         join(empty, url)
     empty.shards("init")
     for one in range(1, 60):
-        empty.ask("SELECT * FROM dialog_send($1, 99, 'Hi', NULL, true)", one << 32 | 99)
+        empty.ask(
+            "SELECT * FROM message_send($1, 99, $2, 'Hi', NULL, true)", dialog_id(one, 99), one
+        )
     join(empty, empty.urls[1], "localhost")
     nodes = {f"{row['nodename']}:{row['nodeport']}" for row in ask(empty.url, NODES)}
     port = urlsplit(empty.urls[1]).port
     assert f"localhost:{port}" in nodes
     assert f"127.0.0.1:{port}" not in nodes
     assert len(nodes) == 3
-    assert empty.ask("SELECT count(*) AS n FROM dialogmessage")[0]["n"] == 59
-    empty.ask("SELECT * FROM dialog_send($1, 99, 'Ho', NULL, false)", 1 << 32 | 99)
+    assert empty.ask("SELECT count(*) AS n FROM message")[0]["n"] == 59
+    empty.ask("SELECT * FROM message_send($1, 99, 1, 'Ho', NULL, false)", dialog_id(1, 99))
 
 
 NODES = "SELECT nodename, nodeport FROM pg_dist_node"

@@ -15,7 +15,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.replicated import health
 from hl_utils.servers.services import Api
-from hlfast.dialogs.service import dialog_id
+from hlfast.dialogs.ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, away, fresh, silent
 from tests.citus.conftest import distribute
 from tests.clients import Client
@@ -99,7 +99,7 @@ def talking(cluster: Cluster, main: str, redis: str, api: Api, anyone: Client) -
     far = [one for one in others if home[dialog_id(me.id, one.id)] == port]
     assert near, "no dialog on the other worker"
     assert far, "no dialog on the worker"
-    wait_until(lambda: not cluster.ask("SELECT FROM dialogoutbox"), "the outbox is not emptied")
+    wait_until(lambda: not cluster.ask("SELECT FROM messageoutbox"), "the outbox is not emptied")
     return Talk(cluster, main, redis, api, me, near, far)
 
 
@@ -189,7 +189,7 @@ def test_what_a_dead_process_left_is_published_where_a_worker_answers(talk: Talk
             lambda: not ask(talk.cluster.urls[2], _ROWS_HERE)[0]["n"],
             "one worker that is away holds up the sweep of all",
         )
-    wait_until(lambda: not talk.cluster.ask("SELECT FROM dialogoutbox"), "its own rows stay")
+    wait_until(lambda: not talk.cluster.ask("SELECT FROM messageoutbox"), "its own rows stay")
 
 
 def test_a_silent_one_is_waited_for_a_moment_only(talk: Talk) -> None:
@@ -212,9 +212,9 @@ _ROWS_HERE = """
 SELECT coalesce(sum((xpath('/row/n/text()', query_to_xml(
     format('SELECT count(*) AS n FROM %s', shard), false, true, '')))[1]::text::bigint), 0) AS n
 FROM (
-    SELECT format('dialogoutbox_%s', shardid) AS shard FROM pg_dist_shard
+    SELECT format('messageoutbox_%s', shardid) AS shard FROM pg_dist_shard
     JOIN pg_dist_placement USING (shardid)
-    WHERE logicalrelid = 'dialogoutbox'::regclass
+    WHERE logicalrelid = 'messageoutbox'::regclass
       AND groupid = (SELECT groupid FROM pg_dist_local_group)
 ) AS shards
 """

@@ -36,7 +36,7 @@ def seeded_database_url(postgres_server: PostgresServer) -> str:
         stdout=subprocess.DEVNULL,
     )
     # Once more: what the server looked at of its own accord meanwhile was not seen as settled.
-    postgres_server.psql(name_of(url), "-c", "VACUUM friend, post, dialog, dialogmessage")
+    postgres_server.psql(name_of(url), "-c", "VACUUM friend, post, dialog, message")
     return url
 
 

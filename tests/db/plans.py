@@ -14,6 +14,8 @@ from hlfast.db import queries
 Mode = Literal["force_generic_plan", "force_custom_plan"]
 
 STATEMENTS = queries.load("postgres", queries.MAIN) | queries.load("postgres", queries.DIALOGS)
+# Of the service's settings the one that changes plans of tables that are full.
+AS_THE_SERVICE = "SET enable_bitmapscan = off"
 FROM_INDEX = {"Index Scan", "Index Only Scan"}
 # Nodes that read something else than a table.
 NOT_OF_TABLES = {"Function Scan", "CTE Scan", "Subquery Scan", "Values Scan"}
@@ -88,7 +90,7 @@ def _literal(value: int | str | list[int] | list[str]) -> str:
 async def run(connection: Any, name: str, arguments: tuple[Any, ...], mode: Mode) -> Plan:
     """The plan of a statement, prepared and executed with these arguments."""
     values = ", ".join(map(_literal, arguments))
-    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute(f"SET plan_cache_mode = {mode}; {AS_THE_SERVICE}")
     await connection.execute(f"PREPARE statement AS {STATEMENTS[name]}")
     try:
         found = await connection.fetchval(
@@ -102,7 +104,8 @@ async def run(connection: Any, name: str, arguments: tuple[Any, ...], mode: Mode
 def generic(server: PostgresServer, database: str) -> dict[str, Plan]:
     """The plan of every statement as it is before its arguments are known; none is executed."""
     explained = [f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}" for text in STATEMENTS.values()]
-    output = server.psql(database, *(part for text in explained for part in ("-c", text)))
+    asked = [AS_THE_SERVICE, *explained]
+    output = server.psql(database, *(part for text in asked for part in ("-c", text)))
     found = {}
     for name in STATEMENTS:
         [plan], end = json.JSONDecoder().raw_decode(output)

@@ -23,6 +23,7 @@ from hlfast.db import migrations, mysql, queries
 from hlfast.db.mysql import MysqlDatabase
 from hlfast.db.mysql_text import Statement
 from hlfast.db.open import open_database
+from hlfast.dialogs.ids import dialog_id
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client
@@ -195,11 +196,11 @@ def test_names_are_told_apart_by_every_character(mysql_url: str) -> None:
 def test_client_ids_are_told_apart_by_every_character(mysql_url: str) -> None:
     async def test(database: MysqlDatabase) -> None:
         (author,) = await database.fetch("user_create", *user("client-ids"))
-        dialog = 1 << 32 | 2
+        dialog = dialog_id(1, 2)
         clients = ["a", "a ", "A", "a\t", "á", "a\u0301", "😀" * 64]
         for client in (*clients, *clients):
             await database.fetch("post_create", author["id"], "text", "public", client)
-            (sent,) = await database.fetch("dialog_send", dialog, 1, "text", client, True)
+            (sent,) = await database.fetch("dialog_send", dialog, 1, 2, "text", client, True)
             assert sent["client_id"] == client
         wall = await database.fetch("post_wall", author["id"], author["id"], 2**53 - 1, 100)
         assert len(wall) == len(clients)

@@ -14,6 +14,7 @@ import pytest
 from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import mysql, postgres, queries
+from hlfast.dialogs.ids import dialog_id
 from tests.conftest import TEMPLATE, new_database
 
 DATABASES = (queries.MAIN, queries.DIALOGS)
@@ -21,11 +22,11 @@ DATABASES = (queries.MAIN, queries.DIALOGS)
 # and only there is a cluster of which a node may be away.
 POSTGRES_ONLY = ("replicas", "dialogs_joined", "dialogs_living")
 # What they delete they return in PostgreSQL only; nobody reads it.
-TELL_NOTHING = {"outbox_delete", "dialogoutbox_delete", "session_end", "user_rehash"}
+TELL_NOTHING = {"outbox_delete", "messageoutbox_delete", "session_end", "user_rehash"}
 # Events and friendships are numbered apart in PostgreSQL and together in MySQL.
 NUMBERS_OF_EVENTS = {"event_id", "previous_id", "after_ids"}
 BORN = date(1990, 5, 17)
-DIALOG = 1 << 32 | 2
+DIALOG = dialog_id(1, 2)
 END = 2**53
 
 World = list[tuple[str, tuple[Any, ...]]]
@@ -204,12 +205,12 @@ WORLD: World = [
     ("outbox_up_to", (3, END, 1)),
     ("outbox_up_to", (5, 0, 100)),
     ("outbox_delete", ([1], [2**40])),
-    ("dialog_send", (DIALOG, 1, "hello 👋", "c1", False)),
-    ("dialog_send", (DIALOG, 1, "hello 👋", "c1", True)),
-    ("dialog_send", (DIALOG, 1, "hello again", "c1", False)),
-    ("dialog_send", (DIALOG, 2, "hi", None, False)),
-    ("dialog_send", (DIALOG, 2, "there", None, True)),
-    ("dialog_send", (1 << 32 | 3, 3, "you", None, True)),
+    ("dialog_send", (DIALOG, 1, 2, "hello 👋", "c1", False)),
+    ("dialog_send", (DIALOG, 1, 2, "hello 👋", "c1", True)),
+    ("dialog_send", (DIALOG, 1, 2, "hello again", "c1", False)),
+    ("dialog_send", (DIALOG, 2, 1, "hi", None, False)),
+    ("dialog_send", (DIALOG, 2, 1, "there", None, True)),
+    ("dialog_send", (dialog_id(1, 3), 3, 1, "you", None, True)),
     ("dialog_read", (DIALOG, 1, 2)),
     ("dialog_read", (DIALOG, 1, 1)),
     ("dialog_read", (DIALOG, 2, 99)),
@@ -221,13 +222,13 @@ WORLD: World = [
     ("dialog_list", (1, 2**52, END, 10)),
     ("dialog_list", (2, 2**52, END, 1)),
     ("dialog_list", (5, 2**52, END, 10)),
-    ("dialogoutbox_left", (-1.0, 100)),
-    ("dialogoutbox_up_to", (DIALOG, 2, 100)),
-    ("dialogoutbox_up_to", (DIALOG, 99, 1)),
-    ("dialogoutbox_delete", ([DIALOG, DIALOG], [1, 2])),
-    ("dialogoutbox_up_to", (DIALOG, 2, 100)),
-    ("dialogoutbox_up_to", (DIALOG, 99, 1)),
-    ("dialogoutbox_left", (-1.0, 1)),
+    ("messageoutbox_left", (-1.0, 100)),
+    ("messageoutbox_up_to", (DIALOG, 2, 100)),
+    ("messageoutbox_up_to", (DIALOG, 99, 1)),
+    ("messageoutbox_delete", ([DIALOG, DIALOG], [1, 2])),
+    ("messageoutbox_up_to", (DIALOG, 2, 100)),
+    ("messageoutbox_up_to", (DIALOG, 99, 1)),
+    ("messageoutbox_left", (-1.0, 1)),
     ("lease_take", ("sweep", "one", 60.0)),
     ("lease_take", ("sweep", "another", 60.0)),
     # It may cost a number, too.

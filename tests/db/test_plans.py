@@ -12,6 +12,7 @@ import pytest
 from hl_utils.servers.postgres import PostgresServer
 from hlfast.codec import prefix_end
 from hlfast.db.postgres import connect
+from hlfast.dialogs.ids import users_of
 from tests.db import plans
 
 LIMIT = 20
@@ -213,7 +214,7 @@ def test_a_stranger_pages_past_what_she_may_not_see(
 # The outboxes hold the last moments' events. They are swept along the key, oldest first, until the
 # limit: an index by age would be one more to write with every change.
 WHOLE = {"password_parameters"}  # a few rows, read at the start
-OF_OUTBOXES = ("outbox_", "dialogoutbox_")
+OF_OUTBOXES = ("outbox_", "messageoutbox_")
 
 
 def test_no_statement_reads_a_table_from_end_to_end(
@@ -229,20 +230,19 @@ def test_no_statement_reads_a_table_from_end_to_end(
 
 WRITES = {
     "a message": (
-        "SELECT outcome FROM dialog_send($1, ($1::bigint >> 32)::integer, 'hi', 'c', false)",
-        lambda f: (f.dialog,),
+        "SELECT outcome FROM message_send($1, $2, $3, 'hi', 'c', false)",
+        lambda f: (f.dialog, *users_of(f.dialog)),
         "sent",
     ),
     "messages that meet": (
-        "SELECT outcome FROM dialog_send_many("
-        "ARRAY[$1::bigint], ARRAY[($1::bigint >> 32)::integer], ARRAY['hi'], ARRAY['c'])",
-        lambda f: (f.dialog,),
+        "SELECT outcome FROM message_send_many("
+        "ARRAY[$1::bigint], ARRAY[$2::integer], ARRAY['hi'], ARRAY['c'])",
+        lambda f: (f.dialog, users_of(f.dialog)[0]),
         "sent",
     ),
     "a read mark": (
-        "SELECT CASE WHEN event_id > 0 THEN 'read' END"
-        " FROM dialog_read($1, ($1::bigint & 4294967295)::integer, $2)",
-        lambda f: (f.dialog, f.messages - LIMIT),
+        "SELECT CASE WHEN event_id > 0 THEN 'read' END FROM message_read($1, $2, $3)",
+        lambda f: (f.dialog, users_of(f.dialog)[1], f.messages - LIMIT),
         "read",
     ),
     "a request": (

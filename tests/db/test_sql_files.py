@@ -44,17 +44,25 @@ MARIADB_ONLY = {
 # What stands in a procedure beside statements and has no expression in it.
 STRUCTURE = re.compile(
     r"(?:\w+: )?BEGIN\b|END(?: IF)?;|ELSE\b|START TRANSACTION;|COMMIT;|ROLLBACK;|RESIGNAL;"
-    r"|LEAVE \w+;|DECLARE EXIT HANDLER FOR (?:\d+|SQLEXCEPTION)\b"
+    r"|LEAVE \w+;|RENAME TABLE (?:\w+ TO \w+,?\s*)+;"
+    r"|SIGNAL SQLSTATE '\w{5}'\s+SET (?:MYSQL_ERRNO = \d+,\s+)?MESSAGE_TEXT = '[^']{1,128}';"
+    r"|DECLARE EXIT HANDLER FOR (?:\d+|SQLEXCEPTION)\b"
 )
 CONDITION = re.compile(r"(?:IF|ELSEIF) (.+?) THEN\b", re.DOTALL)
 VARIABLE = re.compile(r"DECLARE (\w+) ([A-Z]+(?:\(\d+\))?)(?: DEFAULT (.+?))?;", re.DOTALL)
 ASSIGNMENT = re.compile(r"SET ((?:v_|NEW\.)\w+ = .+?);", re.DOTALL)
 INTO = re.compile(r"\bINTO (v_\w+(?:, v_\w+)*)")
-PROCEDURE = re.compile(r"CREATE PROCEDURE \w+\s*\((.*?)\)\s*(\w+: )?BEGIN\b", re.DOTALL)
+RETURN = re.compile(r"RETURN (.+?);", re.DOTALL)
+PROCEDURE = re.compile(
+    r"CREATE\s+(?:PROCEDURE|FUNCTION) \w+\s*\(([^;]*?)\)"
+    r"(?: RETURNS \w+ DETERMINISTIC NO SQL)?\s*(\w+: )?BEGIN\b"
+)
 TRIGGER = re.compile(
     r"CREATE TRIGGER \w+ (?:BEFORE|AFTER) (?:INSERT|UPDATE|DELETE) ON \w+ FOR EACH ROW\s+BEGIN\b"
 )
-DROP = re.compile(r"DROP (?:PROCEDURE|TRIGGER) IF EXISTS \w+;")
+DROP = re.compile(
+    r"DROP (?:PROCEDURE|FUNCTION|TRIGGER|TABLE|VIEW) IF EXISTS\s+\w+(?:,\s+\w+)*\s*;|CALL \w+\(\);"
+)
 CHARACTER_SET = re.compile(r"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;")
 
 
@@ -91,7 +99,8 @@ def parse_procedure(sql: str) -> str:
     head = PROCEDURE.match(sql)
     assert head is not None, sql[:80]
     parameters = re.sub(r"\b(IN|OUT|INOUT) ", "", head[1])
-    parse(f"CREATE TABLE t ({parameters})")
+    if parameters.strip():
+        parse(f"CREATE TABLE t ({parameters})")
     return parse_body(sql[head.end() :].lstrip())
 
 
@@ -107,7 +116,7 @@ def parse_body(rest: str) -> str:
         elif found := VARIABLE.match(rest):
             parse(f"CREATE TABLE t ({found[1]} {found[2]})")
             parse(f"SELECT {found[3] or 1}")
-        elif found := ASSIGNMENT.match(rest):
+        elif found := ASSIGNMENT.match(rest) or RETURN.match(rest):
             parse(f"SELECT {found[1]}")
         else:
             found = re.match(r"[^;]+;", rest)
@@ -127,7 +136,7 @@ def test_every_migration_is_mysql(name: str) -> None:
     rest = without_comments(MIGRATIONS[name])
     kinds = set()
     while rest:
-        if rest.startswith("CREATE PROCEDURE"):
+        if PROCEDURE.match(rest):
             rest = parse_procedure(rest)
             kinds.add("procedure")
             continue

@@ -59,7 +59,7 @@ EVENTS = [
     text
     for database in (queries.MAIN, queries.DIALOGS)
     for name, text in queries.load("postgres", database).items()
-    if name.startswith(("outbox_", "dialogoutbox_", "lease_"))
+    if name.startswith(("outbox_", "messageoutbox_", "lease_"))
 ]
 
 _numbers = itertools.count(1)

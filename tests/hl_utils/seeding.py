@@ -18,7 +18,7 @@ from hlfast.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = 2000
-TABLES = ('"user"', "friend", "friendcount", "post", "dialog", "dialogmessage")
+TABLES = ('"user"', "friend", "friendcount", "post", "dialog", "message")
 PROFILES_ONLY = ("--friends", 0, "--posts", 0, "--dialogs", 0)
 
 

@@ -78,11 +78,11 @@ RULES = {
     """,
     "who talks": """
         SELECT count(*) FROM dialog
-        WHERE dialog_id <> low_id * 4294967296 + high_id OR low_id >= high_id
+        WHERE dialog_id <> dialog_id_of(low_id, high_id) OR low_id >= high_id
            OR low_id NOT IN (SELECT id FROM "user") OR high_id NOT IN (SELECT id FROM "user")
     """,
     "messages of dialogs": """
-        SELECT count(*) FROM dialogmessage AS m LEFT JOIN dialog AS d ON d.dialog_id = m.dialog_id
+        SELECT count(*) FROM message AS m LEFT JOIN dialog AS d ON d.dialog_id = m.dialog_id
         WHERE d.dialog_id IS NULL OR m.from_user_id NOT IN (d.low_id, d.high_id)
            OR char_length(m.content) NOT BETWEEN 1 AND 4096 OR m.created_at > now()
     """,
@@ -98,7 +98,7 @@ RULES = {
                             THEN 1 ELSE 0 END) AS low,
                    sum(CASE WHEN m.id > d.high_read AND m.from_user_id = d.low_id
                             THEN 1 ELSE 0 END) AS high
-            FROM dialog AS d LEFT JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id
+            FROM dialog AS d LEFT JOIN message AS m ON m.dialog_id = d.dialog_id
             GROUP BY d.dialog_id, d.last_message_id, d.last_message_at, d.low_read, d.high_read,
                      d.low_unread, d.high_unread
         ) AS found
@@ -109,11 +109,13 @@ RULES = {
     "order of messages": """
         SELECT count(*) FROM (
             SELECT created_at, lag(created_at) OVER (PARTITION BY dialog_id ORDER BY id) AS earlier
-            FROM dialogmessage
+            FROM message
         ) AS messages
         WHERE created_at < earlier
     """,
-    "nothing to tell": "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dialogoutbox)",
+    "nothing to tell": """
+        SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM messageoutbox)
+    """,
 }
 
 
@@ -202,7 +204,7 @@ def test_the_password_is_known_and_hashed_once(seeded_once: str) -> None:
 
 @pytest.mark.one_database  # which has to be told what needs no look at the table
 def test_index_only_scans_read_no_table(seeded_once: str, postgres_server: PostgresServer) -> None:
-    for table, columns in (("friend", "user_id, friend_id"), ("dialogmessage", "dialog_id, id")):
+    for table, columns in (("friend", "user_id, friend_id"), ("message", "dialog_id, id")):
         plan = postgres_server.psql(
             name_of(seeded_once),
             *("-c", "SET enable_seqscan = off"),

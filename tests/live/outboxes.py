@@ -149,7 +149,7 @@ class Office:
         """Rows in the outboxes."""
         rows = [
             *await self.database.fetch("outbox_left", -3600.0, 1000),
-            *await self.database.fetch("dialogoutbox_left", -3600.0, 1000),
+            *await self.database.fetch("messageoutbox_left", -3600.0, 1000),
         ]
         return len(rows)
 

@@ -37,6 +37,7 @@ from bench.peers.fastapi.models import (
     UserOut,
 )
 from hlfast.codec import prefix_end, search_key
+from hlfast.dialogs.ids import dialog_id
 from hlfast.settings import Settings
 
 ID_MAX = 2**53 - 1
@@ -186,24 +187,18 @@ async def get_feed(
     return {"items": posts, "next": f"{posts[-1].id}-{seen}" if more else None}
 
 
-def dialog_id_of(one: int, other: int) -> int:
-    """The pair as one number."""
-    return min(one, other) << 32 | max(one, other)
-
-
 # Whether the recipient has read a message.
 is_read = DialogMessage.id <= case(
     (DialogMessage.from_user_id == Dialog.low_id, Dialog.high_read), else_=Dialog.low_read
 )
 
 
-def message_out(message: DialogMessage, read: bool) -> MessageOut:
-    """A message as it is answered."""
-    low_id, high_id = message.dialog_id >> 32, message.dialog_id & 0xFFFFFFFF
+def message_out(message: DialogMessage, read: bool, pair: int) -> MessageOut:
+    """A message as it is answered; `pair` is the sum of the ids of the two."""
     return MessageOut(
         id=message.id,
         from_user_id=message.from_user_id,
-        to_user_id=low_id + high_id - message.from_user_id,
+        to_user_id=pair - message.from_user_id,
         content=message.content,
         client_id=message.client_id,
         created_at=message.created_at,
@@ -218,22 +213,22 @@ async def get_messages(
     rows = await session.execute(
         select(DialogMessage, is_read)
         .join(Dialog, Dialog.dialog_id == DialogMessage.dialog_id)
-        .where(DialogMessage.dialog_id == dialog_id_of(me.id, user_id), DialogMessage.id < before)
+        .where(DialogMessage.dialog_id == dialog_id(me.id, user_id), DialogMessage.id < before)
         .order_by(DialogMessage.id.desc())
         .limit(limit)
     )
-    messages = [message_out(message, read) for message, read in rows]
+    messages = [message_out(message, read, me.id + user_id) for message, read in rows]
     if not messages and await session.get(User, user_id) is None:
         raise HTTPException(404, "No such user")
     return page(messages, limit)
 
 
-async def take_message_id(dialog_id: int, to_high: bool, session: AsyncSession) -> Any:
+async def take_message_id(dialog: int, to_high: bool, session: AsyncSession) -> Any:
     """Locks the dialog's row, which hands out ids and counts what is unread; None without one."""
     unread = Dialog.high_unread if to_high else Dialog.low_unread
     taken = await session.execute(
         update(Dialog)
-        .where(Dialog.dialog_id == dialog_id)
+        .where(Dialog.dialog_id == dialog)
         .values(
             {
                 Dialog.last_message_id: Dialog.last_message_id + 1,
@@ -256,26 +251,26 @@ async def send_message(
 ) -> MessageOut:
     if user_id == me.id:
         raise HTTPException(422, "Nobody writes to themselves")
-    dialog_id = dialog_id_of(me.id, user_id)
+    dialog = dialog_id(me.id, user_id)
     to_high = me.id < user_id
-    taken = await take_message_id(dialog_id, to_high, session)
+    taken = await take_message_id(dialog, to_high, session)
     if taken is None:
         if await session.get(User, user_id) is None:
             raise HTTPException(404, "No such user")
         low_id, high_id = sorted((me.id, user_id))
         await session.execute(
             insert(Dialog)
-            .values(dialog_id=dialog_id, low_id=low_id, high_id=high_id)
+            .values(dialog_id=dialog, low_id=low_id, high_id=high_id)
             .on_conflict_do_nothing()
         )
-        taken = await take_message_id(dialog_id, to_high, session)
+        taken = await take_message_id(dialog, to_high, session)
     if body.client_id is not None:
         # Under the lock: two of the same at once would both find none.
         repeated = await session.execute(
             select(DialogMessage, is_read)
             .join(Dialog, Dialog.dialog_id == DialogMessage.dialog_id)
             .where(
-                DialogMessage.dialog_id == dialog_id,
+                DialogMessage.dialog_id == dialog,
                 DialogMessage.from_user_id == me.id,
                 DialogMessage.client_id == body.client_id,
             )
@@ -283,9 +278,9 @@ async def send_message(
         if first := repeated.one_or_none():
             # The session's end rolls the id and the count back.
             response.status_code = 200
-            return message_out(*first)
+            return message_out(*first, me.id + user_id)
     message = DialogMessage(
-        dialog_id=dialog_id,
+        dialog_id=dialog,
         id=taken.last_message_id,
         from_user_id=me.id,
         content=body.content,
@@ -293,7 +288,7 @@ async def send_message(
         created_at=taken.last_message_at,
     )
     event = DialogOutbox(
-        dialog_id=dialog_id,
+        dialog_id=dialog,
         id=taken.last_event_id,
         kind="message.created",
         user_id=me.id,
@@ -301,7 +296,7 @@ async def send_message(
     )
     session.add_all([message, event])
     await session.commit()
-    return message_out(message, read=False)
+    return message_out(message, False, me.id + user_id)
 
 
 app.include_router(api)

@@ -73,7 +73,7 @@ class Dialog(Base):
 
 
 class DialogMessage(Base):
-    __tablename__ = "dialogmessage"
+    __tablename__ = "message"
 
     dialog_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -84,7 +84,7 @@ class DialogMessage(Base):
 
 
 class DialogOutbox(Base):
-    __tablename__ = "dialogoutbox"
+    __tablename__ = "messageoutbox"
 
     dialog_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -170,9 +170,14 @@ app.get(
   },
 );
 
-const dialogId = (one, other) =>
+// The pair with its bits mixed, as hlfast/dialogs/ids.py has it.
+function dialogId(one, other) {
+  let id = (BigInt(Math.min(one, other)) << 31n) | BigInt(Math.max(one, other));
+  id = BigInt.asUintN(62, (id ^ (id >> 31n)) * 0x3f58476d1ce4e5b9n);
+  id = BigInt.asUintN(62, (id ^ (id >> 31n)) * 0x14d049bb133111ebn);
   // More than a double holds exactly: it goes to PostgreSQL as text.
-  String((BigInt(Math.min(one, other)) << 32n) | BigInt(Math.max(one, other)));
+  return String(id ^ (id >> 31n));
+}
 
 function pair(request) {
   const other = request.params.id;
@@ -218,11 +223,11 @@ app.post(
   async (request, reply) => {
     const other = pair(request);
     const { content, client_id = null } = request.body;
-    const values = [dialogId(request.me, other), request.me, content, client_id, false];
+    const values = [dialogId(request.me, other), request.me, other, content, client_id, false];
     let [message] = await database.query("dialog_send", values);
     if (message.outcome === "absent") {
       await existing(other);
-      values[4] = true;
+      values[5] = true;
       [message] = await database.query("dialog_send", values);
     }
     message.to_user_id = message.from_user_id === request.me ? other : request.me;

@@ -283,7 +283,7 @@ func (a *api) sendMessage(w http.ResponseWriter, r *http.Request, path string) e
 			if outcome = string(row[0]); outcome != "absent" {
 				body = appendMessage(body, row[1:], me, other)
 			}
-		}, "dialog_send", dialogID(me, other), int32(me), *message.Content, message.ClientID, create)
+		}, "dialog_send", dialogID(me, other), int32(me), int32(other), *message.Content, message.ClientID, create)
 	}
 	err = say(false)
 	if err == nil && outcome == "absent" {
@@ -366,11 +366,16 @@ func (a *api) pair(r *http.Request, path string) (me, other int64, err error) {
 	return me, other, nil
 }
 
+// dialogID is the pair with its bits mixed, as hlfast/dialogs/ids.py has it.
 func dialogID(one, other int64) int64 {
+	const all = 1<<62 - 1
 	if one > other {
 		one, other = other, one
 	}
-	return one<<32 | other
+	id := uint64(one<<31 | other)
+	id = (id ^ id>>31) * 0x3f58476d1ce4e5b9 & all
+	id = (id ^ id>>31) * 0x14d049bb133111eb & all
+	return int64(id ^ id>>31)
 }
 
 func (a *api) mustExist(id int64) error {

@@ -1,10 +1,10 @@
 -- Every statement but dialog_list names one dialog_id.
 
 -- name: dialog_send
-CALL dialog_send($1, $2, $3, $4, $5);
+CALL message_send($1, $2, $3, $4, $5, $6);
 
 -- name: dialog_read
-CALL dialog_read($1, $2, $3);
+CALL message_read($1, $2, $3);
 
 -- name: dialog_marks
 -- What changes with everything that a page of a dialog shows.
@@ -17,7 +17,7 @@ SELECT m.id, m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS cl
        m.created_at,
        m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS `read`
 FROM dialog AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id
+JOIN message AS m ON m.dialog_id = d.dialog_id
 WHERE d.dialog_id = $1 AND m.dialog_id = $1 AND m.id < $2
 ORDER BY m.id DESC
 LIMIT $3;
@@ -27,7 +27,7 @@ SELECT m.id, m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS cl
        m.created_at,
        m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS `read`
 FROM dialog AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id
+JOIN message AS m ON m.dialog_id = d.dialog_id
 WHERE d.dialog_id = $1 AND m.dialog_id = $1 AND m.id > $2
 ORDER BY m.id
 LIMIT $3;
@@ -70,37 +70,37 @@ FROM (
     ORDER BY last_message_at DESC, dialog_id DESC
     LIMIT $4
 ) AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
+JOIN message AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
 ORDER BY d.last_message_at DESC, d.dialog_id DESC;
 
--- name: dialogoutbox_delete
+-- name: messageoutbox_delete
 -- The n-th of $1 belongs to the n-th of $2.
 DELETE o
 FROM JSON_TABLE(
     JSON_ARRAY($1), '$[*]' COLUMNS (n FOR ORDINALITY, dialog_id BIGINT PATH '$')
 ) AS gone
-STRAIGHT_JOIN dialogoutbox AS o FORCE INDEX (PRIMARY)
+STRAIGHT_JOIN messageoutbox AS o FORCE INDEX (PRIMARY)
     ON o.dialog_id = gone.dialog_id AND o.id = CAST(ELT(gone.n, $2) AS SIGNED);
 
--- name: dialogoutbox_up_to
+-- name: messageoutbox_up_to
 -- What is left of a dialog's events up to $2.
 SELECT o.dialog_id, o.id AS event_id, CAST(NULL AS SIGNED) AS previous_id, o.kind, o.user_id,
        o.message_id AS id, o.message_id AS up_to,
        m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS client_id, m.created_at,
        FALSE AS `read`
-FROM dialogoutbox AS o
-LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+FROM messageoutbox AS o
+LEFT JOIN message AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
 WHERE o.dialog_id = $1 AND o.id <= $2
 ORDER BY o.id
 LIMIT $3;
 
--- name: dialogoutbox_left
+-- name: messageoutbox_left
 SELECT o.dialog_id, o.id AS event_id, CAST(NULL AS SIGNED) AS previous_id, o.kind, o.user_id,
        o.message_id AS id, o.message_id AS up_to,
        m.from_user_id, m.content, CONVERT(m.client_id USING utf8mb4) AS client_id, m.created_at,
        FALSE AS `read`
-FROM dialogoutbox AS o
-LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+FROM messageoutbox AS o
+LEFT JOIN message AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
 WHERE o.created_at < UTC_TIMESTAMP(6) - INTERVAL ROUND($1 * 1000000) MICROSECOND
 ORDER BY o.dialog_id, o.id
 LIMIT $2;

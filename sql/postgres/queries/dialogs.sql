@@ -1,13 +1,13 @@
--- Every statement but dialog_list and dialogoutbox_left names its dialogs, so a cluster sends it
--- to the node of each: dialogoutbox_delete may name many, all others name one.
+-- Every statement but dialog_list and messageoutbox_left names its dialogs, so a cluster sends it
+-- to the node of each: messageoutbox_delete may name many, all others name one.
 
 -- name: dialog_send
 SELECT outcome, id, from_user_id, content, client_id, created_at, read, event_id, previous_id
-FROM dialog_send($1, $2, $3, $4, $5);
+FROM message_send($1, $2, $3, $4, $5, $6);
 
 -- name: dialog_read
 SELECT up_to, event_id, previous_id
-FROM dialog_read($1, $2, $3);
+FROM message_read($1, $2, $3);
 
 -- name: dialog_marks
 -- What changes with everything that a page of a dialog shows.
@@ -19,7 +19,7 @@ WHERE dialog_id = ANY($1::bigint[]);
 SELECT m.id, m.from_user_id, m.content, m.client_id, m.created_at,
        m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
 FROM dialog AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id
+JOIN message AS m ON m.dialog_id = d.dialog_id
 WHERE d.dialog_id = $1 AND m.dialog_id = $1 AND m.id < $2
 ORDER BY m.id DESC
 LIMIT $3;
@@ -28,7 +28,7 @@ LIMIT $3;
 SELECT m.id, m.from_user_id, m.content, m.client_id, m.created_at,
        m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
 FROM dialog AS d
-JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id
+JOIN message AS m ON m.dialog_id = d.dialog_id
 WHERE d.dialog_id = $1 AND m.dialog_id = $1 AND m.id > $2
 ORDER BY m.id
 LIMIT $3;
@@ -42,7 +42,7 @@ LIMIT $3;
            m.id, m.from_user_id, m.content, m.client_id, m.created_at,
            m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
     FROM dialog AS d
-    JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
+    JOIN message AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
     WHERE d.low_id = $1
       AND (d.last_message_at, d.dialog_id)
           < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
@@ -55,7 +55,7 @@ UNION ALL
            m.id, m.from_user_id, m.content, m.client_id, m.created_at,
            m.id <= CASE m.from_user_id WHEN d.low_id THEN d.high_read ELSE d.low_read END AS read
     FROM dialog AS d
-    JOIN dialogmessage AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
+    JOIN message AS m ON m.dialog_id = d.dialog_id AND m.id = d.last_message_id
     WHERE d.high_id = $1
       AND (d.last_message_at, d.dialog_id)
           < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
@@ -65,31 +65,31 @@ UNION ALL
 ORDER BY last_message_at DESC, dialog_id DESC
 LIMIT $4;
 
--- name: dialogoutbox_delete
+-- name: messageoutbox_delete
 -- The first condition is for a cluster, which finds the nodes by it.
-DELETE FROM dialogoutbox AS o
+DELETE FROM messageoutbox AS o
 USING unnest($1::bigint[], $2::bigint[]) AS gone (dialog_id, id)
 WHERE o.dialog_id = ANY($1::bigint[]) AND o.dialog_id = gone.dialog_id AND o.id = gone.id
 RETURNING o.id;
 
--- name: dialogoutbox_up_to
+-- name: messageoutbox_up_to
 -- What is left of a dialog's events up to $2.
 SELECT o.dialog_id, o.id AS event_id, NULL::bigint AS previous_id, o.kind, o.user_id,
        o.message_id AS id, o.message_id AS up_to,
        m.from_user_id, m.content, m.client_id, m.created_at, false AS read
-FROM dialogoutbox AS o
-LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+FROM messageoutbox AS o
+LEFT JOIN message AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
 WHERE o.dialog_id = $1 AND o.id <= $2
 ORDER BY o.id
 LIMIT $3;
 
--- name: dialogoutbox_left
+-- name: messageoutbox_left
 -- Every node is asked: only the sweep does.
 SELECT o.dialog_id, o.id AS event_id, NULL::bigint AS previous_id, o.kind, o.user_id,
        o.message_id AS id, o.message_id AS up_to,
        m.from_user_id, m.content, m.client_id, m.created_at, false AS read
-FROM dialogoutbox AS o
-LEFT JOIN dialogmessage AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
+FROM messageoutbox AS o
+LEFT JOIN message AS m ON m.dialog_id = o.dialog_id AND m.id = o.message_id
 WHERE o.created_at < clock_timestamp() - $1::double precision * interval '1 second'
 ORDER BY o.dialog_id, o.id
 LIMIT $2;

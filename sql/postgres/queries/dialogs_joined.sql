@@ -4,7 +4,7 @@
 -- name: dialog_send_many
 SELECT dialog_id, outcome, id, from_user_id, content, client_id, created_at, read, event_id,
        previous_id
-FROM dialog_send_many($1, $2, $3, $4);
+FROM message_send_many($1, $2, $3, $4);
 
 -- name: dialogs_are_sharded
 -- A table of Citus.

@@ -8,8 +8,8 @@ SELECT node, answers FROM dialog_nodes();
 SELECT dialog_id, unread, last_message_at, id, from_user_id, content, client_id, created_at, read
 FROM dialog_list_of_living($1, $2, $3, $4, $5);
 
--- name: dialogoutbox_left_of_living
--- As dialogoutbox_left, without the nodes of $1; a row of nulls for each node that does not answer.
+-- name: messageoutbox_left_of_living
+-- As messageoutbox_left, without the nodes of $1; a row of nulls for each node that does not answer.
 SELECT dialog_id, event_id, previous_id, kind, user_id, id, up_to, from_user_id, content, client_id,
        created_at, read
-FROM dialogoutbox_left_of_living($1, $2, $3);
+FROM messageoutbox_left_of_living($1, $2, $3);

@@ -12,7 +12,7 @@ SET LOCAL citus.multi_shard_modify_mode TO sequential;
 
 -- name: message_triggers
 -- By which pages that are kept see what was changed by a statement. A distributed table has none.
-SELECT dialogmessage_triggers($1);
+SELECT message_triggers($1);
 
 -- name: user_triggers
 SELECT user_triggers($1);

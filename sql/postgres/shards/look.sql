@@ -36,7 +36,7 @@ SELECT c.relname AS name, t.colocationid AS colocation_id,
                AND (i.indisprimary OR i.indisreplident)) OR c.relreplident = 'f' AS has_identity
 FROM pg_class AS c
 LEFT JOIN pg_dist_partition AS t ON t.logicalrelid = c.oid
-WHERE c.oid IN (to_regclass('dialog'), to_regclass('dialogmessage'), to_regclass('dialogoutbox'),
+WHERE c.oid IN (to_regclass('dialog'), to_regclass('message'), to_regclass('messageoutbox'),
                 to_regclass('"user"'))
 ORDER BY c.relname;
 
@@ -121,5 +121,5 @@ FROM citus_rebalance_status();
 -- name: bytes
 SELECT coalesce(sum(shard_size), 0)::bigint AS bytes
 FROM citus_shards
-WHERE table_name IN (to_regclass('dialog'), to_regclass('dialogmessage'),
-                     to_regclass('dialogoutbox'));
+WHERE table_name IN (to_regclass('dialog'), to_regclass('message'),
+                     to_regclass('messageoutbox'));

@@ -26,7 +26,7 @@ END
 $$;
 
 -- One statement to each node that has shards, put together from p_query for each of its shards:
--- %1$s is that of dialog, %2$s of dialogmessage, %3$s of dialogoutbox. The first p_limit rows by
+-- %1$s is that of dialog, %2$s of message, %3$s of messageoutbox. The first p_limit rows by
 -- p_order; null for a node that does not answer. It fails where none does. Those of p_away are not
 -- asked: a silent one would be waited for each time.
 CREATE FUNCTION dialogs_of_living_nodes(
@@ -50,8 +50,8 @@ BEGIN
             JOIN pg_dist_placement AS p ON p.shardid = d.shardid
             JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
             WHERE d.logicalrelid = 'dialog'::regclass
-              AND m.logicalrelid = 'dialogmessage'::regclass
-              AND o.logicalrelid = 'dialogoutbox'::regclass
+              AND m.logicalrelid = 'message'::regclass
+              AND o.logicalrelid = 'messageoutbox'::regclass
         ),
         command AS (
             SELECT name, port,
@@ -135,8 +135,8 @@ END
 $$;
 
 -- What a dead process left in the outboxes that answer: the rows of the statement
--- dialogoutbox_left, and one of nulls for each node that does not.
-CREATE FUNCTION dialogoutbox_left_of_living(
+-- messageoutbox_left, and one of nulls for each node that does not.
+CREATE FUNCTION messageoutbox_left_of_living(
     p_away text[], p_older_than_s double precision, p_limit integer
 )
 RETURNS TABLE (
