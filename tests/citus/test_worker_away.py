@@ -177,9 +177,10 @@ def test_what_a_dead_process_left_is_published_where_a_worker_answers(talk: Talk
     def left_behind(other: Client) -> None:
         # As a process does that dies just after.
         talk.cluster.ask(
-            "SELECT FROM dialog_send($1, $2, 'left', NULL, false)",
+            "SELECT FROM message_send($1, $2, $3, 'left', NULL, false)",
             dialog_id(talk.me.id, other.id),
             talk.me.id,
+            other.id,
         )
 
     left_behind(talk.far[0])
