@@ -15,6 +15,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.shards.command import LOCK
+from hlfast.dialogs.ids import dialog_id, peer
 from tests.citus.clusters import Cluster, ask, at, away, run
 from tests.citus.test_shards import contents, say
 
@@ -32,9 +33,11 @@ def spread_out(cluster: Cluster, workers: int, shards: int) -> None:
 
 
 async def _fill(connection: asyncpg.Connection) -> None:
-    for peer in range(1, PEERS + 1):
-        dialog = peer << 32 | 1000
-        await connection.fetch("SELECT FROM dialog_send($1, 1000, 'Hi', NULL, true)", dialog)
+    for one in range(1, PEERS + 1):
+        dialog = dialog_id(one, 1000)
+        await connection.fetch(
+            "SELECT FROM message_send($1, 1000, $2, 'Hi', NULL, true)", dialog, one
+        )
 
 
 def on_it(cluster: Cluster, url: str) -> list[tuple[int, int, str]]:
@@ -106,8 +109,8 @@ def test_a_lost_worker_is_forgotten_with_what_was_only_there(empty: Cluster) -> 
         assert lost not in empty.shards("status")
         # All nodes know it, and dialogs begin anew where they were lost.
         assert [tuple(row) for row in ask(empty.urls[2], CONTENTS)] == kept
-        assert say(empty, min(gone), "anew") == 1
-        assert say(empty, kept[0][0], "on") == 2
+        assert say(empty, peer(min(gone), 1000), "anew") == 1
+        assert say(empty, peer(kept[0][0], 1000), "on") == 2
         # The cluster grows and moves as any other does.
         empty.shards("add", empty.workers[2])
         empty.shards("rebalance")
@@ -131,7 +134,7 @@ def test_two_are_forgotten_together_and_then_the_last(empty: Cluster) -> None:
         # Nobody else is there: the coordinator takes them.
         assert empty.spread() == [6]
         assert contents(empty) == []
-        assert say(empty, 1 << 32 | 1000, "anew") == 1
+        assert say(empty, 1, "anew") == 1
 
 
 @pytest.mark.parametrize(
