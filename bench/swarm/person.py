@@ -23,6 +23,7 @@ _ACTIVITY_SIGMA = 1.5
 _ACTIVITY_MAX = 20.0
 _ACTIVITY_MIN = 0.05
 _RETRY_S = 3.0
+_BIO_MAX = 1000
 # Requests that are made now and then.
 _NOW_AND_THEN = 0.2
 _STATUSES = ({"status": "requested"}, {"status": "friends"})
@@ -214,7 +215,8 @@ class Person(FastHttpUser):
     @task(2)
     def edit(self) -> None:
         """My profile; the change is there at once."""
-        bio = self._text()
+        # At its longest a text is longer than a profile takes.
+        bio = self._text()[:_BIO_MAX].strip()
         check = has(USER, id=self.account.id, bio=bio)
         me = "/users/me"
         self.asker.ask("PATCH", me, me, of=self.account, json={"bio": bio}, check=check)
