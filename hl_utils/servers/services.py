@@ -42,7 +42,7 @@ class Api:
             "REDIS_URL": redis_url,
             "HLFAST_SECRET": SECRET,
             "HLFAST_HTTP_PORT": str(self.port),
-            # There is nobody to be told.
+            # No load balancer looks at its readiness.
             "HLFAST_DRAIN_NOTICE_S": "0",
             "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256",
             "HLFAST_PASSWORD_HASH_TIME": "1",

@@ -35,12 +35,12 @@ class _Shim:
         self._made: tuple[ASGIApp, ASGIApp] | None = None
 
     async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, http only."""
+        """Answer with a page of the docs, or with the schema: ASGI, http only."""
         app, _ = await self._parts()
         await app(scope, receive, send)
 
     async def asset(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, http only. Raises starlette's HTTPException."""
+        """Answer with a file that the pages load: ASGI, http only. Raises HTTPException."""
         _, app = await self._parts()
         await app(scope, receive, send)
 

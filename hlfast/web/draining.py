@@ -46,7 +46,7 @@ class Notice:
         self._seconds = seconds
 
     def __call__(self, number: int, _: Any) -> None:
-        """A signal's handler."""
+        """Handle a signal, given by its number, as `signal.signal` hands it over."""
         if number != signal.SIGTERM or is_draining() or not self._seconds:
             self._stop()
             return

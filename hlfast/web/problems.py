@@ -129,8 +129,8 @@ async def _throw_away(scope: Scope, receive: Receive, head: Head) -> None:
     The connection is closed after the answer. Closed under what still comes, it is reset, and the
     answer is lost with it, above all where a proxy stands between.
     """
-    length = head.content_length or b""
-    if len(length) > len(b"%d" % _THROWN_AWAY_MAX) or int(length or 0) > _THROWN_AWAY_MAX:
+    # A GET would take somebody's place meanwhile; nobody sends one a body in good faith.
+    if scope["method"] == "GET" or _is_more_than(head.content_length, _THROWN_AWAY_MAX):
         return
     # Who asks first whether the body is wanted has sent none.
     if head.is_late or any(name == b"expect" for name, _ in scope["headers"]):
@@ -145,3 +145,11 @@ async def _throw_away(scope: Scope, receive: Receive, head: Head) -> None:
             size += len(message.get("body", b""))
             head.awaits_body = message.get("more_body", False)
     head.awaits_body = False
+
+
+def _is_more_than(content_length: bytes | None, maximum: int) -> bool:
+    """Whether a body says that it is longer. What is no number says nothing."""
+    if content_length is None or not content_length.isdigit():
+        return False
+    # Of endless digits the number is not made.
+    return len(content_length) > len(str(maximum)) or int(content_length) > maximum

@@ -35,7 +35,7 @@ class Writer:
         self.acknowledged: list[str] = []
 
     def write(self) -> None:
-        """One of each."""
+        """Write one post and one message, under the next client_id."""
         key = f"{len(self.acknowledged)}"
         self._me.write(key, client_id=key)
         self._me.send_to(self._to, key, client_id=key)
@@ -157,7 +157,7 @@ def test_a_backup_of_a_stack_that_is_stopped_makes_another_one(stack: Stack, pla
 
 
 def test_what_cannot_be_is_one_line(place: Path) -> None:
-    """And changes nothing."""
+    """A refusal of `backup` or `restore` leaves no file and no home behind."""
     stack = Stack(place / "refused")
     junk = place / "junk"
     junk.write_text("PG and something else")

@@ -44,7 +44,7 @@ def guess(client: Client) -> httpx.Response:
 
 
 def register(client: Client) -> httpx.Response:
-    """Another account."""
+    """The answer to the registration of another account."""
     new = {"username": f"many-{next(_names)}", "password": PASSWORD}
     new |= {"first_name": "A", "last_name": "B"}
     return client.post("/users", json=new, headers={"X-Forwarded-For": ATTACKER})

@@ -11,6 +11,7 @@ from hl_utils.servers.haproxy import Proxy
 from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.services import Api
 from tests.clients import Client
+from tests.web.test_metrics import scrape
 
 pytestmark = pytest.mark.one_database
 
@@ -54,3 +55,15 @@ def test_the_answer_arrives_although_the_body_was_not_wanted(
             with socket.create_connection(("127.0.0.1", port), timeout=START_S) as sender:
                 sender.sendall(head.encode() + bytes(size))
                 assert sender.recv(65536).split(b" ", 2)[1] == status
+
+
+def test_a_read_with_a_body_is_answered_before_it(api: Api) -> None:
+    """It holds a place while it is under way: whoever sends no body must not keep it."""
+    cut = "hlfast_connections_cut_total"
+    head = "GET /api/v1/nothing HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n"
+    before = scrape(api)[1].get(cut, 0)
+    with socket.create_connection(("127.0.0.1", api.port), timeout=START_S) as sender:
+        sender.sendall(head.encode())
+        assert sender.recv(65536).startswith(b"HTTP/1.1 404 ")
+    # Had the body been waited for, the wait would have been ended.
+    assert scrape(api)[1].get(cut, 0) == before
