@@ -18,7 +18,7 @@ def open_log(settings: Settings) -> EventLog:
     url = settings.events_url or settings.redis_url
     urls.need("EVENTS_URL", url, urls.EVENTS)
     if url.partition("://")[0].lower() in urls.RABBITMQ:
-        from hlfast.events.rabbitmq import RabbitLog  # noqa: PLC0415 (a fifth of a start)
+        from hlfast.events.rabbitmq import RabbitLog  # noqa: PLC0415 (see web.docs)
 
         return RabbitLog(servers(url), settings)
     return RedisLog(url, settings)

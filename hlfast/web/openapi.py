@@ -1,7 +1,8 @@
 """The FastAPI shim: it documents the endpoints and never serves one.
 
 Its assets come from a package on this machine, so that /docs renders without internet. It is
-imported when somebody asks for a page of it: FastAPI takes two fifths of a start.
+imported when somebody asks for a page of it: without FastAPI and aio_pika a start imports a third
+less, 0.47 s of CPU instead of 0.70.
 """
 
 from __future__ import annotations
