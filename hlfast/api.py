@@ -40,7 +40,7 @@ from hlfast.posts import service as posts_service
 from hlfast.sending import Sender, are_sharded
 from hlfast.settings import Settings, SettingsError
 from hlfast.users import service as users_service
-from hlfast.web import asyncapi, docs, endpoint, metrics
+from hlfast.web import asyncapi, docs, endpoint, metrics, pages
 from hlfast.web.access import AccessLog
 from hlfast.web.auth import Authenticator, Tokens
 from hlfast.web.connections import ConnectionWatch
@@ -321,6 +321,7 @@ def other_routes(context: Context, sampler: metrics.Sampler) -> Sequence[BaseRou
         *_health_routes(context),
         Route("/metrics", _Answer(exposition)),
         *docs.routes(ENDPOINTS, VERSION),
+        *pages.routes(context.settings),
         Route("/asyncapi.json", _Answer(_asyncapi)),
     ]
 

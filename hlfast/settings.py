@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -116,6 +117,12 @@ def _networks(text: str) -> str:
     return text
 
 
+def _websocket_url(text: str) -> str:
+    if text and not re.fullmatch(r"wss?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", text):
+        raise ValueError("it is no address of a websocket, which is wss://HOST/PATH")
+    return text
+
+
 class Settings(BaseSettings):
     """The service's settings, bounds included. Times end in `_s` and are seconds."""
 
@@ -179,6 +186,18 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     http_port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     ws_port: int = Field(8001, ge=1, le=65535, description="Port of the websocket server.")
+    ws_url: Annotated[
+        str,
+        Field(
+            description="Where browsers find the websocket, `wss://HOST/ws`. Empty: at `/ws` of "
+            "the front door, which says so by X-Forwarded-For; without one at HLFAST_WS_PORT."
+        ),
+        AfterValidator(_websocket_url),
+    ] = ""
+    demo: bool = Field(
+        True,
+        description="`up` puts some demo people into an embedded database that has nobody yet.",
+    )
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
         str,

@@ -73,6 +73,8 @@ def other_than(name: str, value: Any) -> tuple[str, Any]:
             return "json", "json"
         case _ if name == "HLFAST_ALLOWED_ORIGINS":
             return "https://app.example.org", "https://app.example.org"
+        case _ if name == "HLFAST_WS_URL":
+            return "wss://live.example.org/ws", "wss://live.example.org/ws"
         case _ if name == "HLFAST_TRUSTED_PROXIES":
             return "10.0.0.0/8", "10.0.0.0/8"
         case _:
@@ -109,6 +111,8 @@ def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatc
         ("HLFAST_TUNING__BATCH_READS", "perhaps"),
         ("HLFAST_DATABASE_TIMEOUT_S", "0"),
         ("HLFAST_ALLOWED_ORIGINS", "app.example.org"),
+        ("HLFAST_WS_URL", "https://live.example.org/ws"),
+        ("HLFAST_WS_URL", "wss://live.example.org/ws; script-src *"),
         ("HLFAST_TRUSTED_PROXIES", "nonsense"),
         ("HLFAST_TRUSTED_PROXIES", "127.0.0.1, haproxy"),
         ("HLFAST_TRUSTED_PROXIES", "10.0.0.7/8"),

@@ -60,7 +60,7 @@ def answer(
     """
     try:
         if target_path(request) != path:
-            raise errors.NotFound("There is nothing here.")
+            raise errors.NotFound(f"There is nothing here but {path}: see /asyncapi of the API.")
         if (refused := refuse_method(request)) is not None:
             return refused
         check_upgrade(request)

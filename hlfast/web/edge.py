@@ -14,7 +14,7 @@ from hlfast.web.problems import MethodNotAllowed, send_problem
 from hlfast.web.shedding import NEVER_REFUSED, Shedder
 
 logger = logging.getLogger(__name__)
-NOTHING_HERE = "There is nothing here."
+NOTHING_HERE = "There is nothing here: see /docs, and /asyncapi for the websocket."
 
 
 class Edge:
