@@ -1,308 +1,261 @@
 /** Who people are and whether they are here; finding them; friendship; one's own profile. */
 
 import {
-  announce, button, byId, complain, dateOf, Endless, field, h, icon, reasonOf, toast, typed,
+	announce, button, byId, dateOf, endless, field, form, h, icon, reasonOf, toast, typed,
 } from "./dom.js";
 
-/** Users by id, as far as they were seen, and who of my friends is online. */
-export class Directory {
-  #client;
-  #known = new Map();
-  #wanted = new Map();
-  online = new Set();
-
-  constructor(client) {
-    this.#client = client;
-    client.on("hello", ({online}) => {
-      this.online = new Set(online);
-      this.#show();
-    });
-    client.on("presence", ({user_id, online}) => {
-      if (online) this.online.add(user_id);
-      else this.online.delete(user_id);
-      this.#show();
-    });
-    client.on("state", (state) => {
-      // Nobody tells any more who comes and goes.
-      if (state === "live" || state === "connecting") return;
-      this.online.clear();
-      this.#show();
-    });
-  }
-
-  note(user) {
-    this.#known.set(user.id, user);
-    return user;
-  }
-
-  /** A user; null where there is none. Those asked for at once are one request. */
-  get(id) {
-    if (this.#known.has(id)) return Promise.resolve(this.#known.get(id));
-    if (!this.#wanted.size) setTimeout(() => this.#read());
-    if (!this.#wanted.has(id)) {
-      let settle;
-      const user = new Promise((resolve, reject) => (settle = {resolve, reject}));
-      this.#wanted.set(id, {user, ...settle});
-    }
-    return this.#wanted.get(id).user;
-  }
-
-  /** Read it anew the next time. */
-  forget(id) {
-    this.#known.delete(id);
-  }
-
-  async #read() {
-    const wanted = [...this.#wanted];
-    this.#wanted.clear();
-    for (let start = 0; start < wanted.length; start += 100) {
-      const some = wanted.slice(start, start + 100);
-      try {
-        const {items} = await this.#client.get("/users", {ids: some.map(([id]) => id).join()});
-        items.forEach((user) => this.note(user));
-        some.forEach(([id, {resolve}]) => resolve(this.#known.get(id) ?? null));
-      } catch (error) {
-        some.forEach(([, {reject}]) => reject(error));
-      }
-    }
-  }
-
-  /** Every dot on the page, and the list beside it. */
-  #show() {
-    for (const dot of document.querySelectorAll("[data-presence]")) this.#paint(dot);
-    const ids = [...this.online].slice(0, 30);
-    byId("online").replaceChildren(
-      ...ids.map((id) => h("li", {}, h("a", {href: `#/messages/${id}`}, ...this.face(id)))),
-    );
-    if (!ids.length) byId("online").replaceChildren(h("li", {class: "hint"}, "None of your friends."));
-  }
-
-  #paint(dot) {
-    const isOnline = this.online.has(Number(dot.dataset.presence));
-    dot.classList.toggle("on", isOnline);
-    dot.textContent = isOnline ? "online" : "";
-  }
-
-  /** Avatar and name, filled in as soon as the user is known. */
-  face(id) {
-    const avatar = this.avatar(id);
-    const name = h("bdi", {class: "name"}, "…");
-    this.get(id).then((user) => (name.textContent = nameOf(user)), () => {});
-    return [avatar, name];
-  }
-
-  avatar(id) {
-    const letters = h("span", {"aria-hidden": "true"});
-    const dot = h("span", {class: "dot", "data-presence": id});
-    const avatar = h("span", {class: "avatar"}, letters, dot);
-    // A colour of their own, and far from that of the next id.
-    avatar.style.setProperty("--hue", (id * 137.5) % 360);
-    this.get(id).then((user) => (letters.textContent = initialsOf(user)), () => {});
-    this.#paint(dot);
-    return avatar;
-  }
-}
+const FRIENDSHIP = "friend.requested friend.added friend.removed";
 
 export const nameOf = (user) => (user ? `${user.first_name} ${user.last_name}` : "Somebody");
+export const placeOf = ({city, country}) => [city, country].filter(Boolean).join(", ");
 
 const graphemes = new Intl.Segmenter(undefined, {granularity: "grapheme"});
+const firstOf = (text) => [...graphemes.segment(text)][0]?.segment ?? "";
 
-function initialsOf(user) {
-  if (!user) return "?";
-  const first = (text) => graphemes.segment(text)[Symbol.iterator]().next().value?.segment ?? "";
-  return first(user.first_name) + first(user.last_name);
+/** Users by id, as far as they were seen, and who of my friends is online. */
+export function directoryOf(client) {
+	const known = new Map();
+	const wanted = new Map();
+	let online = [];
+
+	function note(user) {
+		known.set(user.id, user);
+		return user;
+	}
+
+	/** A user; null where there is none. Those asked for at once are one request. */
+	async function get(id) {
+		if (known.has(id)) return known.get(id);
+		if (!wanted.size) setTimeout(read);
+		if (!wanted.has(id)) {
+			const one = {};
+			one.user = new Promise((resolve, reject) => Object.assign(one, {resolve, reject}));
+			wanted.set(id, one);
+		}
+		return wanted.get(id).user;
+	}
+
+	async function read() {
+		const all = [...wanted];
+		wanted.clear();
+		while (all.length) {
+			const some = all.splice(0, 100);
+			try {
+				const {items} = await client.get("/users", {ids: some.map(([id]) => id).join()});
+				items.forEach(note);
+				for (const [id, {resolve}] of some) resolve(known.get(id) ?? null);
+			} catch (error) {
+				for (const [, {reject}] of some) reject(error);
+			}
+		}
+	}
+
+	/** The same, as they are now. */
+	function getAnew(id) {
+		known.delete(id);
+		return get(id);
+	}
+
+	function show(ids) {
+		online = ids;
+		for (const dot of document.querySelectorAll("[data-presence]")) paint(dot);
+		const friends = ids.slice(0, 30).map((id) =>
+			h("li", {}, h("a", {href: `#/messages/${id}`}, face(id))));
+		byId("online").replaceChildren(
+			...(ids.length ? friends : [h("li", {class: "hint"}, "None of your friends.")]));
+	}
+
+	function paint(dot) {
+		dot.textContent = online.includes(Number(dot.dataset.presence)) ? "online" : "";
+	}
+
+	function avatar(id) {
+		const letters = h("span", {"aria-hidden": "true"});
+		const dot = h("span", {class: "dot", "data-presence": id});
+		const element = h("span", {class: "avatar"}, letters, dot);
+		// Far from that of the next id.
+		element.style.setProperty("--hue", (id * 137.5) % 360);
+		paint(dot);
+		get(id).then((user) => {
+			letters.textContent = user ? firstOf(user.first_name) + firstOf(user.last_name) : "?";
+		}, () => {});
+		return element;
+	}
+
+	/** Avatar and name, filled in as soon as the user is known. */
+	function face(id) {
+		const name = h("bdi", {class: "name"}, "…");
+		get(id).then((user) => (name.textContent = nameOf(user)), () => {});
+		return [avatar(id), name];
+	}
+
+	client.on("hello", (frame) => show(frame.online));
+	client.on("presence", (frame) => {
+		const others = online.filter((id) => id !== frame.user_id);
+		show(frame.online ? [...others, frame.user_id] : others);
+	});
+	// Without a connection nobody tells who comes and goes.
+	client.on("state", (state) => state !== "live" && show([]));
+	return {note, get, getAnew, avatar, face};
 }
 
 /** What can be done about a friendship, for each of the four ways that two may stand. */
-export function friendship({client}, id, status, changed = () => {}) {
-  const element = h("div", {class: "actions"});
-  const act = (text, method, said, attributes) =>
-    button(text, async (event) => {
-      event.target.disabled = true;
-      try {
-        const answer = await client[method](`/friends/${id}`);
-        show(answer?.status ?? "none");
-        announce(said);
-        changed();
-      } catch (error) {
-        event.target.disabled = false;
-        toast(reasonOf(error), true);
-        if (error.status === 404) show("none");
-      }
-    }, attributes);
-  const choices = {
-    none: () => [act("Add friend", "put", "Asked.", {class: "primary"})],
-    requested: () => [h("span", {class: "hint"}, "Asked"), act("Withdraw", "delete", "Withdrawn.")],
-    asked: () => [
-      act("Accept", "put", "You are friends now.", {class: "primary"}),
-      act("Decline", "delete", "Declined."),
-    ],
-    friends: () => [h("span", {class: "hint"}, "Friends"), act("Unfriend", "delete", "No friends any more.")],
-  };
-  function show(now) {
-    const hadFocus = element.contains(document.activeElement);
-    element.replaceChildren(...choices[now]());
-    if (hadFocus) element.querySelector("button").focus();
-  }
-  show(status);
-  return {element, show};
+export function friendship({client}, id, status) {
+	const element = h("div", {class: "actions"});
+	const act = (text, method, said, primary) =>
+		button(text, async () => {
+			const answer = await client[method](`/friends/${id}`);
+			show(answer?.status ?? "none");
+			announce(said);
+		}, {class: primary && "primary"});
+	const hint = (text) => h("span", {class: "hint"}, text);
+	const choices = {
+		none: () => [act("Add friend", "put", "Asked.", true)],
+		requested: () => [hint("Asked"), act("Withdraw", "delete", "Withdrawn.")],
+		asked: () => [
+			act("Accept", "put", "You are friends.", true),
+			act("Decline", "delete", "Declined."),
+		],
+		friends: () => [hint("Friends"), act("Unfriend", "delete", "No friends any more.")],
+	};
+	function show(now) {
+		const hadFocus = element.contains(document.activeElement);
+		element.replaceChildren(...choices[now]());
+		if (hadFocus) element.querySelector("button").focus();
+	}
+	show(status);
+	return element;
 }
 
-function row(context, user, ...actions) {
-  context.directory.note(user);
-  const place = [user.city, user.country].filter(Boolean).join(", ");
-  return h("li", {class: "person card"},
-    context.directory.avatar(user.id),
-    h("div", {class: "who"},
-      h("a", {href: `#/users/${user.id}`, class: "name"}, h("bdi", {}, nameOf(user))),
-      h("span", {class: "hint"}, `@${user.username}`, place ? " · " : "", h("bdi", {}, place)),
-    ),
-    ...actions,
-  );
+/** Call `show(status)` with how I stand with a user, now and after each change. */
+export function followFriendship(context, id, show) {
+	const read = () =>
+		context.client.get(`/friends/${id}`).then(({status}) => show(status), () => {});
+	context.on(FRIENDSHIP, ({user_id}) => user_id === id && read());
+	return read();
 }
 
-/** People: found as one types, those who ask, those who were asked, friends. */
+const writeTo = (id) =>
+	h("a", {href: `#/messages/${id}`, class: "button"}, icon("messages"), "Write");
+
+function row(context, user, actions) {
+	context.directory.note(user);
+	const place = placeOf(user);
+	return h("li", {class: "person card"},
+		context.directory.avatar(user.id),
+		h("div", {class: "who"},
+			h("a", {href: `#/users/${user.id}`, class: "name"}, h("bdi", {}, nameOf(user))),
+			h("span", {class: "hint"}, `@${user.username}`, place && [" · ", h("bdi", {}, place)])),
+		actions);
+}
+
+/** Found as one types; an answer that comes too late is not shown. */
+function search(context) {
+	const found = h("ul", {class: "list", "aria-label": "Found"});
+	const said = h("p", {class: "hint", role: "status"});
+	let asking = new AbortController();
+
+	async function find(text) {
+		asking.abort();
+		const {signal} = (asking = new AbortController());
+		const [first, ...rest] = text.trim().split(/\s+/);
+		const last = rest.join(" ");
+		// One word may begin either name, and two may come in either order.
+		const queries = [{first_name: first, last_name: last}, {first_name: last, last_name: first}];
+		await new Promise((done) => setTimeout(done, 180));
+		if (signal.aborted) return;
+		try {
+			const pages = first
+				? await Promise.all(
+						queries.map((query) => context.client.get("/users/search", query, {signal})))
+				: [];
+			const users = new Map(pages.flatMap(({items}) => items).map((user) => [user.id, user]));
+			users.delete(context.me.id);
+			found.replaceChildren(...[...users.values()].map((user) => row(context, user)));
+			said.textContent = first ? (users.size ? `${users.size} found` : "Nobody is called so.") : "";
+		} catch (error) {
+			if (!signal.aborted) said.textContent = reasonOf(error);
+		}
+	}
+	const input = h("input", {
+		type: "search", id: "search", autocomplete: "off", dir: "auto", maxlength: 64,
+		placeholder: "A name, or how it begins", oninput: () => find(input.value),
+	});
+	return h("section", {class: "search", role: "search"},
+		h("label", {for: "search"}, "Find people"), input, said, found);
+}
+
 export function peopleView(context) {
-  const {client} = context;
-  const found = h("ul", {class: "list", "aria-label": "Found"});
-  const said = h("p", {class: "hint", role: "status"});
-  const input = h("input", {
-    type: "search", id: "search", autocomplete: "off", dir: "auto", maxlength: 128,
-    placeholder: "A name, or how it begins", oninput: () => search(input.value),
-  });
-  let asking = new AbortController();
-  let later;
-
-  async function search(text) {
-    clearTimeout(later);
-    asking.abort();
-    asking = new AbortController();
-    const {signal} = asking;
-    const [first, ...rest] = text.trim().split(/\s+/);
-    if (!first) {
-      found.replaceChildren();
-      said.textContent = "";
-      return;
-    }
-    await new Promise((go) => (later = setTimeout(go, 180)));
-    const last = rest.join(" ");
-    // One word may begin either name.
-    const queries = last
-      ? [{first_name: first, last_name: last}, {first_name: last, last_name: first}]
-      : [{first_name: first}, {last_name: first}];
-    try {
-      const pages = await Promise.all(
-        queries.map((query) => client.get("/users/search", query, {signal})),
-      );
-      const users = new Map(pages.flatMap(({items}) => items).map((user) => [user.id, user]));
-      users.delete(context.me.id);
-      found.replaceChildren(...[...users.values()].map((user) => row(context, user)));
-      said.textContent = users.size ? `${users.size} found` : "Nobody is called so.";
-    } catch (error) {
-      if (!signal.aborted) said.textContent = reasonOf(error);
-    }
-  }
-
-  const users = (title, path, empty, actions) => {
-    const list = new Endless({
-      tag: "ul", "aria-label": title, empty,
-      page: (after) => client.get(path, {after}),
-      show: (user) => row(context, user, actions(user)),
-    });
-    return {list, element: h("section", {}, h("h2", {}, title), list.element)};
-  };
-  const standing = (status) => (user) => friendship(context, user.id, status).element;
-  const parts = [
-    users("They ask you", "/friends/requests", "Nobody at the moment.", standing("asked")),
-    users("You have asked", "/friends/requests?direction=out", "Nobody waits for an answer.",
-      standing("requested")),
-    users("Friends", "/friends", "None yet: find some above, and ask them.", (user) =>
-      h("a", {href: `#/messages/${user.id}`, class: "button"}, icon("messages"), "Write")),
-  ];
-  const reload = () => parts.forEach(({list}) => list.reload());
-  for (const type of ["reload", "friend.requested", "friend.added", "friend.removed"]) {
-    context.on(type, reload);
-  }
-  reload();
-  return {
-    title: "People",
-    element: [
-      h("section", {class: "search", role: "search"}, h("label", {for: "search"}, "Find people"), input, said, found),
-      ...parts.map(({element}) => element),
-    ],
-  };
+	const users = (title, path, actions, empty) => {
+		const list = endless({
+			tag: "ul", label: title, empty,
+			page: (after) => context.client.get(path, {after}),
+			show: (user) => row(context, user, actions(user)),
+		});
+		context.on(`reload ${FRIENDSHIP}`, () => list.reload());
+		return h("section", {class: empty ? null : "optional"}, h("h2", {}, title), list.element);
+	};
+	const standing = (status) => (user) => friendship(context, user.id, status);
+	return {
+		title: "People",
+		element: [
+			h("h1", {class: "unseen"}, "People"),
+			search(context),
+			users("They ask you", "/friends/requests", standing("asked")),
+			users("You have asked", "/friends/requests?direction=out", standing("requested")),
+			users("Friends", "/friends", (user) => writeTo(user.id), "None yet: find some, and ask them."),
+		],
+	};
 }
 
 /** The head of a wall: who it is, and where the two stand. */
 export function profileHead(context, user) {
-  const isMe = user.id === context.me.id;
-  const facts = [
-    [user.city, user.country].filter(Boolean).join(", "),
-    user.birthdate ? `born ${dateOf(user.birthdate)}` : "",
-  ].filter(Boolean);
-  const actions = h("div", {class: "actions"});
-  if (isMe) {
-    actions.append(
-      h("a", {href: "#/me/edit", class: "button"}, "Edit profile"),
-      button("Log out", () => context.logout()),
-    );
-  } else {
-    actions.append(h("a", {href: `#/messages/${user.id}`, class: "button"}, icon("messages"), "Write"));
-    const state = friendship(context, user.id, "none");
-    const read = async () => state.show((await context.client.get(`/friends/${user.id}`)).status);
-    read().then(() => actions.append(state.element), () => {});
-    for (const type of ["friend.requested", "friend.added", "friend.removed"]) {
-      context.on(type, (frame) => frame.user_id === user.id && read().catch(() => {}));
-    }
-  }
-  return h("section", {class: "profile card"},
-    context.directory.avatar(user.id),
-    h("div", {class: "who"},
-      h("h1", {}, h("bdi", {}, nameOf(user))),
-      h("p", {class: "hint"}, `@${user.username}`),
-      user.bio ? typed(user.bio) : null,
-      facts.length ? h("p", {class: "hint", dir: "auto"}, facts.join(" · ")) : null,
-    ),
-    actions,
-  );
+	const actions = h("div", {class: "actions"});
+	if (user.id === context.me.id) {
+		actions.append(
+			h("a", {href: "#/me/edit", class: "button"}, "Edit profile"),
+			button("Log out", () => context.client.logout()));
+	} else {
+		followFriendship(context, user.id, (status) =>
+			actions.replaceChildren(writeTo(user.id), friendship(context, user.id, status)));
+	}
+	const facts = [placeOf(user), user.birthdate && `* ${dateOf(`${user.birthdate}T12:00`)}`];
+	return h("section", {class: "profile card"},
+		context.directory.avatar(user.id),
+		h("div", {class: "who"},
+			h("h1", {}, h("bdi", {}, nameOf(user))),
+			h("p", {class: "hint"}, `@${user.username}`),
+			user.bio && typed(user.bio),
+			h("p", {class: "hint", dir: "auto"}, facts.filter(Boolean).join(" · "))),
+		actions);
 }
 
-/** One's own profile as a form. */
 export function editView(context) {
-  const {me} = context;
-  const names = ["first_name", "last_name", "birthdate", "city", "country", "bio"];
-  const form = h("form", {class: "card", novalidate: true},
-    h("h1", {}, "Edit profile"),
-    field("First name", "first_name", {value: me.first_name, maxlength: 64}),
-    field("Last name", "last_name", {value: me.last_name, maxlength: 64}),
-    field("About you", "bio", {tag: "textarea", rows: 4, value: me.bio, maxlength: 1000}),
-    field("City", "city", {value: me.city, maxlength: 64}),
-    field("Country", "country", {value: me.country, maxlength: 64}),
-    field("Birthdate", "birthdate", {type: "date", value: me.birthdate, dir: null}),
-    h("p", {role: "alert", class: "bad"}),
-    h("div", {class: "actions"},
-      h("button", {class: "primary"}, "Save"),
-      h("a", {href: "#/me", class: "button"}, "Cancel"),
-    ),
-  );
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    // Only what has changed; what is empty now is taken away.
-    const changes = Object.fromEntries(
-      names
-        .map((name) => [name, form.elements[name].value || null])
-        .filter(([name, value]) => value !== (me[name] || null)),
-    );
-    for (const name of ["first_name", "last_name"]) {
-      if (changes[name] === null) changes[name] = "";
-    }
-    try {
-      context.become(await context.client.patch("/users/me", changes));
-      toast("Saved.");
-      location.hash = "#/me";
-    } catch (error) {
-      complain(form, error);
-    }
-  });
-  return {title: "Edit profile", element: form};
+	const {me} = context;
+	const of = (name, more) => ({value: me[name], maxlength: 64, ...more});
+	const submit = async (fields) => {
+		// Only what has changed; what is empty now is taken away. A name is refused then.
+		const changes = Object.entries(fields)
+			.filter(([name, value]) => value !== (me[name] ?? ""))
+			.map(([name, value]) => [name, value || (name.endsWith("_name") ? "" : null)]);
+		const path = "/users/me";
+		context.me = context.directory.note(
+			await context.client.patch(path, Object.fromEntries(changes)));
+		toast("Saved.");
+		location.hash = "#/me";
+	};
+	return {
+		title: "Edit profile",
+		element: form({submit, class: "card"},
+			h("h1", {}, "Edit profile"),
+			field("First name", "first_name", of("first_name")),
+			field("Last name", "last_name", of("last_name")),
+			field("About you", "bio", of("bio", {tag: "textarea", rows: 4, maxlength: 1000})),
+			field("City", "city", of("city")),
+			field("Country", "country", of("country")),
+			field("Birthdate", "birthdate", of("birthdate", {type: "date"})),
+			h("div", {class: "actions"},
+				h("button", {class: "primary"}, "Save"),
+				h("a", {href: "#/me", class: "button"}, "Cancel"))),
+	};
 }
