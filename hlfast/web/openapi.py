@@ -27,6 +27,9 @@ password (leave `client_id` and `client_secret` empty), then try any row with a 
 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
+
+What happens meanwhile is told over a websocket: see [live events](/asyncapi). All of it at work is
+[the page](/), whose [client.js](/page/client.js) any other page may use.
 """
 TAGS = [
     {"name": "users", "description": "Register, log in, profiles, search"},
