@@ -1,7 +1,7 @@
 /** The page: lets people in, shows one view at a time, and says how the connection is. */
 
 import {Client} from "./client.js";
-import {announce, button, byId, field, form, h, reasonOf, toast} from "./dom.js";
+import {button, byId, field, form, h, reasonOf, toast} from "./dom.js";
 import {dialogsOf, messagesView} from "./messages.js";
 import {directoryOf, editView, peopleView} from "./people.js";
 import {feedView, wallView} from "./posts.js";
@@ -11,7 +11,6 @@ const STATES = {
 	live: "Live",
 	waiting: "Reconnecting …",
 	offline: "Offline",
-	closed: "",
 };
 const VIEWS = [
 	[/^#\/feed$/, feedView],
@@ -26,7 +25,7 @@ const VIEWS = [
 const client = new Client();
 const main = byId("main");
 
-/** What views are given. What they ask for by `on` and `leave` ends when they are left. */
+/** What views are given. What they add by `on` and `leave` ends with them. */
 class Context {
 	#endings = [];
 	#unread = 0;
@@ -110,7 +109,7 @@ function door(isNew = false, username = "") {
 		h("h1", {}, here),
 		isNew ? names : [],
 		field("User name", "username", {
-			value: username, autocomplete: "username", autocapitalize: "none", spellcheck: "false",
+			value: username, autocomplete: "username", autocapitalize: "none",
 			maxlength: 32, hint: isNew ? "3 to 32 of a–z, 0–9, dot, dash, underscore." : "",
 		}),
 		field("Password", "password", {
@@ -122,7 +121,7 @@ function door(isNew = false, username = "") {
 			button(there, () => door(!isNew, element.elements.username.value), {class: "link"})));
 	main.replaceChildren(
 		h("section", {class: "welcome"},
-			h("p", {class: "claim"}, "A small social network that is ", h("em", {}, "fast"), "."),
+			h("p", {class: "claim"}, "A small social network that is fast."),
 			h("p", {class: "hint"}, "Friends, posts and messages, live. Try it with two windows.")),
 		element);
 	element.querySelector("input").focus();
@@ -145,14 +144,11 @@ async function countAsking() {
 	badge.textContent = items.length;
 }
 
-let wasLost = false;
 client.on("state", (state) => {
-	byId("state").textContent = STATES[state];
+	byId("state").textContent = STATES[state] ?? "";
 	byId("state").className = state;
-	if (state === "live" && wasLost) announce("Connected again.");
-	wasLost = state !== "live" && (wasLost || state === "waiting" || state === "offline");
 });
-client.on("ended switched", () => location.reload());
+client.on("ended", () => location.reload());
 addEventListener("hashchange", show);
 
 if (client.userId === null) door();

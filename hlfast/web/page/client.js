@@ -29,7 +29,7 @@ export class Unreachable extends Error {
 
 const API = "/api/v1";
 const ANSWER_MS = 20_000;
-// A token is renewed so long before it expires; that of a websocket after this part of its life.
+// Tokens are renewed so long before they expire; a websocket's after this part of its life.
 const EARLY_MS = 30_000;
 const RENEWED_AFTER = 0.7;
 const RECONNECT_FIRST_MS = 500;
@@ -40,7 +40,7 @@ const EVENT_IDS_MAX = 2000;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** A `client_id` for what is sent, so that sending it twice makes it once. */
+/** A `client_id`: what is sent twice under it is made once. */
 export function newId() {
 	// crypto.randomUUID is only there on https and on this machine.
 	return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join("");
@@ -64,12 +64,11 @@ export class Client {
 	constructor(origin = location.origin) {
 		this.#origin = origin;
 		this.#key = `hlfast ${origin}`;
-		// Another tab has renewed the tokens, logged out, or logged in as somebody else.
+		// What another tab does with the session.
 		addEventListener("storage", ({key, oldValue, newValue}) => {
 			if (key !== this.#key) return;
 			const [before, now] = [JSON.parse(oldValue), JSON.parse(newValue)];
-			if (!now) this.#end();
-			else if (userOf(before) !== userOf(now)) this.#tell("switched");
+			if (userOf(before) !== userOf(now)) this.#leave();
 			else this.#live?.renewed(now.access_token);
 		});
 	}
@@ -77,8 +76,8 @@ export class Client {
 	/**
 	 * Call `listener(frame)` for frames of these types ("typing", or "post.created post.updated"),
 	 * and for what the client itself says: "state" (connecting, live, waiting, offline, closed),
-	 * "reload" (something may have been missed: read it again), "ended" (log in again), "switched"
-	 * (to somebody else, in another tab). Returns what ends it.
+	 * "reload" (something may have been missed: read it again), "ended" (the session: nobody is
+	 * logged in, or somebody else in another tab). Returns what ends it.
 	 */
 	on(types, listener) {
 		for (const type of types.split(" ")) {
@@ -92,8 +91,8 @@ export class Client {
 		for (const listener of [...(this.#listeners.get(type) ?? [])]) listener(detail);
 	}
 
-	// The session: tokens that all tabs of an origin share. Any script of a page can read them, as it
-	// can call what they are for: load none but your own.
+	// The session is shared by all tabs of an origin. Any script there can read it, as it can call
+	// what it is for: load none but your own.
 
 	get #session() {
 		return JSON.parse(localStorage.getItem(this.#key));
@@ -107,11 +106,15 @@ export class Client {
 
 	#end() {
 		localStorage.removeItem(this.#key);
+		this.#leave();
+	}
+
+	#leave() {
 		this.disconnect();
 		this.#tell("ended");
 	}
 
-	/** The id of who is logged in, as far as this browser knows; null: nobody. */
+	/** Who is logged in; null: nobody. */
 	get userId() {
 		return userOf(this.#session);
 	}
@@ -136,16 +139,16 @@ export class Client {
 	}
 
 	/**
-	 * An access token that is good for a while. `refused` is one that the service did not take.
-	 * Raises Problem (401: log in again), and Unreachable, for which nobody is logged out.
+	 * An access token that is good for a while, and is not the one that was `refused`. Raises Problem
+	 * (401: log in again), and Unreachable, for which nobody is logged out.
 	 */
 	async token(refused = null) {
 		const session = this.#session;
 		if (!session) throw new Problem({status: 401, title: "Nobody is logged in."});
 		const {access_token, expires_at} = session;
 		if (expires_at - Date.now() > EARLY_MS && access_token !== refused) return access_token;
-		// A refresh token is good once: there is one renewal at a time, in all tabs together. Without
-		// locks (on plain http) the service gives the same successor for 10 s.
+		// A refresh token is good once: one renewal at a time, in all tabs together. Where there are
+		// no locks (plain http), the service gives the same successor for 10 s.
 		const renew = () => this.#renew(access_token);
 		this.#renewing ??= (navigator.locks?.request(this.#key, renew) ?? renew()).finally(() => {
 			this.#renewing = null;
@@ -169,8 +172,8 @@ export class Client {
 		return access_token;
 	}
 
-	// Requests. Paths are below /api/v1. Each answers with what the JSON says, or with null for 204,
-	// and raises Problem, Unreachable, or whatever its `signal` was aborted with.
+	// Requests, below /api/v1. Each answers with what the JSON says (204: null), and raises Problem,
+	// Unreachable, or what its `signal` was aborted with.
 
 	get = (path, query, options) => this.request("GET", path, {query, ...options});
 	post = (path, json) => this.request("POST", path, {json});
@@ -201,25 +204,19 @@ export class Client {
 		if (token) headers.Authorization = `Bearer ${token}`;
 		if (json) headers["Content-Type"] = "application/json";
 		const body = json ? JSON.stringify(json) : form && new URLSearchParams(form);
-		const ends = new AbortController();
-		const abort = () => ends.abort();
-		signal?.addEventListener("abort", abort);
-		const timer = setTimeout(abort, ANSWER_MS);
+		const ends = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]);
 		let answer, text;
 		try {
-			answer = await fetch(url, {method, headers, body, signal: ends.signal});
+			answer = await fetch(url, {method, headers, body, signal: ends});
 			text = await answer.text();
 		} catch (cause) {
 			signal?.throwIfAborted();
 			throw new Unreachable("The service cannot be reached.", {cause});
-		} finally {
-			clearTimeout(timer);
-			signal?.removeEventListener("abort", abort);
 		}
 		const isJson = answer.headers.get("Content-Type")?.includes("json");
 		const found = isJson ? JSON.parse(text) : null;
 		if (answer.ok) return found;
-		// Somebody's proxy may have no more to say than a status.
+		// A proxy may have no more to say than a status.
 		const problem = found?.status ? found : {status: answer.status, title: `Status ${answer.status}`};
 		throw new Problem(problem, Number(answer.headers.get("Retry-After")) || null);
 	}
@@ -240,7 +237,7 @@ export class Client {
 		this.#live = null;
 	}
 
-	/** Tell a friend that I am writing to them; nobody hears it while there is no connection. */
+	/** Tell a friend that I am writing to them. */
 	typing(userId) {
 		this.#live?.send({type: "typing", user_id: userId});
 	}
@@ -368,8 +365,8 @@ function live(tokenFor, urlOf, tell) {
 		if (frame.type === "hello") renewInTime();
 		tell(frame.type, frame);
 		if (frame.type !== (resumes ? "resumed" : "hello")) return;
-		// From here on nothing is missed. What came before is, and has to be read over HTTP, unless
-		// all of it was replayed just now.
+		// From here on nothing is missed. What came before has to be read over HTTP, unless all of it
+		// was replayed just now.
 		failures = 0;
 		tell("state", "live");
 		if (!frame.recovered) tell("reload");

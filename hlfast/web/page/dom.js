@@ -17,23 +17,12 @@ export function h(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** One of the icons of index.html. Beside a text it says nothing; alone it needs a label. */
-export function icon(name) {
-	const [svg, use] = ["svg", "use"].map((tag) =>
-		document.createElementNS("http://www.w3.org/2000/svg", tag));
-	svg.setAttribute("class", "icon");
-	svg.setAttribute("aria-hidden", "true");
-	use.setAttribute("href", `#icon-${name}`);
-	svg.append(use);
-	return svg;
-}
-
-/** A button that is disabled while its work is under way, and says what went wrong with it. */
+/** A button that waits for its work, and says what went wrong with it. */
 export function button(text, work, attributes = {}) {
 	const onclick = async () => {
 		element.disabled = true;
 		try {
-			await work(element);
+			await work();
 		} catch (error) {
 			toast(reasonOf(error), true);
 		} finally {
@@ -53,7 +42,6 @@ const format = (options) => {
 	const formatter = new Intl.DateTimeFormat(undefined, options);
 	return (text) => formatter.format(new Date(text));
 };
-const exactly = format({dateStyle: "full", timeStyle: "short"});
 export const clockOf = format({timeStyle: "short"});
 export const dayOf = format({weekday: "long", day: "numeric", month: "long"});
 export const dateOf = format({dateStyle: "medium"});
@@ -69,7 +57,7 @@ function relative(text) {
 }
 
 export const timeOf = (text) =>
-	h("time", {datetime: text, title: exactly(text), class: "hint ago"}, relative(text));
+	h("time", {datetime: text, title: new Date(text).toLocaleString(), class: "hint ago"}, relative(text));
 
 setInterval(() => {
 	for (const time of document.querySelectorAll(".ago")) time.textContent = relative(time.dateTime);
@@ -95,7 +83,7 @@ export function reasonOf(error) {
 
 // Forms
 
-/** A labelled field; below it stands a hint, or what the service says against it (`complain`). */
+/** A labelled field; below it stands a hint, or what the service says against it. */
 export function field(label, name, {tag = "input", hint = "", value, ...attributes} = {}) {
 	const note = `${name}-note`;
 	const input = h(tag, {id: name, name, dir: "auto", "aria-describedby": note, ...attributes});

@@ -2,7 +2,7 @@
 
 import {newId} from "./client.js";
 import {
-	announce, button, byId, clockOf, dayOf, h, icon, reasonOf, textarea, timeOf, typed,
+	announce, button, byId, clockOf, dayOf, h, reasonOf, textarea, timeOf, typed,
 } from "./dom.js";
 import {followFriendship, friendship, nameOf} from "./people.js";
 
@@ -10,13 +10,13 @@ const TYPING_TOLD_MS = 2500;
 const TYPING_SHOWN_MS = 5000;
 const NEAR_PX = 150;
 
-/** The dialogs of latest activity, up to date as long as the page is open, whatever it shows. */
+/** My dialogs, kept up to date whatever the page shows. */
 export function dialogsOf(context) {
 	const {client, me, directory} = context;
 	const byUser = new Map();
 	let next = null;
 
-	/** The page after those that are known, or all of it from the beginning. */
+	/** A page more, or all of it anew. */
 	async function load(before = null) {
 		const page = await client.get("/dialogs", {limit: 100, before});
 		if (before === null) byUser.clear();
@@ -149,7 +149,7 @@ function conversation(context, user) {
 			actions),
 		log, typing,
 		h("form", {class: "composer", onsubmit}, area,
-			h("button", {class: "primary round", "aria-label": "Send"}, icon("send"))));
+			h("button", {class: "primary round", "aria-label": "Send"}, "↑")));
 
 	// What was said
 

@@ -1,13 +1,13 @@
 /** Who people are and whether they are here; finding them; friendship; one's own profile. */
 
 import {
-	announce, button, byId, dateOf, endless, field, form, h, icon, reasonOf, toast, typed,
+	button, byId, dateOf, endless, field, form, h, reasonOf, toast, typed,
 } from "./dom.js";
 
 const FRIENDSHIP = "friend.requested friend.added friend.removed";
 
 export const nameOf = (user) => (user ? `${user.first_name} ${user.last_name}` : "Somebody");
-export const placeOf = ({city, country}) => [city, country].filter(Boolean).join(", ");
+const placeOf = ({city, country}) => [city, country].filter(Boolean).join(", ");
 
 const graphemes = new Intl.Segmenter(undefined, {granularity: "grapheme"});
 const firstOf = (text) => [...graphemes.segment(text)][0]?.segment ?? "";
@@ -27,12 +27,8 @@ export function directoryOf(client) {
 	async function get(id) {
 		if (known.has(id)) return known.get(id);
 		if (!wanted.size) setTimeout(read);
-		if (!wanted.has(id)) {
-			const one = {};
-			one.user = new Promise((resolve, reject) => Object.assign(one, {resolve, reject}));
-			wanted.set(id, one);
-		}
-		return wanted.get(id).user;
+		if (!wanted.has(id)) wanted.set(id, Promise.withResolvers());
+		return wanted.get(id).promise;
 	}
 
 	async function read() {
@@ -48,12 +44,6 @@ export function directoryOf(client) {
 				for (const [, {reject}] of some) reject(error);
 			}
 		}
-	}
-
-	/** The same, as they are now. */
-	function getAnew(id) {
-		known.delete(id);
-		return get(id);
 	}
 
 	function show(ids) {
@@ -96,27 +86,23 @@ export function directoryOf(client) {
 	});
 	// Without a connection nobody tells who comes and goes.
 	client.on("state", (state) => state !== "live" && show([]));
-	return {note, get, getAnew, avatar, face};
+	return {note, get, avatar, face};
 }
 
-/** What can be done about a friendship, for each of the four ways that two may stand. */
+/** What can be done about a friendship, for each way that two may stand. */
 export function friendship({client}, id, status) {
 	const element = h("div", {class: "actions"});
-	const act = (text, method, said, primary) =>
+	const act = (text, method, className) =>
 		button(text, async () => {
 			const answer = await client[method](`/friends/${id}`);
 			show(answer?.status ?? "none");
-			announce(said);
-		}, {class: primary && "primary"});
-	const hint = (text) => h("span", {class: "hint"}, text);
+		}, {class: className});
+	const hint = (text) => h("span", {class: "hint", role: "status"}, text);
 	const choices = {
-		none: () => [act("Add friend", "put", "Asked.", true)],
-		requested: () => [hint("Asked"), act("Withdraw", "delete", "Withdrawn.")],
-		asked: () => [
-			act("Accept", "put", "You are friends.", true),
-			act("Decline", "delete", "Declined."),
-		],
-		friends: () => [hint("Friends"), act("Unfriend", "delete", "No friends any more.")],
+		none: () => [act("Add friend", "put", "primary")],
+		requested: () => [hint("Asked"), act("Withdraw", "delete")],
+		asked: () => [act("Accept", "put", "primary"), act("Decline", "delete")],
+		friends: () => [hint("Friends"), act("Unfriend", "delete")],
 	};
 	function show(now) {
 		const hadFocus = element.contains(document.activeElement);
@@ -136,7 +122,7 @@ export function followFriendship(context, id, show) {
 }
 
 const writeTo = (id) =>
-	h("a", {href: `#/messages/${id}`, class: "button"}, icon("messages"), "Write");
+	h("a", {href: `#/messages/${id}`, class: "button"}, "Write");
 
 function row(context, user, actions) {
 	context.directory.note(user);
@@ -149,7 +135,7 @@ function row(context, user, actions) {
 		actions);
 }
 
-/** Found as one types; an answer that comes too late is not shown. */
+/** Found as one types. */
 function search(context) {
 	const found = h("ul", {class: "list", "aria-label": "Found"});
 	const said = h("p", {class: "hint", role: "status"});
@@ -234,13 +220,9 @@ export function editView(context) {
 	const {me} = context;
 	const of = (name, more) => ({value: me[name], maxlength: 64, ...more});
 	const submit = async (fields) => {
-		// Only what has changed; what is empty now is taken away. A name is refused then.
-		const changes = Object.entries(fields)
-			.filter(([name, value]) => value !== (me[name] ?? ""))
-			.map(([name, value]) => [name, value || (name.endsWith("_name") ? "" : null)]);
-		const path = "/users/me";
-		context.me = context.directory.note(
-			await context.client.patch(path, Object.fromEntries(changes)));
+		// What is empty now is taken away; a name is refused then.
+		for (const name of ["bio", "city", "country", "birthdate"]) fields[name] ||= null;
+		context.me = context.directory.note(await context.client.patch("/users/me", fields));
 		toast("Saved.");
 		location.hash = "#/me";
 	};

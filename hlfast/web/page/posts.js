@@ -5,7 +5,6 @@ import {announce, button, endless, h, reasonOf, textarea, timeOf, typed} from ".
 import {nameOf, profileHead} from "./people.js";
 
 const PRIVACY = {public: "Everyone", friends: "Friends only"};
-const DELETE = "Delete";
 
 const privacyChoice = (chosen) =>
 	h("select", {"aria-label": "Who may see it"},
@@ -25,7 +24,7 @@ function card(context, post) {
 	if (post.id && post.author_id === context.me.id) {
 		article.append(h("footer", {class: "actions"},
 			button("Edit", () => edit(context, article, post), {class: "quiet"}),
-			button(DELETE, (pressed) => remove(context, article, pressed), {class: "quiet"})));
+			button("Delete", () => remove(context, article, post), {class: "quiet"})));
 	}
 	return article;
 }
@@ -47,19 +46,13 @@ function edit(context, article, post) {
 	area.fill(post.content);
 }
 
-/** The first press asks, the second one deletes. */
-async function remove({client}, article, pressed) {
-	if (pressed.textContent === DELETE) {
-		pressed.textContent = "Delete for good?";
-		setTimeout(() => (pressed.textContent = DELETE), 4000);
-		return;
-	}
-	await client.delete(`/posts/${article.dataset.post}`);
+async function remove(context, article, post) {
+	if (!confirm("Delete this post for good?")) return;
+	await context.client.delete(`/posts/${post.id}`);
 	article.remove();
-	announce("Deleted.");
 }
 
-/** Where posts are written. What is sent is seen at once, with whatever becomes of it. */
+/** Where posts are written; each is seen at once, with whatever becomes of it. */
 function composer(context, list) {
 	const area = textarea({rows: 2, placeholder: "What is on your mind?", "aria-label": "A new post"});
 	const privacy = privacyChoice("public");
@@ -115,34 +108,23 @@ function postList(context, path, label, empty, prepend) {
 
 /** What friends write, as they write it. */
 export function feedView(context) {
-	const waiting = [];
 	const empty = ["Nothing yet. ", h("a", {href: "#/people"}, "Find some friends"),
 		", and read here what they write."];
 	const list = postList(context, "/feed", "Posts of your friends", empty, async (post, shown) => {
 		const author = await context.directory.get(post.author_id).catch(() => null);
 		announce(`${nameOf(author)} has posted.`);
-		// Nothing moves under the eyes of who reads further below.
-		if (scrollY < 200) return list.prepend(shown);
-		waiting.push(shown);
-		news.textContent = `${waiting.length} new`;
-		news.hidden = false;
+		list.prepend(shown);
 	});
-	const news = button("", () => {
-		waiting.splice(0).forEach((shown) => list.prepend(shown));
-		news.hidden = true;
-		scrollTo({top: 0, behavior: "smooth"});
-	}, {class: "news primary", hidden: true});
 	context.on("friend.added friend.removed", () => list.reload());
 	return {
 		title: "Feed",
-		element: [h("h1", {class: "unseen"}, "Feed"), composer(context, list), news, list.element],
+		element: [h("h1", {class: "unseen"}, "Feed"), composer(context, list), list.element],
 	};
 }
 
 /** The posts of one user that I may see. */
 export async function wallView(context, id) {
-	const user = await context.directory.getAnew(id);
-	if (!user) return {title: "Nobody", element: h("h1", {}, "There is nobody here.")};
+	const user = context.directory.note(await context.client.get(`/users/${id}`));
 	const isMe = id === context.me.id;
 	const empty = isMe ? "You have not written anything yet." : "Nothing that you may see.";
 	const list = postList(context, `/users/${id}/posts`, `Posts of ${nameOf(user)}`, empty,
