@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import logging
 import logging.config
 import os
@@ -185,6 +186,10 @@ def _serve_api(settings: Settings) -> int:
         from hlfast.web.draining import Awaited, Notice  # noqa: PLC0415
 
         api.check(settings)
+        if settings.tuning.freeze_gc:
+            # Modules stay to the end. Workers share them as long as no collection writes to them,
+            # and at a stop no time goes into looking what of them could be freed.
+            gc.freeze()
         if settings.tuning.batch_scheduling:
             _schedule_as_batch()
         _hold_signals_of_workers()
