@@ -1,8 +1,8 @@
 """Everything that can be set, read from the environment here and nowhere else.
 
 Each field is one environment variable: its own alias (`DATABASE_URL`) or its
-name in capitals behind `HLFAST_` (`HLFAST_HTTP_PORT`). The README's table of
-settings is tested against this file.
+name in capitals behind `HLFAST_` (`HLFAST_HTTP_PORT`). SETTINGS.md is made from this
+file by `python -m hl_utils.settings_page`: a class is a group of it, a description a row.
 """
 
 from __future__ import annotations
@@ -116,14 +116,9 @@ def _networks(text: str) -> str:
     return text
 
 
-class Settings(BaseSettings):
-    """The service's settings, bounds included. Times end in `_s` and are seconds."""
+class Servers(BaseModel):
+    """Where the servers are, and what each process listens on."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HLFAST_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
-    )
-
-    # What runs where
     database_url: str = Field(
         "",
         validation_alias=_env("DATABASE_URL"),
@@ -212,7 +207,10 @@ class Settings(BaseSettings):
         description="Password of that superuser.",
     )
 
-    # Bounds
+
+class Requests(BaseModel):
+    """Bounds of the HTTP API: bodies, connections, requests in progress."""
+
     body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
     bodies_bytes_max: int = Field(
         64 * 1024 * 1024,
@@ -258,6 +256,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Such refusals sent in a second; further ones, and their clients, wait.",
     )
+
+
+class Databases(BaseModel):
+    """Bounds of the databases: connections, statements, replicas, batches."""
+
     database_pool_size: int = Field(
         8, ge=1, le=1000, description="Connections of one process to each database."
     )
@@ -296,6 +299,11 @@ class Settings(BaseSettings):
     sends_batches_max: int = Field(
         2, ge=1, description="Such statements under way; further messages wait and are joined."
     )
+
+
+class EventLog(BaseModel):
+    """Redis and the event log: deadlines, retention, batches of events."""
+
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
     redis_retry_s: float = Field(
         1.0, gt=0, description="Pause before Redis is asked again after a failure."
@@ -322,6 +330,11 @@ class Settings(BaseSettings):
     events_queue_max: int = Field(
         10_000, ge=1, description="Events of one process not confirmed yet; beyond: 503."
     )
+
+
+class Websockets(BaseModel):
+    """The websocket node: connections, frames, slow readers."""
+
     ws_host: str = Field("127.0.0.1", description="Address that the websocket server listens on.")
     ws_name: str = Field(
         "", description="The node's name, unique among them. Empty: made of host, port and chance."
@@ -358,6 +371,11 @@ class Settings(BaseSettings):
     ws_ping_s: float = Field(
         25.0, gt=0, description="Silence before a ping, and the wait after it."
     )
+
+
+class Live(BaseModel):
+    """What a websocket node holds for resumes, presence, and the outbox behind it."""
+
     tail_events_max: int = Field(100_000, ge=1, description="Events kept in memory for resumes.")
     tail_bytes_max: int = Field(
         128 * 1024 * 1024, ge=1024, description="Bytes that they hold; about 1 KB and their frames."
@@ -385,6 +403,11 @@ class Settings(BaseSettings):
     broadcast_queue_max: int = Field(
         1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
     )
+
+
+class Stopping(BaseModel):
+    """How a process stops without losing a request."""
+
     drain_notice_s: float = Field(
         2.0,
         ge=0,
@@ -395,7 +418,10 @@ class Settings(BaseSettings):
         6, ge=1, description="Requests under way may take this long when the API stops."
     )
 
-    # Security
+
+class Accounts(BaseModel):
+    """Tokens, sessions, logins and password hashes."""
+
     access_token_s: int = Field(900, ge=60, description="Life of an access token.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token.")
     refresh_grace_s: float = Field(
@@ -424,6 +450,17 @@ class Settings(BaseSettings):
         19456, ge=8, description="argon2id memory (OWASP's first choice, 19 MiB)."
     )
     password_hash_time: int = Field(2, ge=1, description="argon2id passes.")
+
+
+# Pydantic takes the fields of the last group first.
+class Settings(
+    Accounts, Stopping, Live, Websockets, EventLog, Databases, Requests, Servers, BaseSettings
+):
+    """The service's settings, bounds included. Times end in `_s` and are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HLFAST_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+    )
 
     tuning: Tuning = Field(default_factory=Tuning)
 
