@@ -21,8 +21,6 @@ from bench.checks import STATIC
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "bench" / "results"
 _BUILD = _ROOT / "build" / "bench"
-# What `write` makes: `facts`, `method` and `figures`.
-Published = dict[str, Any]
 PACKAGES = (
     "asyncpg", "fastapi", "granian", "httptools", "orjson", "pydantic", "pyjwt", "sqlalchemy",
     "starlette", "uvicorn", "uvloop",
@@ -198,20 +196,9 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def published_file(name: str) -> Path:
-    """Where a published file is."""
-    return _RESULTS / name
-
-
-def link(name: str, page: Path) -> str:
-    """From a page to a published file."""
-    return os.path.relpath(published_file(name), page.parent)
-
-
-def published(name: str) -> Published:
-    """What a script has published under its name."""
-    found: Published = json.loads(published_file(f"{name}.json").read_text(encoding="utf-8"))
-    return found
+def results() -> Path:
+    """Where published figures are."""
+    return _RESULTS
 
 
 def write_markdown(out: Path, lines: Sequence[str]) -> None:

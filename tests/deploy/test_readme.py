@@ -36,7 +36,9 @@ def _pages() -> list[str]:
     found = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")]
     found += [path for folder in folders for path in folder.rglob("*.md")]
     paths = (path.relative_to(ROOT) for path in found)
-    return sorted(str(path) for path in paths if not _NOT_OURS & {*path.parts})
+    ours = (path for path in paths if not _NOT_OURS & {*path.parts})
+    # Of a page that is made, the template is not checked beside it.
+    return sorted(str(path) for path in ours if not path.name.endswith(".in.md"))
 
 
 PAGES = _pages()
