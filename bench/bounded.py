@@ -125,9 +125,9 @@ def _message(number: int) -> dict[str, Any]:
 
 
 CASES: dict[str, Callable[[int], Put]] = {
-    "kept answers: users": _users,
-    "kept answers: pages of a search": _pages,
-    "kept answers: asked for once": _seen_once,
+    "cached answers: users": _users,
+    "cached answers: pages of a search": _pages,
+    "cached answers: asked for once": _seen_once,
     "verified tokens, 65,536": _remembered,
     "history: posts of one author": _tail(lambda number: _post(number, 7)),
     "history: posts of as many authors": _tail(lambda number: _post(number, number + 1)),
