@@ -7,7 +7,6 @@ import fcntl
 import logging
 import logging.config
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from hlfast import logs, misnamed
+from hlfast import logs, misnamed, open_files
 from hlfast import settings as settings_module
 from hlfast.errors import HlfastError
 from hlfast.settings import Settings, SettingsError
@@ -175,9 +174,8 @@ def _serve_api(settings: Settings) -> int:
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
-    # A connection is an open file, and the usual bound is 1,024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = open_files.needed_by_api(settings)
+    open_files.take_all("HLFAST_CONNECTIONS_MAX", settings.connections_max, needed)
     with _metrics_directory(settings.http_port) as metrics:
         # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
