@@ -14,6 +14,8 @@ from typing import Protocol, cast
 
 # A server that has not answered by then never will.
 _SILENCE_S = 60
+# Between two looks whether a window has seen enough.
+_LOOK_S = 0.05
 
 
 class WrongAnswer(Exception):
@@ -143,18 +145,24 @@ async def measure(
     warm_up_s: float,
     seconds: float,
     mark: Callable[[], None],
+    run: Run | None = None,
+    requests_min: int = 0,
 ) -> Tally:
-    """One window of `seconds` after a warm-up, one connection for each endless source.
+    """One window of `seconds` after a warm-up, one connection for each source.
 
-    `mark` is called at the window's beginning and end. All requests are answered when this
-    returns. Raises WrongAnswer for the first one that is not answered rightly.
+    It ends earlier when every source has, and later if there were less than `requests_min`. `mark` is called at the window's beginning and end; in
+    between, `run` has the tally so far. All requests are answered when this returns. Raises
+    WrongAnswer for the first one that is not answered rightly.
     """
-    run = Run()
+    run = run or Run()
     connections = asyncio.gather(*[_connect(port, source, run) for source in sources])
     await _sleep_unless_done(warm_up_s, connections)
     mark()
     begun, run.tally = time.perf_counter(), Tally()
     await _sleep_unless_done(seconds, connections)
+    async with asyncio.timeout(_SILENCE_S):
+        while run.tally.requests < requests_min and not connections.done():
+            await _sleep_unless_done(_LOOK_S, connections)
     mark()
     tally, tally_after = run.tally, Tally()
     tally.seconds = time.perf_counter() - begun
