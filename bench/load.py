@@ -150,9 +150,10 @@ async def measure(
 ) -> Tally:
     """One window of `seconds` after a warm-up, one connection for each source.
 
-    It ends earlier when every source has, and later if there were less than `requests_min`. `mark` is called at the window's beginning and end; in
-    between, `run` has the tally so far. All requests are answered when this returns. Raises
-    WrongAnswer for the first one that is not answered rightly.
+    It ends earlier when every source has, and later if there were less than `requests_min`.
+    `mark` is called at the window's beginning and end; in between, `run` has the tally so far. All
+    requests are answered when this returns. Raises WrongAnswer for the first one that is not
+    answered rightly.
     """
     run = run or Run()
     connections = asyncio.gather(*[_connect(port, source, run) for source in sources])

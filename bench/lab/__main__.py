@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from bench import load, report
-from bench.lab import catalog, findings, keys, quiet, run, workloads
+from bench.lab import catalog, findings, keys, methods, quiet, run, workloads
+from bench.lab import plan as plan_module
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.report import write
+from bench.lab.results import Results
 
 # Of a run: rounds, seconds of a window and of its warm-up, users, requests of a kind.
 QUICK = {"rounds": 6, "seconds": 0.6, "warm_up": 0.4, "users": 5000, "requests": 2000}
@@ -105,8 +107,37 @@ def measured(options: argparse.Namespace) -> int:
     if not found:
         print("Too few rounds for a report.", file=sys.stderr)
         return status or 1
-    print(write(options.out, plan, cores, journal.windows, found, quiet.worst(looks)))
+    results = Results(
+        heading="What each method brings",
+        facts=report.machine() | {"commit": plan_module.commit(), "users": f"{plan.users:,}"},
+        words=words(plan, cores),
+        windows=journal.windows,
+        comparisons=found,
+        noise=quiet.worst(looks),
+        rounds=len(journal.rounds),
+        rounds_planned=plan.rounds,
+        title_of=methods.title,
+    )
+    print(write(options.out, results))
+    print(f"Written: {options.out / 'report.html'}, and .md, .json beside it.")
     return status
+
+
+def words(plan: Plan, cores: Cores) -> tuple[str, ...]:
+    """How it was measured."""
+    return (
+        f"{plan.rounds} rounds. In each, every arm is started anew, and asked for each workload "
+        f"for {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, workloads and arms in "
+        "random order, by "
+        f"{plan.connections} keep-alive connections in a closed loop; {cores}.",
+        "CPU is the user and system time of the arm's process tree, from /proc in nanoseconds, "
+        "between the two ends of a window, over the requests answered in it. It depends on no "
+        "other process, so it comes first; requests per second stand beside it.",
+        "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
+        "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
+        "after Holm's correction for all verdicts on the page.",
+        "Keys: " + "; ".join(f"{name}: {text}" for name, text in keys.MEANINGS.items()) + ".",
+    )
 
 
 def listed() -> int:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench import contenders
 from bench.lab.arms import Arm
 
 _PYTHON = (sys.executable, "-m")
@@ -13,6 +14,7 @@ _PEER = "bench.peers.fastapi.app:app"
 _DEPENDENCIES = "bench.lab.rungs.dependencies:app"
 _ROUTES = "bench.lab.rungs.routes:app"
 _PLAIN = "bench.lab.rungs.plain:app"
+_OURS = contenders.CONTENDERS[contenders.OURS]
 # An A/A arm: the last rung once more. Between the two there is nothing to see.
 AGAIN = "again"
 
@@ -57,7 +59,7 @@ def _service(name: str, method: str, on: Sequence[str]) -> Arm:
     return Arm(
         name,
         method,
-        (*_PYTHON, "hlfast", "api"),
+        _OURS.argv,
         _switches(on),
         leaves_events=False,
         by_socket=True,

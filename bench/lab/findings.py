@@ -90,10 +90,9 @@ def comparisons(windows: Sequence[Window], arms: Sequence[Arm]) -> list[Comparis
             if len(pairs) >= inference.ROUNDS_MIN:
                 drafts.append((arm, cell, pairs))
     effects = [_effects(pairs) for _, _, pairs in drafts]
-    verdicts = {
-        measure: inference.verdicts([one[measure] for one in effects])
-        for measure in (CPU, THROUGHPUT)
-    }
+    # All that the page says at once.
+    every = inference.verdicts([one[measure] for measure in (CPU, THROUGHPUT) for one in effects])
+    verdicts = {CPU: every[: len(effects)], THROUGHPUT: every[len(effects) :]}
     return [
         Comparison(
             kind_of(arm),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from bench import load, processes
 from bench.load import Exchange, Tally, WrongAnswer
 
-
 # A window goes on until it has seen so many, however slow an arm is.
 REQUESTS_MIN = 50
 

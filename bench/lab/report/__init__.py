@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from bench.lab.cores import Cores
-from bench.lab.findings import Comparison
-from bench.lab.plan import Plan
-from bench.lab.quiet import Quiet
-from bench.lab.window import Window
+from bench.lab.report import document, markdown, page
+from bench.lab.results import Results
 
 
-def write(
-    directory: Path,
-    plan: Plan,
-    cores: Cores,
-    windows: Sequence[Window],
-    found: Sequence[Comparison],
-    noise: Quiet,
-) -> str:
-    return "\n".join(f"{c.kind} {'+'.join(c.methods)} [{c.cell}]: {c.verdict}" for c in found)
+def write(directory: Path, results: Results) -> str:
+    """`report.json`, `report.md` and `report.html`; gives the Markdown."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = "\n".join([*markdown.lines(results), ""])
+    (directory / "report.md").write_text(text, encoding="utf-8")
+    (directory / "report.json").write_text(document.text(results), encoding="utf-8")
+    (directory / "report.html").write_text(page.html(results), encoding="utf-8")
+    return text
