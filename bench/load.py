@@ -50,7 +50,7 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length, one request at a time."""
+    """HTTP/1.1, one request at a time."""
 
     def __init__(self, exchanges: Iterator[Exchange], run: Run) -> None:
         self._exchanges = exchanges
@@ -74,20 +74,19 @@ class Connection(asyncio.Protocol):
         if head_end < 0:
             self._received = data
             return
-        name_at = data[:head_end].lower().find(b"\r\ncontent-length:")
-        length = 0
-        if name_at >= 0:
-            line_end = data.find(b"\r\n", name_at + 17)
-            length = int(data[name_at + 17 : line_end])
-        missing = head_end + 4 + length - len(data)
-        if missing > 0:
+        try:
+            end, body = whole(data, head_end)
+        except ValueError as error:
+            self._fail(error)
+            return
+        if end > len(data):
             self._received = data
             return
         now = time.perf_counter()
         try:
-            if missing < 0:
-                raise WrongAnswer(f"{-missing} bytes too many: {data[:2000]!r}")
-            self._exchange.accept(int(data[9:12]), data[head_end + 4 :])
+            if end < len(data):
+                raise WrongAnswer(f"{len(data) - end} bytes too many: {data[:2000]!r}")
+            self._exchange.accept(int(data[9:12]), body)
         except Exception as error:
             self._fail(error)
             return
@@ -121,6 +120,31 @@ class Connection(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_exception(error)
         self._transport.abort()
+
+
+def whole(data: bytes, head_end: int) -> tuple[int, bytes]:
+    """Where an answer ends, as far as is known, and its body if it is there up to its end.
+
+    The end lies beyond the data while something is missing.
+    """
+    head = data[:head_end].lower()
+    start = head_end + 4
+    name_at = head.find(b"\r\ncontent-length:")
+    if name_at >= 0:
+        line_end = data.find(b"\r\n", name_at + 17)
+        return start + int(data[name_at + 17 : line_end]), data[start:]
+    if b"\r\ntransfer-encoding: chunked" not in head:
+        return start, b""
+    parts = []
+    while (line_end := data.find(b"\r\n", start)) >= 0:
+        size = int(data[start:line_end].partition(b";")[0], 16)
+        start = line_end + 2 + size + 2
+        if start > len(data):
+            break
+        if size == 0:
+            return start, b"".join(parts)
+        parts.append(data[line_end + 2 : start - 2])
+    return len(data) + 1, b""
 
 
 @dataclass(slots=True)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from bench import load, report
-from bench.lab import catalog, findings, keys, methods, quiet, run, workloads
+from bench.lab import app, catalog, findings, keys, methods, ours, proof, quiet, run, workloads
 from bench.lab import plan as plan_module
+from bench.lab.arms import Kind
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
+from bench.lab.quiet import Quiet
 from bench.lab.report import write
-from bench.lab.results import Results
+from bench.lab.results import PARTS, Results
+from bench.lab.workplace import Opened
 
 # Of a run: rounds, seconds of a window and of its warm-up, users, requests of a kind.
 QUICK = {"rounds": 6, "seconds": 0.6, "warm_up": 0.4, "users": 5000, "requests": 2000}
@@ -69,61 +74,132 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
 
 
-def measured(options: argparse.Namespace) -> int:
-    """Run what the plan says, and write the report."""
+def ladder(words: Sequence[str]) -> int:
+    """The ladder of our own service."""
     command = parser()
+    options = command.parse_args(words)
     try:
         plan = plan_of(options)
     except KeyError as error:
         command.error(f"there is no arm {error}: see `lab list`")
+    progress = Progress()
     cores = Cores.of_machine()
-    fingerprint = plan.fingerprint()
     if options.plan:
         print("\n".join(plan.lines(len(cores.all), 0)))
         return 0
-    journal = Journal(options.out, fingerprint, plan.rounds, len(plan.arms) * len(plan.cells))
-    print("\n".join(plan.lines(len(cores.all), len(journal.rounds))), flush=True)
+    page = Page("What each method brings", {"users": f"{plan.users:,}"}, PARTS)
+    opened = ours.opened(plan, cores, progress)
+    return measured(plan, cores, options.out, progress, opened, page)
+
+
+def application(words: Sequence[str]) -> int:
+    """Somebody else's application."""
+    command = app.parser()
+    options = command.parse_args(words)
+    try:
+        plan, asked = app.plan_of(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        command.error(str(error))
+    page = Page(f"What each method brings {options.target}", {}, app.PARTS)
+    return measured(
+        plan, Cores.of_machine(), options.out, Progress(), app.opened(plan, asked), page
+    )
+
+
+def believed(words: Sequence[str]) -> int:
+    """Whether the lab is to be believed."""
+    options = proof.parser().parse_args(words)
+    plan, cores, progress = proof.plan_of(options), Cores.of_machine(), Progress()
+    taken = take(plan, cores, options.out, progress, ours.opened(plan, cores, progress))
+    found = proof.proof(taken.journal.windows, plan.arms, options.rounds)
+    if not found.same.comparisons:
+        return taken.status or too_few()
+    facts = report.machine() | {"commit": plan_module.commit()}
+    told = sentences(plan, cores)
+    print(proof.write(options.out, found, taken.journal.windows, facts, taken.noise, told))
+    return taken.status or int(not found.holds)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page says beside figures."""
+
+    heading: str
+    facts: dict[str, str]
+    parts: Mapping[Kind, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was measured, and how it ended: 0, 130 when it was broken off, 1 for a failure."""
+
+    journal: Journal
+    noise: Quiet
+    status: int
+
+
+def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened) -> Taken:
+    """Run what the plan says and the journal lacks."""
+    a_round = len(plan.arms) * len(plan.cells)
+    journal = Journal(out, plan.fingerprint(), plan.rounds, a_round)
+    done = len(journal.rounds)
+    print("\n".join(plan.lines(len(cores.all), done)), flush=True)
     journal.forget_halves()
     looks = [quiet.look(cores.all)]
     if not looks[0].is_quiet:
         print(f"CROWDED: {looks[0]}. The page will say that it is not to be published.")
-    done = len(journal.rounds)
-    left = (plan.rounds - done) * len(plan.arms) * len(plan.cells)
-    progress = Progress(left, plan.takes_s(len(cores.all), done))
+    progress.begin((plan.rounds - done) * a_round, plan.takes_s(len(cores.all), done))
     status = 0
     try:
-        run.run(plan, cores, journal, progress)
+        run.run(plan, cores, journal, progress, opened)
         looks.append(quiet.look(cores.all))
     except KeyboardInterrupt:
-        progress.end()
-        print(f"Broken off. {len(journal.rounds)} rounds are kept: the same line goes on.")
         status = 130
     except (load.WrongAnswer, RuntimeError, OSError) as error:
         progress.end()
         print(f"FAILED: {error}", file=sys.stderr)
-        return 1
+        return Taken(journal, quiet.worst(looks), 1)
     progress.end()
+    if status:
+        print(f"Broken off. {len(journal.rounds)} rounds are kept: the same line goes on.")
+    return Taken(journal, quiet.worst(looks), status)
+
+
+def measured(
+    plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened, page: Page
+) -> int:
+    """Measure, and write the report of what there is."""
+    taken = take(plan, cores, out, progress, opened)
+    if taken.status == 1:
+        return 1
+    journal = taken.journal
     found = findings.comparisons(journal.windows, plan.arms)
     if not found:
-        print("Too few rounds for a report.", file=sys.stderr)
-        return status or 1
+        return taken.status or too_few()
     results = Results(
-        heading="What each method brings",
-        facts=report.machine() | {"commit": plan_module.commit(), "users": f"{plan.users:,}"},
-        words=words(plan, cores),
+        heading=page.heading,
+        facts=report.machine() | {"commit": plan_module.commit(), **page.facts},
+        words=sentences(plan, cores),
         windows=journal.windows,
         comparisons=found,
-        noise=quiet.worst(looks),
+        noise=taken.noise,
         rounds=len(journal.rounds),
         rounds_planned=plan.rounds,
         title_of=methods.title,
+        parts=page.parts,
     )
-    print(write(options.out, results))
-    print(f"Written: {options.out / 'report.html'}, and .md, .json beside it.")
-    return status
+    print(write(out, results))
+    print(f"Written: {out / 'report.html'}, and .md, .json beside it.")
+    return taken.status
 
 
-def words(plan: Plan, cores: Cores) -> tuple[str, ...]:
+def too_few() -> int:
+    """Nothing can be said."""
+    print("Too few rounds for a report.", file=sys.stderr)
+    return 1
+
+
+def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
     """How it was measured."""
     return (
         f"{plan.rounds} rounds. In each, every arm is started anew, and asked for each workload "
@@ -154,12 +230,15 @@ def listed() -> int:
     return 0
 
 
+COMMANDS = {"list": lambda _: listed(), "app": application, "aa": believed}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Which command it is."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["list"]:
-        return listed()
-    return measured(parser().parse_args(words))
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
+    return ladder(words)
 
 
 if __name__ == "__main__":

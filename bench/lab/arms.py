@@ -9,10 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from bench import processes
 from hl_utils.servers.process import ROOT, free_port
+
+
+class Kind(StrEnum):
+    """Which part of a page an arm belongs to."""
+
+    LADDER = "ladder"
+    LEFT_OUT = "left out"
+    ADVISED = "advised"
+    SAME = "the same twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class Arm:
     environment: Mapping[str, str] = field(default_factory=dict)
     without: str | None = None
     is_removal: bool = False
+    kind: Kind = Kind.LADDER
     # It leaves what it writes in the outbox, as nothing publishes it.
     leaves_events: bool = True
     # It talks to PostgreSQL by its unix socket, not by TCP.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import contenders
-from bench.lab.arms import Arm
+from bench.lab.arms import Arm, Kind
 
 _PYTHON = (sys.executable, "-m")
 _PEER = "bench.peers.fastapi.app:app"
@@ -98,7 +98,14 @@ _PLAIN_SQL = LADDER[5]
 
 
 def _advised(name: str, arm: Arm, *more: str) -> Arm:
-    return Arm(name, name, (*arm.argv, *more), {"LAB_METHODS": name}, without=arm.name)
+    return Arm(
+        name,
+        name,
+        (*arm.argv, *more),
+        {"LAB_METHODS": name},
+        without=arm.name,
+        kind=Kind.ADVISED,
+    )
 
 
 ADVISED = (
@@ -114,6 +121,7 @@ ADVISED = (
         {"LAB_METHODS": "def-dependency"},
         without=_PLAIN_SQL.name,
         is_removal=True,
+        kind=Kind.ADVISED,
     ),
 )
 LEFT_OUT = tuple(
@@ -121,6 +129,7 @@ LEFT_OUT = tuple(
         _service(f"without-{method}", method, [one for one in _ON if one != switch]),
         without=OURS,
         is_removal=True,
+        kind=Kind.LEFT_OUT,
     )
     for switch, method in SWITCHES.items()
 )
@@ -128,7 +137,9 @@ LEFT_OUT = tuple(
 
 def same(arm: Arm) -> Arm:
     """The arm once more, to be held against itself: there is nothing to see."""
-    return replace(arm, name=AGAIN, method="nothing", without=arm.name, is_removal=False)
+    return replace(
+        arm, name=AGAIN, method="nothing", without=arm.name, is_removal=False, kind=Kind.SAME
+    )
 
 
 SAME = same(LADDER[-1])
@@ -148,7 +159,7 @@ def chosen(names: Sequence[str], *, is_quick: bool) -> list[Arm]:
     wanted = set(names or (QUICK if is_quick else ARMS))
     for name in list(wanted):
         without = ARMS[name].without
-        if name not in {one.name for one in LADDER} and without is not None:
+        if ARMS[name].kind != Kind.LADDER and without is not None:
             wanted.add(without)
     ladder = [one for one in LADDER if one.name in wanted]
     others = [one for one in (*ADVISED, *LEFT_OUT) if one.name in wanted]
@@ -162,7 +173,7 @@ def methods_of(arms: Sequence[Arm]) -> dict[str, list[str]]:
     names = [one.name for one in LADDER]
     found: dict[str, list[str]] = {}
     for one in arms:
-        if one.name in names and one.without in names:
+        if one.kind == Kind.LADDER and one.without in names:
             start, end = names.index(one.without) + 1, names.index(one.name) + 1
             found[one.name] = [rung.method for rung in LADDER[start:end]]
         else:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.lab import catalog, inference
-from bench.lab.arms import Arm
-from bench.lab.catalog import AGAIN, methods_of
+from bench.lab import inference
+from bench.lab.arms import Arm, Kind
+from bench.lab.catalog import methods_of
 from bench.lab.inference import Effect, Verdict
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
 
-LADDER, LEFT_OUT, ADVISED, SAME = "ladder", "left out", "advised", "the same twice"
 # Less of the first is better, more of the second.
 CPU, THROUGHPUT = "CPU per request", "requests per second"
-_LADDER_NAMES = frozenset(one.name for one in catalog.LADDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Comparison:
     `pairs`: what each round measured, the arm with the method first: CPU in microseconds.
     """
 
-    kind: str
+    kind: Kind
     methods: tuple[str, ...]
     with_arm: str
     without_arm: str
@@ -55,15 +53,6 @@ class Figures:
     memory_mb: float
     load_busy: float
     others: float
-
-
-def kind_of(arm: Arm) -> str:
-    """Which part of the page it belongs to."""
-    if arm.name == AGAIN:
-        return SAME
-    if arm.name.startswith("without-"):
-        return LEFT_OUT
-    return LADDER if arm.name in _LADDER_NAMES else ADVISED
 
 
 def comparisons(windows: Sequence[Window], arms: Sequence[Arm]) -> list[Comparison]:
@@ -95,7 +84,7 @@ def comparisons(windows: Sequence[Window], arms: Sequence[Arm]) -> list[Comparis
     verdicts = {CPU: every[: len(effects)], THROUGHPUT: every[len(effects) :]}
     return [
         Comparison(
-            kind_of(arm),
+            arm.kind,
             tuple(methods[arm.name]),
             pairs[0][0].arm,
             pairs[0][1].arm,
@@ -156,7 +145,9 @@ class Best:
     cells: int
 
 
-def best(found: Sequence[Comparison], kinds: Sequence[str] = (LADDER, ADVISED)) -> list[Best]:
+def best(
+    found: Sequence[Comparison], kinds: Sequence[Kind] = (Kind.LADDER, Kind.ADVISED)
+) -> list[Best]:
     """Methods by what they bring over all cells, the most first; only what is surely a gain."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     for one in found:
@@ -186,11 +177,11 @@ class Interaction:
 
 def interactions(found: Sequence[Comparison]) -> list[Interaction]:
     """Of every switch that was measured alone in both ways, with the difference's interval."""
-    added = {(one.methods, one.cell): one for one in found if one.kind == LADDER}
+    added = {(one.methods, one.cell): one for one in found if one.kind == Kind.LADDER}
     result = []
     for one in found:
         other = added.get((one.methods, one.cell))
-        if one.kind != LEFT_OUT or other is None:
+        if one.kind != Kind.LEFT_OUT or other is None:
             continue
         differences = [
             math.log(b / a) - math.log(d / c)

@@ -13,12 +13,16 @@ _BAR = 24
 class Progress:
     """Counts windows. What is left is told by what those so far took."""
 
-    def __init__(self, windows: int, takes_s: float) -> None:
+    def __init__(self) -> None:
+        self.begin(0, 0)
+        self._is_terminal = sys.stderr.isatty()
+
+    def begin(self, windows: int, takes_s: float) -> None:
+        """From now on, so many windows, in about so many seconds."""
         self._windows = windows
         self._takes_s = takes_s
         self._begun = time.monotonic()
         self._done = 0
-        self._is_terminal = sys.stderr.isatty()
 
     def say(self, what: str) -> None:
         """Show the line anew, with what is under way."""

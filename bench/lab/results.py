@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.lab import findings
+from bench.lab.arms import Kind
 from bench.lab.findings import Comparison, Figures
 from bench.lab.quiet import Quiet
 from bench.lab.window import Window
@@ -13,6 +14,28 @@ from bench.lab.workloads import Cell
 
 # Beyond, the windows say that their warm-up was too short.
 SETTLED_MAX = 0.05
+
+
+# Of each part of a page: its title, and what it shows.
+PARTS = {
+    Kind.LADDER: (
+        "The ladder",
+        "Each row has one method more than the one above.",
+    ),
+    Kind.LEFT_OUT: (
+        "Ours without one method",
+        "What each switch of the service brings beside all others: the whole service against the "
+        "same without it.",
+    ),
+    Kind.ADVISED: (
+        "What is often advised",
+        "Each beside the rung of the ladder that it is usually advised for.",
+    ),
+    Kind.SAME: (
+        "A/A: the same twice",
+        "Two starts of one service. What is seen here is not there.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +51,7 @@ class Results:
     rounds: int
     rounds_planned: int
     title_of: Callable[[tuple[str, ...]], str]
+    parts: Mapping[Kind, tuple[str, str]] = field(default_factory=lambda: PARTS)
 
     @property
     def cells(self) -> list[Cell]:
@@ -39,14 +63,14 @@ class Results:
         """Medians of each arm in each cell."""
         return findings.figures(self.windows)
 
-    def of_kind(self, kind: str, cell: Cell | None = None) -> list[Comparison]:
+    def of_kind(self, kind: Kind, cell: Cell | None = None) -> list[Comparison]:
         """In the order of the catalogue."""
         return [one for one in self.comparisons if one.kind == kind and cell in (None, one.cell)]
 
     @property
     def same_seen(self) -> int:
         """A/A comparisons that show what is not there."""
-        return sum(one.verdict.is_seen for one in self.of_kind(findings.SAME))
+        return sum(one.verdict.is_seen for one in self.of_kind(Kind.SAME))
 
     def warnings(self) -> list[str]:
         """Why this page is not to be published; none if it may be."""
@@ -66,7 +90,7 @@ class Results:
 
     def sureness(self) -> list[str]:
         """How sure the page is."""
-        same = self.of_kind(findings.SAME)
+        same = self.of_kind(Kind.SAME)
         found = [
             f"{len(same)} A/A comparisons of one service with itself, of which "
             f"{self.same_seen or 'none'} show a difference.",

@@ -61,7 +61,7 @@ class Cell:
     @property
     def title(self) -> str:
         """In words."""
-        title = TITLES[self.workload]
+        title = TITLES.get(self.workload, self.workload)
         return f"{title}, {self.population} keys" if self.population else title
 
 

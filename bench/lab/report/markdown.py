@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.lab import findings
-from bench.lab.findings import ADVISED, CPU, LADDER, LEFT_OUT, SAME, THROUGHPUT, Comparison
+from bench.lab.findings import CPU, THROUGHPUT, Comparison
 from bench.lab.inference import bare, percent
 from bench.lab.methods import methods
 from bench.lab.results import Results
 from bench.report import heading
 
 BEST = 5
-_HEADINGS = {
-    LADDER: "The ladder: one method more on each rung",
-    LEFT_OUT: "Ours without one method: what it brings there",
-    ADVISED: "Often advised",
-    SAME: "A/A: the same twice",
-}
 
 
 def lines(results: Results) -> list[str]:
@@ -31,9 +25,9 @@ def lines(results: Results) -> list[str]:
         "",
         *_best(results),
     ]
-    for kind, title in _HEADINGS.items():
+    for kind, (title, words) in results.parts.items():
         if one := results.of_kind(kind):
-            found += [f"## {title}", "", *_table(results, one), ""]
+            found += [f"## {title}", "", words, "", *_table(results, one), ""]
     found += [*_both_ways(results), *_medians(results), "## How sure", ""]
     found += [f"- {one}" for one in results.sureness()]
     return [*found, "", "## Method", "", *results.words]

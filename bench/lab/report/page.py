@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 
 from bench.lab import findings
-from bench.lab.findings import ADVISED, LADDER, LEFT_OUT, SAME, Comparison
+from bench.lab.arms import Kind
+from bench.lab.findings import Comparison
 from bench.lab.inference import bare, percent
 from bench.lab.methods import methods
 from bench.lab.report import bars
@@ -35,26 +36,10 @@ def html(results: Results) -> str:
         _best(results),
         _ladder(results),
         _sure(results),
-        _kind(
-            results,
-            LEFT_OUT,
-            "Ours without one method",
-            "What each switch of the service brings beside all others: the whole service against "
-            "the same without it.",
-        ),
-        _kind(
-            results,
-            ADVISED,
-            "What is often advised",
-            "Each beside the rung of the ladder that it is usually advised for.",
-        ),
+        _kind(results, Kind.LEFT_OUT),
+        _kind(results, Kind.ADVISED),
         _both_ways(results),
-        _kind(
-            results,
-            SAME,
-            "A/A: the same twice",
-            "Two starts of one service. What is seen here is not there.",
-        ),
+        _kind(results, Kind.SAME),
         _figures(results),
         _method(results),
     ]
@@ -91,7 +76,7 @@ def _best(results: Results) -> str:
 
 
 def _ladder(results: Results) -> str:
-    cells = [cell for cell in results.cells if results.of_kind(LADDER, cell)]
+    cells = [cell for cell in results.cells if results.of_kind(Kind.LADDER, cell)]
     if not cells:
         return ""
     first, *others = cells
@@ -102,13 +87,13 @@ def _ladder(results: Results) -> str:
     ]
     return (
         f"<h2>{escape(_ladder_title(results, first))}</h2>"
-        f'<p class="soft">Each row has one method more than the one above. Green is a gain, grey '
-        f"is no difference that was seen, red is a loss.</p>{''.join(drawn)}"
+        f'<p class="soft">{results.parts[Kind.LADDER][1]} Green is a '
+        f"gain, grey is no difference that was seen, red is a loss.</p>{''.join(drawn)}"
     )
 
 
 def _ladder_title(results: Results, cell: Cell) -> str:
-    rungs = results.of_kind(LADDER, cell)
+    rungs = results.of_kind(Kind.LADDER, cell)
     cost = {one.arm: one.cpu_us for one in results.figures if one.cell == cell}
     times = cost[rungs[0].without_arm] / cost[rungs[-1].with_arm]
     return f"From the first rung to the last: {times:.1f} times less CPU"
@@ -116,14 +101,15 @@ def _ladder_title(results: Results, cell: Cell) -> str:
 
 def _waterfall(results: Results, cell: Cell) -> str:
     figures = {one.arm: one for one in results.figures if one.cell == cell}
-    return bars.waterfall(results, results.of_kind(LADDER, cell), figures)
+    return bars.waterfall(results, results.of_kind(Kind.LADDER, cell), figures)
 
 
-def _kind(results: Results, kind: str, title: str, words: str) -> str:
+def _kind(results: Results, kind: Kind) -> str:
     if not results.of_kind(kind):
         return ""
+    title, words = results.parts[kind]
     drawn = []
-    if kind == SAME:
+    if kind == Kind.SAME:
         drawn.append(bars.intervals(results, results.of_kind(kind), cells=True))
     else:
         for number, cell in enumerate(results.cells):
