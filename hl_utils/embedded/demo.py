@@ -15,9 +15,9 @@ from hl_utils.embedded.demo_people import (
     UNREAD,
     Person,
 )
-from hl_utils.population import copy_text
-from hl_utils.population_postgres import PostgresTarget
-from hl_utils.population_rows import (
+from hl_utils.population.people import copy_text
+from hl_utils.population.postgres import PostgresTarget
+from hl_utils.population.rows import (
     COUNT_FRIENDS,
     DIALOG,
     FRIEND,
@@ -29,11 +29,11 @@ from hl_utils.population_rows import (
     Plan,
     Table,
 )
+from hlfast.auth.passwords import hash_password
 from hlfast.codec import search_key
 from hlfast.db.postgres import connect
 from hlfast.db.queries import MAIN
-from hlfast.dialogs.ids import dialog_id
-from hlfast.passwords import hash_password
+from hlfast.dialogs.dialog_ids import dialog_id
 from hlfast.settings import Settings
 
 NULL = r"\N"

@@ -17,8 +17,8 @@ from hlfast import codec, errors
 from hlfast.settings import Settings
 from hlfast.web.edge import NOTHING_HERE
 from hlfast.web.endpoint import JSON, PREFIX
-from hlfast.web.head import SCOPE_KEY
 from hlfast.web.problems import MethodNotAllowed
+from hlfast.web.request import SCOPE_KEY
 
 FILES = Path(__file__).with_name("page")
 WEBSOCKET = "/ws"

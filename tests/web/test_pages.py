@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import httpx
 import pytest
 
 from hlfast.settings import Settings
-from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
 from hlfast.web.pages import FILES, websocket_reference, websocket_sources
+from hlfast.web.request import SCOPE_KEY, RequestIds, read_head
 from tests.clients import Client
+from tests.http import Response, ask, get
 
 pytestmark = pytest.mark.one_database
 
@@ -20,7 +20,7 @@ JSON = {"Accept": "application/json"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
-def policy(answer: httpx.Response) -> dict[str, list[str]]:
+def policy(answer: Response) -> dict[str, list[str]]:
     """What a page may do, by directive."""
     rules = [rule.split() for rule in answer.headers["content-security-policy"].split(";")]
     return {name: sources for name, *sources in rules}
@@ -28,15 +28,15 @@ def policy(answer: httpx.Response) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("path", ["/", "/asyncapi"])
 def test_a_page_needs_nothing_from_elsewhere(client: Client, path: str) -> None:
-    page = httpx.get(client.root + path, headers=BROWSER)
+    page = get(client.root + path, headers=BROWSER)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     waiting = set(re.findall(r'(?:src|href)="([^"#]+)"', page.text))
-    loaded = {page.url.path: page}
+    loaded = {path: page}
     while waiting:
         address = waiting.pop()
         if address in loaded:
             continue
-        loaded[address] = answer = httpx.get(client.root + address)
+        loaded[address] = answer = get(client.root + address)
         assert answer.status_code == 200, address
         if address.endswith(".js"):
             waiting |= {f"/page/{name}" for name in re.findall(r'from "\./(.+?)"', answer.text)}
@@ -66,45 +66,45 @@ def test_markup_is_made_of_no_text() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/asyncapi", "/page/app.js"])
 def test_a_file_is_sent_again_only_when_it_has_changed(client: Client, path: str) -> None:
-    first = httpx.get(client.root + path)
+    first = get(client.root + path)
     assert first.headers["cache-control"] == "no-cache"
     known = first.headers["etag"]
     for etag in (known, f'"other", W/{known}', "*"):
-        again = httpx.get(client.root + path, headers={"If-None-Match": etag})
+        again = get(client.root + path, headers={"If-None-Match": etag})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", known)
-    assert httpx.get(client.root + path, headers={"If-None-Match": '"other"'}).status_code == 200
-    head = httpx.head(client.root + path)
+    assert get(client.root + path, headers={"If-None-Match": '"other"'}).status_code == 200
+    head = ask("HEAD", client.root + path)
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) == len(first.content)
-    refused = httpx.post(client.root + path)
+    refused = ask("POST", client.root + path)
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fpages.py", "%00", "", "icon.svg/x"])
 def test_a_file_that_is_not_there(client: Client, name: str) -> None:
-    answer = httpx.get(f"{client.root}/page/{name}")
+    answer = get(f"{client.root}/page/{name}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_what_is_not_there_says_where_the_docs_are(client: Client) -> None:
-    detail = httpx.get(f"{client.root}/nothing").json()["detail"]
+    detail = get(f"{client.root}/nothing").json()["detail"]
     for path in re.findall(r"/\w+", detail):
-        assert httpx.get(client.root + path).status_code == 200
+        assert get(client.root + path).status_code == 200
     assert "/asyncapi" in detail
 
 
 def test_a_program_is_given_links(client: Client) -> None:
-    answer = httpx.get(client.root, headers=JSON)
+    answer = get(client.root, headers=JSON)
     assert answer.headers["content-type"] == "application/json"
     assert "Accept" in answer.headers["vary"]
     links = answer.json()
     for name, path in links.items():
         if name not in ("api", "websocket"):
-            assert httpx.get(client.root + path).status_code == 200, name
+            assert get(client.root + path).status_code == 200, name
     assert client.get(f"{client.root}{links['api']}/users/search?first_name=a").status_code == 200
     for headers in (BROWSER, {"Accept": "*/*"}, {"Accept": "text/html, application/json"}):
-        page = httpx.get(client.root, headers=headers)
+        page = get(client.root, headers=headers)
         assert page.headers["content-type"].startswith("text/html")
 
 
@@ -149,9 +149,9 @@ def test_where_the_websocket_is(
 
 def test_the_policy_names_the_websocket(client: Client) -> None:
     port = Settings().ws_port
-    page = httpx.get(client.root, headers={**BROWSER, "Host": "h.example"})
+    page = get(client.root, headers={**BROWSER, "Host": "h.example"})
     assert policy(page)["connect-src"] == [
         "'self'", f"ws://h.example:{port}", f"wss://h.example:{port}"
     ]  # fmt: skip
-    odd = httpx.get(client.root, headers={**BROWSER, "Host": "x; script-src *"})
+    odd = get(client.root, headers={**BROWSER, "Host": "x; script-src *"})
     assert "script-src *" not in odd.headers["content-security-policy"]
