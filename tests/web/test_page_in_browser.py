@@ -406,6 +406,12 @@ VIEWS = (
 def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     """Neither of those who see little or nothing, nor of a window of 320 pixels."""
     ada = pair.ada
+    word = "Donaudampfschifffahrtsgesellschaft" * 9
+    pair.bob_api.write(word)
+    pair.bob_api.send_to(pair.ada_api, word)
+    for user in (pair.ada_api, pair.bob_api):
+        names = {"last_name": word[:64], "bio": word, "city": "ש" * 64, "country": word[:64]}
+        assert user.patch("/users/me", json=names).status_code == 200
     feature = {"name": "prefers-color-scheme", "value": scheme}
     ada.command("Emulation.setEmulatedMedia", features=[feature])
     for width in (1280, 320):
