@@ -33,7 +33,7 @@ def test_there_are_commands() -> None:
 
 def _verbs() -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", "--help"],
+        [sys.executable, "-m", "hl_utils", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

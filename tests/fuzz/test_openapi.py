@@ -16,11 +16,12 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
 from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
+from hlfast.web.docs import ASSETS, TITLE
 from hlfast.web.openapi import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 
-DESCRIPTION = documentation(ENDPOINTS, VERSION).openapi()
+DESCRIPTION = documentation(ENDPOINTS, TITLE, VERSION, ASSETS).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 # Of the profile; beside them come all the limits and omissions that the schema suggests.
 EXAMPLES = settings().max_examples
