@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import settings
@@ -20,6 +19,7 @@ from hlfast.web.docs import ASSETS, TITLE
 from hlfast.web.openapi import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import get
 
 DESCRIPTION = documentation(ENDPOINTS, TITLE, VERSION, ASSETS).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
@@ -66,7 +66,7 @@ def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator
 def test_the_live_description_is_the_one_that_the_requests_are_made_from(
     described: Described,
 ) -> None:
-    assert httpx.get(f"{described.api.url}/openapi.json").json() == DESCRIPTION
+    assert get(f"{described.api.url}/openapi.json").json() == DESCRIPTION
 
 
 def aim(case: schemathesis.Case) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
 from hlfast.endpoints import ENDPOINTS
 from tests.clients import Client
+from tests.http import Response
 
-Answers = Callable[["World"], list[httpx.Response]]
+Answers = Callable[["World"], list[Response]]
 
 
 @dataclass
