@@ -217,4 +217,4 @@ fi
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 # Nothing in .env is run, unlike with `source`.
 exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
-    "$venv/bin/python" -P -m hlfast "$@"
+    "$venv/bin/python" -P -m hl_utils "$@"

@@ -110,7 +110,7 @@ class Service(Server):
             "EVENTS_URL": settings.events_url,
         }
         await self._launch(
-            *(runtime.python, "-m", "hlfast", self.verb),
+            *(runtime.python, "-m", "hl_utils", self.verb),
             cwd=runtime.directory,
             env={**self._inherited(), **runtime.environment, **known},
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
@@ -35,10 +36,10 @@ from aio_pika.exceptions import (
     ChannelPreconditionFailed,
 )
 
+from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
-from hlfast.events.joining import JoiningSender
-from hlfast.events.lasting import lasting
 from hlfast.events.log import Entry, Position, Reset
+from hlfast.events.resubscribe import lasting
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -234,6 +235,9 @@ class _Publishing(NamedTuple):
 class RabbitLog:
     """An EventLog. `urls` are those of the servers of one cluster."""
 
+    # Each waits for its confirm, whatever the others do.
+    entries_at_once_max = sys.maxsize
+
     def __init__(self, urls: Iterable[str], settings: Settings) -> None:
         self._servers = deque(urls)
         self._name = settings.events_name
@@ -251,8 +255,8 @@ class RabbitLog:
         self._turn = asyncio.Lock()
         self._away_until = 0.0
         self._leaving: set[asyncio.Task[None]] = set()
-        self._broadcasting = JoiningSender(
-            self._broadcast_joined, joined_max=_JOINED_MAX, waiting_max=self._heard_max
+        self._broadcasting = BatchSender(
+            self._broadcast_joined, batch_max=_JOINED_MAX, waiting_max=self._heard_max
         )
 
     async def publish(self, batch: bytes) -> None:

@@ -163,7 +163,7 @@ def test_lines_are_aligned_and_plain(sound: dict[str, str]) -> None:
 def test_a_terminal_has_colours_and_an_edge(sound: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hlfast", "check"],
+        [sys.executable, "-m", "hl_utils", "check"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "110", **sound, **AWAY},
         stdin=subprocess.DEVNULL,
@@ -231,7 +231,7 @@ def stack(place: Path) -> Iterator[dict[str, str]]:
     log = home.with_name("log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hlfast", "up"],
+            [sys.executable, "-m", "hl_utils", "up"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

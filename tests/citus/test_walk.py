@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from hl_utils.servers.process import ROOT
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask
 from tests.citus.conftest import distribute
 

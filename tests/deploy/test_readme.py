@@ -81,7 +81,7 @@ def test_the_first_page_is_short() -> None:
 @cache
 def _verbs() -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", "--help"],
+        [sys.executable, "-m", "hl_utils", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ def _pasted(stack: Stack, lines: str) -> dict[str, object]:
     """How to run lines in a shell; only ports, and the paths of the environment, are another."""
     for written, here in (
         (".venv/bin/python", sys.executable),
-        ("bash build.sh", f"{sys.executable} -m hlfast"),
+        ("bash build.sh", f"{sys.executable} -m hl_utils"),
         ("127.0.0.1:8000", f"127.0.0.1:{stack.port}"),
         ("127.0.0.1:8001", f"127.0.0.1:{stack.environment['HLFAST_WS_PORT']}"),
     ):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from hl_utils.servers.services import Api
+from tests.http import get
 
 # What the contract lists, with the fields of each.
 EVENT = {"cursor", "event_id"}
@@ -31,7 +31,7 @@ FROM_ME = {"typing": {"user_id"}, "token": {"access_token"}}
 
 @pytest.fixture(scope="module")
 def document(api: Api) -> Any:
-    answer = httpx.get(f"{api.url}/asyncapi.json")
+    answer = get(f"{api.url}/asyncapi.json")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     return answer.json()

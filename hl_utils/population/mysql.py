@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import aiomysql
 
-from hl_utils.population_rows import USERS_END, Chunk, Ids, Plan, tables_of
+from hl_utils.population.rows import USERS_END, Chunk, Ids, Plan, tables_of
 from hlfast.db import migrations, queries
 from hlfast.db.mysql import SESSION, connect
 from hlfast.settings import SettingsError

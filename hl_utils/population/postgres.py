@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import asyncpg
 
-from hl_utils.population_rows import Chunk, Ids, Plan, tables_of
+from hl_utils.population.rows import Chunk, Ids, Plan, tables_of
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import connect
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from hlfast.batching import BatchSender
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
-from hlfast.events.batching import BatchPublisher
-from hlfast.events.joining import JoiningSender
+from hlfast.events.publisher import Publisher
 from hlfast.trace import handed_on
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _DELETED_AT_ONCE_MAX = 512
 _LATELY_MAX = 2048
 
 
-class Told(NamedTuple):
+class OutboxRow(NamedTuple):
     """A row of an outbox and the event that it stands for.
 
     `key` is what events are in order of: the author, or the dialog. `after`: rows, as keys and
@@ -56,7 +56,7 @@ class Told(NamedTuple):
 
 
 def rows_before(row: Row) -> Sequence[tuple[int, int]]:
-    """`Told.after` from the columns `after_users` and `after_ids`."""
+    """`OutboxRow.after` from the columns `after_users` and `after_ids`."""
     return tuple(zip(row["after_users"] or (), row["after_ids"] or (), strict=True))
 
 
@@ -68,9 +68,9 @@ class Rows:
     delete: Callable[[Sequence[int], Sequence[int]], Awaitable[Any]]
     # Of a key, what is still there up to an id, and whatever must be told before any of that; the
     # oldest first, no more than so many.
-    up_to: Callable[[int, int, int], Awaitable[Sequence[Told]]]
+    up_to: Callable[[int, int, int], Awaitable[Sequence[OutboxRow]]]
     # Rows older than so many seconds, the oldest first, no more than so many.
-    left: Callable[[float, int], Awaitable[Sequence[Told]]]
+    left: Callable[[float, int], Awaitable[Sequence[OutboxRow]]]
 
 
 def outbox_rows(
@@ -79,15 +79,15 @@ def outbox_rows(
     delete: str,
     up_to: str,
     left: Callable[[float, int], Awaitable[Sequence[Row]]],
-    told: Callable[[Row], Told],
+    outbox_row: Callable[[Row], OutboxRow],
 ) -> Rows:
-    """The rows of a table, reached by these statements; `told` makes an event of one."""
+    """The rows of a table, reached by these statements; `outbox_row` makes an event of one."""
 
-    async def rows_up_to(key: int, last: int, limit: int) -> Sequence[Told]:
-        return [told(row) for row in await database.fetch(up_to, key, last, limit)]
+    async def rows_up_to(key: int, last: int, limit: int) -> Sequence[OutboxRow]:
+        return [outbox_row(row) for row in await database.fetch(up_to, key, last, limit)]
 
-    async def rows_left(older_than_s: float, limit: int) -> Sequence[Told]:
-        return [told(row) for row in await left(older_than_s, limit)]
+    async def rows_left(older_than_s: float, limit: int) -> Sequence[OutboxRow]:
+        return [outbox_row(row) for row in await left(older_than_s, limit)]
 
     return Rows(partial(database.fetch, delete), rows_up_to, rows_left)
 
@@ -95,7 +95,7 @@ def outbox_rows(
 class _Waiting(NamedTuple):
     """An event that waits for others, and since when, in the loop's time."""
 
-    told: Told
+    told: OutboxRow
     since: float
 
 
@@ -114,7 +114,7 @@ class Outbox:
     def __init__(
         self,
         rows: Rows,
-        publisher: BatchPublisher,
+        publisher: Publisher,
         *,
         waiting_max: int,
         patience_s: float,
@@ -143,8 +143,8 @@ class Outbox:
         # Since the start: how often this process swept, and how many rows it found.
         self.sweeps = 0
         self.swept = 0
-        self._deleting: JoiningSender[tuple[int, int]] = JoiningSender(
-            self._delete, joined_max=_DELETED_AT_ONCE_MAX
+        self._deleting: BatchSender[tuple[int, int]] = BatchSender(
+            self._delete, batch_max=_DELETED_AT_ONCE_MAX
         )
 
     @property
@@ -176,7 +176,7 @@ class Outbox:
         with suppress(Unavailable):
             self._are_stuck = bool(await self._rows.left(self._stuck_after_s, 1))
 
-    def committed(self, told: Told) -> None:
+    def committed(self, told: OutboxRow) -> None:
         """It is committed: publish it soon. Never waits and never fails."""
         event = handed_on(told.event)
         if event is not told.event:
@@ -213,7 +213,7 @@ class Outbox:
         # The rows of what has just been confirmed.
         await self._deleting.close()
 
-    def _in_turn(self, told: Told) -> None:
+    def _in_turn(self, told: OutboxRow) -> None:
         """Publish it now if all that it must follow is published, else when it is."""
         if not told.after or all(map(self._is_published, told.after)):
             self._publish(told)
@@ -237,7 +237,7 @@ class Outbox:
             confirmed.done() and (confirmed.cancelled() or confirmed.exception() is not None)
         )
 
-    def _publish(self, told: Told) -> bool:
+    def _publish(self, told: OutboxRow) -> bool:
         """Whether it is under way now."""
         try:
             confirmed = self._publisher.submit(told.event)
@@ -291,7 +291,7 @@ class Outbox:
         key: int,
         waiting: dict[int, _Waiting],
         newest: int,
-        left: Sequence[Told],
+        left: Sequence[OutboxRow],
         *,
         helps: bool,
     ) -> bool:
@@ -354,7 +354,7 @@ class _Window:
     """Events of one kind in a window of time, and the one that is told at its end."""
 
     count: int = 1
-    held: Told | None = None
+    held: OutboxRow | None = None
 
 
 class _Merging:
@@ -363,7 +363,7 @@ class _Merging:
     A held event's row stays in the outbox: if this process dies, the sweep tells of it.
     """
 
-    def __init__(self, tell: Callable[[Told], None], told_max: int, window_s: float) -> None:
+    def __init__(self, tell: Callable[[OutboxRow], None], told_max: int, window_s: float) -> None:
         self._tell = tell
         self._told_max = told_max
         self._window_s = window_s
@@ -372,7 +372,7 @@ class _Merging:
         # The kinds of those that are held, by their rows.
         self.held: dict[tuple[int, int], Hashable] = {}
 
-    def superseded_by(self, told: Told) -> Sequence[Told]:
+    def superseded_by(self, told: OutboxRow) -> Sequence[OutboxRow]:
         """Those held that need not be told any more, because of this one."""
         kinds = {told.merges} | {self.held.get(row) for row in told.after} if self.held else ()
         found = []
@@ -384,7 +384,7 @@ class _Merging:
                 window.held = None
         return found
 
-    def holds(self, told: Told) -> bool:
+    def holds(self, told: OutboxRow) -> bool:
         """Whether it is told later, if at all."""
         kind = told.merges
         if kind is None:
@@ -417,40 +417,3 @@ class _Merging:
         # Whoever goes on so is told of once a window.
         self._open(kind, _Window(self._told_max))
         self._tell(window.held)
-
-
-class Sweeper:
-    """Sweeps every outbox, in one process at a time: whoever holds the lease."""
-
-    def __init__(
-        self,
-        outboxes: Sequence[Outbox],
-        lease: Callable[[], Awaitable[bool]],
-        *,
-        every_s: float,
-        older_than_s: float,
-        limit: int,
-    ) -> None:
-        self._outboxes = outboxes
-        self._lease = lease
-        self._every_s = every_s
-        self._older_than_s = older_than_s
-        self._limit = limit
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await asyncio.sleep(self._every_s)
-            for outbox in self._outboxes:
-                try:
-                    await self._sweep(outbox)
-                except Unavailable as error:
-                    logger.info("The outbox is not swept now: %s", error.detail)
-                except Exception:
-                    # A row that nobody understands must not stop those of the other outbox.
-                    logger.exception("The outbox was not swept")
-
-    async def _sweep(self, outbox: Outbox) -> None:
-        while await self._lease():
-            if await outbox.sweep(self._older_than_s, self._limit) < self._limit:
-                return

@@ -1,4 +1,4 @@
-"""A listening socket whose connections are `rfc6455.Connection`s."""
+"""A listening socket whose connections are `connection.Connection`s."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiofastnet
 import picows
@@ -15,8 +15,8 @@ import picows
 # Not in picows' typed face, yet what its ws_create_server puts together: see `listen`.
 from picows.picows import WSProtocol, _parse_http_request  # type: ignore[attr-defined]
 
-if TYPE_CHECKING:
-    from hlfast.live.rfc6455 import Connection, Limits
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.limits import Limits
 
 # picows logs every connection, its parser's errors and, at its debug level, whole requests. An
 # adapter also saves the Logger that it would otherwise make for every connection.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from hlfast.live.rfc6455 import Connection, Limits
+from hlfast.websocket.limits import Limits
 
 
 class Queued(Protocol):
@@ -18,7 +17,18 @@ class Queued(Protocol):
         """It is its turn."""
 
 
-class JoinedWrites:
+class Reader(Protocol):
+    """A peer as the queue sees it: how far it is behind, and how it is given up."""
+
+    @property
+    def behind_since(self) -> float:
+        """When it fell behind, by the monotonic clock; 0 when it has not."""
+
+    def close_slow_reader(self) -> None:
+        """Close with 1013."""
+
+
+class WriteQueue:
     """Frames to one socket in one loop turn are one write; so are those of `join_delay_s`.
 
     The delay never holds up a lonely frame: only what follows a write within that time waits for
@@ -35,7 +45,7 @@ class JoinedWrites:
         self._queued: deque[Queued] = deque()
         self._is_scheduled = False
         self._next_write = 0.0
-        self._behind: set[Connection] = set()
+        self._behind: set[Reader] = set()
         self._look_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -78,15 +88,15 @@ class JoinedWrites:
                 self._is_scheduled = False
                 self._next_write = now + self.limits.join_delay_s
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, reader: Reader) -> None:
         """This reader is behind: close it with 1013 unless it catches up in time."""
-        self._behind.add(connection)
+        self._behind.add(reader)
         if self._look_timer is None:
             self._look_later()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, reader: Reader) -> None:
         """It caught up, or it is gone."""
-        self._behind.discard(connection)
+        self._behind.discard(reader)
 
     def _look_later(self) -> None:
         # One timer for all readers: late by a quarter of the time at most.
@@ -97,7 +107,7 @@ class JoinedWrites:
     def _look(self) -> None:
         self._look_timer = None
         latest = time.monotonic() - self.limits.behind_max_s
-        for connection in [one for one in self._behind if one.behind_since <= latest]:
-            connection.close_slow_reader()
+        for reader in [one for one in self._behind if one.behind_since <= latest]:
+            reader.close_slow_reader()
         if self._behind:
             self._look_later()

@@ -18,7 +18,7 @@ _TARGET_BYTES = 350
 _NO_EVENT = Event(0, "", "", 0)
 
 
-class Tail:
+class History:
     """Events in the order of the log, bounded by count, bytes and age.
 
     It is indexed by whom events concern, so that a resume costs what the client cares about and

@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 import picows
 
 from hlfast import codec, errors
-from hlfast.live.listen import Answer
-from hlfast.live.rfc6455 import Connection
-from hlfast.web.head import RequestIds, read_head
 from hlfast.web.problems import STATUS
+from hlfast.web.request import RequestIds, read_head
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.listener import Answer
 
 _log = logging.getLogger(__name__)
 

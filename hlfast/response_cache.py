@@ -1,4 +1,4 @@
-"""Encoded answers, kept in memory for as long as the database says that they are still right."""
+"""The response cache: encoded answers in memory, each under the version that it shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hlfast.bounded import Bounded
 from hlfast.codec import compact
 
 # A version that is made of several numbers.
-Mark = tuple[Hashable, ...]
+Version = tuple[Hashable, ...]
 # The version of what was asked for once.
 _UNSEEN = object()
 # What an entry holds beside its key, version and body: its share of the dictionary, which is up to
@@ -17,7 +17,7 @@ _UNSEEN = object()
 _ENTRY_BYTES = 280
 
 
-class Bodies:
+class ResponseCache:
     """Bodies by key, each with the version that it shows.
 
     A version is whatever changes with every change of what is shown. It is read from the database
@@ -64,7 +64,7 @@ class Bodies:
         else:
             self.put(key, _UNSEEN, b"")
 
-    async def kept(
+    async def serve(
         self,
         key: Hashable,
         version: Callable[[], Awaitable[Hashable]],
@@ -72,8 +72,8 @@ class Bodies:
     ) -> bytes:
         """The body under a key, made anew unless it is there in the version of now.
 
-        What nobody has asked for before is not kept yet: it may be the only time, and costs no
-        look at its version then. A version of None is none: there is nothing that could be kept.
+        A body that nobody has asked for before is not kept yet: it may be the only time, and costs
+        no look at its version then. Where the version is None there is nothing to keep.
         """
         if key not in self._entries:
             self.put(key, _UNSEEN, b"")

@@ -13,17 +13,13 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import picows
 from picows import WSMsgType
 
-from hlfast.live.frames import CloseCode, close_frame, may_be_received, pong_frame, text_frame
-
-if TYPE_CHECKING:
-    from hlfast.live.joined_writes import JoinedWrites
-    from hlfast.live.listen import Outgoing
+from hlfast.websocket.wire import CloseCode, close_frame, may_be_received, pong_frame, text_frame
+from hlfast.websocket.write_queue import WriteQueue
 
 _log = logging.getLogger(__name__)
 
@@ -42,33 +38,6 @@ _FRAME_HEAD_BYTES = 48
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The bounds of every connection of one listener. Times end in `_s` and are seconds."""
-
-    # Of a whole message, over all its fragments; beyond: 1009.
-    message_bytes_max: int = 16 * 1024
-    # Frames of all kinds from one peer within the window; beyond: 4429. 0 is no bound.
-    frames_max: int = 0
-    frames_window_s: float = 10.0
-    # Waiting for one reader, and how long it may take to catch up; beyond: 1013.
-    queue_bytes_max: int = 1024 * 1024
-    behind_max_s: float = 10.0
-    # What the kernel may hold besides, for each reader; left to itself it takes 4 MiB. It has a
-    # bound of its own, net.core.wmem_max, and counts its own book-keeping, about as much again.
-    send_buffer_bytes: int = 256 * 1024
-    # From our close frame to the peer's; then the connection is cut.
-    close_timeout_s: float = 5.0
-    # Frames queued within this time of a write wait for the next one. 0: one loop turn.
-    join_delay_s: float = 0.0
-    # Writing stops the loop for no longer than this at a time.
-    slice_s: float = 0.003
-    handshake_timeout_s: float = 5.0
-    # A silent peer is pinged, and cut when it does not answer in time. None: never.
-    ping_idle_s: float | None = 30.0
-    ping_reply_s: float = 15.0
-
-
 def _goes_on_in_utf8(decoder: codecs.IncrementalDecoder, octets: bytes, final: bool) -> bool:
     """Whether a text is still UTF-8 with these octets, which may end within a character."""
     try:
@@ -78,6 +47,15 @@ def _goes_on_in_utf8(decoder: codecs.IncrementalDecoder, octets: bytes, final: b
     # The first two octets of a surrogate, which Python keeps until it has seen the third.
     held = decoder.getstate()[0]
     return not (held[:1] == b"\xed" and held[1:2] > b"\x9f")
+
+
+class Outgoing(Protocol):
+    """The way out to a peer, which the listener has put where picows expects its transport."""
+
+    transport: asyncio.Transport
+    connection: Connection | None
+    # What the peer still sends is read and forgotten.
+    discards_input: bool
 
 
 class Connection(picows.WSListener):
@@ -103,7 +81,7 @@ class Connection(picows.WSListener):
         "close_reason",
     )
 
-    def __init__(self, writes: JoinedWrites) -> None:
+    def __init__(self, writes: WriteQueue) -> None:
         self._writes = writes
         self._outgoing: Outgoing | None = None
         self._transport: asyncio.Transport | None = None

@@ -1,4 +1,4 @@
-"""Events of one loop turn as one entry of the log."""
+"""The publisher: events of one turn of the event loop are one entry of the event log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping, MutableSequence
 from typing import Any, NamedTuple
 
 from hlfast import codec
+from hlfast.batching import Batcher
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
 
 
 def read_batch(entry: bytes) -> Batch:
-    """An entry as BatchPublisher writes it. Raises Malformed, KeyError, TypeError, ValueError."""
+    """An entry as Publisher writes it. Raises Malformed, KeyError, TypeError, ValueError."""
     found = codec.decode(entry)
     return Batch(float(found["since"]), list(found["events"]))
 
@@ -40,7 +41,7 @@ class _Submitted(NamedTuple):
     at: float
 
 
-class BatchPublisher:
+class Publisher:
     """Joins the events of one loop turn, and those that come while many entries are under way.
 
     An entry is a JSON object: `events` in the order in which they were submitted, over all
@@ -57,10 +58,8 @@ class BatchPublisher:
         self._log = log
         self._events_max = settings.events_batch_max
         self._bytes_max = settings.events_batch_bytes_max
-        self._batches_max = settings.events_batches_max
         self._queue_max = self._queue_free = settings.events_queue_max
         self._waiting: deque[_Submitted] = deque()
-        self._turn_ends = False
         self._retry_s = settings.events_retry_s
         # Why the log did not take the last entry; empty when it did. And until when, in the
         # loop's time, nobody need try.
@@ -68,8 +67,11 @@ class BatchPublisher:
         self._away_until = 0.0
         self._known_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
-        # In the order of the entries.
-        self._under_way: dict[asyncio.Task[None], list[_Submitted]] = {}
+        self._batcher = Batcher(
+            self._take,
+            self._publish,
+            batches_max=min(settings.events_batches_max, log.entries_at_once_max),
+        )
 
     @property
     def unconfirmed(self) -> int:
@@ -107,32 +109,17 @@ class BatchPublisher:
         confirmed: asyncio.Future[None] = loop.create_future()
         self._waiting.append(_Submitted(codec.compact(codec.encode(event)), confirmed, time.time()))
         self._queue_free -= 1
-        if not self._turn_ends:
-            self._turn_ends = True
-            loop.call_soon(self._end_turn)
+        self._batcher.ready()
         return confirmed
 
     async def close(self) -> None:
         """Publish what waits, and wait for what is under way."""
-        self._end_turn()
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._batcher.drain()
         if self._probing is not None:
             self._probing.cancel()
 
-    def _end_turn(self) -> None:
-        self._turn_ends = False
-        self._send()
-
-    def _send(self) -> None:
-        while self._waiting and len(self._under_way) < self._batches_max:
-            batch = self._take()
-            task = asyncio.get_running_loop().create_task(self._publish(batch))
-            self._under_way[task] = batch
-            task.add_done_callback(self._landed)
-
-    def _take(self) -> list[_Submitted]:
-        """As much of what waits as one entry may hold."""
+    def _take(self) -> list[_Submitted] | None:
+        """As many of the events that wait as one entry may hold."""
         batch: list[_Submitted] = []
         room = self._bytes_max
         while self._waiting and len(batch) < self._events_max:
@@ -141,7 +128,7 @@ class BatchPublisher:
             if batch and room < 1:
                 break
             batch.append(self._waiting.popleft())
-        return batch
+        return batch or None
 
     async def _publish(self, batch: list[_Submitted]) -> None:
         events = b",".join([one.event for one in batch])
@@ -180,7 +167,7 @@ class BatchPublisher:
     def _fail_from(self, failed: list[_Submitted], failure: Exception) -> None:
         """This entry, and whatever was submitted after it."""
         is_later = False
-        for task, batch in self._under_way.items():
+        for task, batch in self._batcher.under_way.items():
             if batch is failed:
                 is_later = True
             elif is_later:
@@ -201,7 +188,3 @@ class BatchPublisher:
                 one.confirmed.set_exception(failure)
         # Once, however it ends.
         batch.clear()
-
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._send()

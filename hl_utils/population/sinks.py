@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO, Protocol
 
-from hl_utils import population_mysql, population_postgres
 from hl_utils.failures import need_database
-from hl_utils.population_rows import Chunk, Ids, Plan
+from hl_utils.population import mysql, postgres
+from hl_utils.population.rows import Chunk, Ids, Plan
 from hlfast.db import queries
 from hlfast.settings import Settings
 
@@ -58,14 +58,14 @@ class Target(Protocol):
 
 
 _TARGETS: dict[str, Callable[[str], Awaitable[Target]]] = {
-    "postgres": population_postgres.open_target,
-    "mysql": population_mysql.open_target,
+    "postgres": postgres.open_target,
+    "mysql": mysql.open_target,
 }
 # Each makes the tables in an empty database and fills them; a database container runs such a
 # script at its first start (from /docker-entrypoint-initdb.d).
 SCRIPTS: dict[str, Callable[[BinaryIO], Sink]] = {
-    "postgres": population_postgres.PostgresScript,
-    "mysql": population_mysql.MysqlScript,
+    "postgres": postgres.PostgresScript,
+    "mysql": mysql.MysqlScript,
 }
 
 

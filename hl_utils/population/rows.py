@@ -12,9 +12,9 @@ from itertools import islice
 from random import Random
 from typing import NamedTuple
 
-from hl_utils.population import CIRCLE_SIZE, Language, circle_starts, copy_text, draws, pairs
+from hl_utils.population.people import CIRCLE_SIZE, Language, circle_starts, copy_text, draws, pairs
 from hlfast.db.queries import DIALOGS, MAIN
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 
 # Users join in the first of two years; posts and dialogs fill the second. Fixed, so that the
 # same seed gives the same times, and past, so that whatever happens next is newer.

@@ -12,8 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 from hlfast.errors import TooSlow, Unavailable
 from hlfast.settings import Settings
 from hlfast.web.connections import UnderWay
-from hlfast.web.head import Head
 from hlfast.web.problems import URI_SAFE, is_long
+from hlfast.web.request import Head
 
 RETRY_AFTER_S = 1
 # Refusals are sent together, so often: many at once cost half of as many one by one.
@@ -31,7 +31,7 @@ _BODY = (
 )
 
 
-class Shedder:
+class AdmissionControl:
     """Counts the requests in progress. One that waits for its client's body is not among them.
 
     To refuse costs a third of what a read does, nearly all of it in the server below us and in

@@ -1,4 +1,4 @@
-"""Messages that meet are written by one statement."""
+"""Concurrent messages to different dialogs share one statement."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import NamedTuple
 
-from hlfast.db.batching import BatchWriter
+from hlfast.batching import BatchLimits, BatchWriter
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Whom to tell that a message is committed: dialog, author, recipient, row of the message.
+# Called for a message that is committed: dialog, author, recipient, row of the message.
 Sent = Callable[[int, int, int, Row], None]
 
 
@@ -24,35 +24,34 @@ class _Asked(NamedTuple):
     to: int
     content: str
     client_id: str | None
-    # Whoever is told is told on behalf of this request.
+    # `sent` is called on behalf of this request.
     context: Context
 
 
-class Sender:
+class SendBatch:
     """Writes messages; `sent` is called for each new one, also if nobody waits for it any more.
 
-    Joined, they go without waiting for a dialog that is locked from elsewhere. What a batch leaves
-    out for that, or because the dialog is not there yet, is sent alone: it delays nobody else.
+    A shared statement does not wait for a dialog that is locked from elsewhere. What it leaves out
+    for that, or because the dialog is not there yet, is sent alone: it delays nobody else.
     """
 
-    def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, joined: bool) -> None:
+    def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, shared: bool) -> None:
         self._dialogs = dialogs
         self._sent = sent
-        self._joining: BatchWriter[int, _Asked, Row | None] | None = None
-        if joined:
-            self._joining = BatchWriter(
+        self._writer: BatchWriter[int, _Asked, Row | None] | None = None
+        if shared:
+            self._writer = BatchWriter(
                 self._send_many,
-                batch_max=settings.sends_batch_max,
-                batches_max=settings.sends_batches_max,
+                BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
                 waiting_max=settings.database_queue_max,
                 timeout_s=settings.database_timeout_s,
             )
 
     async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
         """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
-        if self._joining is not None:
+        if self._writer is not None:
             asked = _Asked(dialog, me, to, content, client_id, copy_context())
-            row = await self._joining.write(dialog, asked)
+            row = await self._writer.write(dialog, asked)
             if row is not None:
                 return row
         return await self.send_alone(dialog, me, to, content, client_id, create=False)

@@ -21,7 +21,7 @@ class Socket(Protocol):
         """Write it soon, together with others."""
 
 
-class Follower:
+class Subscriber:
     """A user with sockets here. There are ten thousand, so friends are arrays of numbers."""
 
     __slots__ = ("friends", "gone", "id", "sockets", "versions")
@@ -36,43 +36,48 @@ class Follower:
         self.gone: dict[int, int] | None = None
 
 
-class Interest:
+class Subscriptions:
     """Followers by id, and by the authors whose friends they are.
 
-    Most authors have one follower here: that one stands alone, without a dict around it. (A list
+    Most authors have one subscriber here: that one stands alone, without a dict around it. (A list
     would be smaller, and ten thousand leaving a celebrity at once would search it from end to end.)
     """
 
     def __init__(self) -> None:
-        self._followers: dict[int, Follower] = {}
-        self._of_author: dict[int, Follower | dict[Follower, None]] = {}
+        self._subscribers: dict[int, Subscriber] = {}
+        self._of_author: dict[int, Subscriber | dict[Subscriber, None]] = {}
 
     def __len__(self) -> int:
-        return len(self._followers)
+        return len(self._subscribers)
 
-    def __iter__(self) -> Iterator[Follower]:
-        return iter(self._followers.values())
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(self._subscribers.values())
 
-    def get(self, user_id: int) -> Follower | None:
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._subscribers.clear()
+        self._of_author.clear()
+
+    def get(self, user_id: int) -> Subscriber | None:
         """A user with sockets here."""
-        return self._followers.get(user_id)
+        return self._subscribers.get(user_id)
 
-    def add(self, user_id: int, friends: Iterable[tuple[int, int]]) -> Follower:
+    def add(self, user_id: int, friends: Iterable[tuple[int, int]]) -> Subscriber:
         """A user whose first socket came: friends with the version of the pair."""
-        follower = self._followers[user_id] = Follower(user_id)
+        subscriber = self._subscribers[user_id] = Subscriber(user_id)
         for friend, version in friends:
-            follower.friends.append(friend)
-            follower.versions.append(version)
-            self._follow(friend, follower)
-        return follower
+            subscriber.friends.append(friend)
+            subscriber.versions.append(version)
+            self._follow(friend, subscriber)
+        return subscriber
 
-    def remove(self, follower: Follower) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """A user whose last socket is gone."""
-        del self._followers[follower.id]
-        for friend in follower.friends:
-            self._unfollow(friend, follower)
+        del self._subscribers[subscriber.id]
+        for friend in subscriber.friends:
+            self._unfollow(friend, subscriber)
 
-    def of(self, author: int) -> Sequence[Follower]:
+    def of(self, author: int) -> Sequence[Subscriber]:
         """The author's friends that are here; a snapshot only if there are several."""
         found = self._of_author.get(author)
         if found is None:
@@ -83,13 +88,13 @@ class Interest:
         """A friendship began or ended. Of a pair's news only the newest counts."""
         one, other = change.pair
         for user, friend in ((one, other), (other, one)):
-            follower = self._followers.get(user)
-            if follower is not None:
-                self.apply_to(follower, friend, change)
+            subscriber = self._subscribers.get(user)
+            if subscriber is not None:
+                self.apply_to(subscriber, friend, change)
 
-    def apply_to(self, follower: Follower, friend: int, change: Friendship) -> None:
+    def apply_to(self, subscriber: Subscriber, friend: int, change: Friendship) -> None:
         """The same, for one of the two."""
-        friends, versions, version = follower.friends, follower.versions, change.version
+        friends, versions, version = subscriber.friends, subscriber.versions, change.version
         if friend in friends:
             place = friends.index(friend)
             if versions[place] >= version:
@@ -97,36 +102,36 @@ class Interest:
             versions[place] = version
             if not change.are_friends:
                 del friends[place], versions[place]
-                self._unfollow(friend, follower)
-                self._note_gone(follower, friend, version)
-        elif follower.gone is None or follower.gone.get(friend, 0) < version:
+                self._unfollow(friend, subscriber)
+                self._note_gone(subscriber, friend, version)
+        elif subscriber.gone is None or subscriber.gone.get(friend, 0) < version:
             if change.are_friends:
                 friends.append(friend)
                 versions.append(version)
-                self._follow(friend, follower)
+                self._follow(friend, subscriber)
             else:
-                self._note_gone(follower, friend, version)
+                self._note_gone(subscriber, friend, version)
 
     @staticmethod
-    def _note_gone(follower: Follower, friend: int, version: int) -> None:
-        if follower.gone is None or len(follower.gone) >= _GONE_MAX:
-            follower.gone = {}
-        follower.gone[friend] = version
+    def _note_gone(subscriber: Subscriber, friend: int, version: int) -> None:
+        if subscriber.gone is None or len(subscriber.gone) >= _GONE_MAX:
+            subscriber.gone = {}
+        subscriber.gone[friend] = version
 
-    def _follow(self, author: int, follower: Follower) -> None:
+    def _follow(self, author: int, subscriber: Subscriber) -> None:
         found = self._of_author.get(author)
         if found is None:
-            self._of_author[author] = follower
+            self._of_author[author] = subscriber
         elif isinstance(found, dict):
-            found[follower] = None
+            found[subscriber] = None
         else:
-            self._of_author[author] = {found: None, follower: None}
+            self._of_author[author] = {found: None, subscriber: None}
 
-    def _unfollow(self, author: int, follower: Follower) -> None:
+    def _unfollow(self, author: int, subscriber: Subscriber) -> None:
         found = self._of_author[author]
         if not isinstance(found, dict):
             del self._of_author[author]
             return
-        del found[follower]
+        del found[subscriber]
         if len(found) == 1:
             self._of_author[author] = next(iter(found))
