@@ -15,7 +15,7 @@ from hl_utils.servers.sql import SqlServer, connect
 from hlfast.db import migrations, queries
 
 # As wide as a small server would be set; durable, as everywhere.
-_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 _MARIADB_SETTINGS = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "2G"}
 
 
@@ -31,7 +31,7 @@ def seeded(
     with ExitStack() as stack:
         if url is None:
             server: SqlServer = (
-                PostgresServer(**_SETTINGS)
+                PostgresServer(**SETTINGS)
                 if dialect == "postgres"
                 else MariadbServer(**_MARIADB_SETTINGS)
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -19,7 +18,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.server import Server
 
-from hlfast import logs
+from hlfast import logs, open_files
 from hlfast.settings import Settings
 
 
@@ -72,9 +71,8 @@ def serve(settings: Settings) -> int:
 
     Raises SettingsError, and errors.Unavailable when the database does not answer in time.
     """
-    # A connection is an open file, and the usual bound is 1,024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = open_files.needed_by_api(settings)
+    open_files.take_all("HLFAST_CONNECTIONS_MAX", settings.connections_max, needed)
     with _metrics_directory(settings.http_port) as metrics:
         # Where the workers share their series: prometheus_client looks when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics

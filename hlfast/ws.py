@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import logging.config
-import resource
 import secrets
 import signal
 import socket
@@ -19,7 +18,7 @@ from http import HTTPStatus
 import picows
 import uvloop
 
-from hlfast import codec, logs
+from hlfast import codec, logs, open_files
 from hlfast.auth.account import AccountStatus, Authenticator, account_statuses
 from hlfast.auth.tokens import Tokens
 from hlfast.batching import BatchLimits, BatchReader
@@ -52,9 +51,8 @@ def serve(settings: Settings) -> int:
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     logging.config.dictConfig(logs.configuration(settings))
-    # A connection is an open file, and the usual bound is 1,024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = open_files.needed_by_node(settings)
+    open_files.take_all("HLFAST_WS_CONNECTIONS_MAX", settings.ws_connections_max, needed)
     uvloop.run(_serve(settings))
     return 0
 

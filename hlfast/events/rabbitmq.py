@@ -33,7 +33,9 @@ from aio_pika.abc import (
 )
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
+    ChannelClosed,
     ChannelPreconditionFailed,
+    ConnectionClosed,
 )
 
 from hlfast.batching import BatchSender
@@ -70,7 +72,13 @@ def _failures() -> Iterator[None]:
             raise
         raise Unavailable("The event log hung up") from error
     except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
-        raise Unavailable(f"The event log does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"The event log does not answer ({_cause(error)})") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What is told of an error. What a server says holds no secret, other messages may."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ConnectionClosed | ChannelClosed) else name
 
 
 async def _close(connection: AbstractConnection) -> None:
@@ -96,7 +104,8 @@ class _Reader:
         self._prefetch = prefetch
         self._arrived: deque[AbstractIncomingMessage] = deque()
         self._changed = asyncio.Event()
-        self._lost = False
+        # Why there is nothing more to come; empty as long as there may be.
+        self._lost = ""
         self._last: AbstractIncomingMessage | None = None
         self._unacknowledged = 0
 
@@ -118,7 +127,7 @@ class _Reader:
             self._unacknowledged = 0
         while not self._arrived:
             if self._lost:
-                raise Unavailable("The event log hung up")
+                raise Unavailable(self._lost)
             self._changed.clear()
             await self._changed.wait()
         self._last = self._arrived.popleft()
@@ -133,8 +142,9 @@ class _Reader:
         self._arrived.append(message)
         self._changed.set()
 
-    async def _lose(self, *_: object) -> None:
-        self._lost = True
+    async def _lose(self, _: object, why: object = None) -> None:
+        cause = f" ({_cause(why)})" if isinstance(why, Exception) else ""
+        self._lost = f"The event log hung up{cause}"
         self._changed.set()
 
 
@@ -345,6 +355,9 @@ class RabbitLog:
         """The connection that publishes, opened again if it was lost."""
         if self._publishing is not None and self._publishing.stream.usable:
             return self._publishing
+        if self._publishing is not None:
+            logger.warning("The event log hung up on who publishes, and is connected to anew")
+            self._leave(self._publishing.connection)
         if time.monotonic() < self._away_until:
             raise Unavailable("The event log did not answer a moment ago")
         try:
