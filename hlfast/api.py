@@ -35,7 +35,8 @@ from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
 from hlfast.events.log import EventLog
 from hlfast.events.open import open_log
-from hlfast.events.outbox import Outbox, OutboxRow, outbox_rows
+from hlfast.events.outbox import Outbox, outbox_rows
+from hlfast.events.outbox_row import OutboxRow
 from hlfast.events.publisher import Publisher
 from hlfast.events.sweeper import Sweeper
 from hlfast.frames import FRAMES

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hlfast import codec
-from hlfast.events.outbox import VOID
+from hlfast.events.outbox_row import VOID
 from hlfast.websocket.wire import payload_of, text_frame
 
 _CREATED = "post.created"

@@ -16,7 +16,7 @@ from hlfast import codec
 from hlfast.db import mysql
 from hlfast.db.postgres import connect
 from hlfast.dialogs.schemas import MessageNew
-from hlfast.events.outbox import VOID, OutboxRow
+from hlfast.events.outbox_row import VOID, OutboxRow
 from hlfast.posts.schemas import PostNew, PostPatch
 from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
