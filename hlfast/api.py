@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
@@ -348,8 +348,12 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
         sampler.share()
         return 200, metrics.CONTENT_TYPE, metrics.exposition()
 
+    @cache
+    def document() -> bytes:
+        return codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION, service.settings))
+
     async def live_contract() -> tuple[int, bytes, bytes]:
-        return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
+        return 200, endpoint.JSON, document()
 
     return [
         *health.routes(partial(_look, service)),

@@ -18,7 +18,7 @@ from http import HTTPStatus
 import picows
 import uvloop
 
-from hlfast import codec, logs, open_files
+from hlfast import codec, frames, logs, open_files
 from hlfast.auth.account import AccountStatus, Authenticator, account_statuses
 from hlfast.auth.tokens import Tokens
 from hlfast.batching import BatchLimits, BatchReader
@@ -124,6 +124,7 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> tuple[Node, H
         Authenticator(tokens, reader.get, settings),
         friends,
         statuses,
+        frames,
     )
     publisher = Publisher(log, settings)
     stack.push_async_callback(publisher.close)
