@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from axe_core_python.selenium import Axe
 
+from hl_utils.embedded.demo import seed_if_empty
 from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
+from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, signed
@@ -77,10 +83,12 @@ def site(
     redis_server: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """With a list of other origins, in which the page's own is not: it needs no permission."""
+    """With demo people, and a list of origins in which the page's own is not: it needs none."""
     with ExitStack() as stack:
         log = stack.enter_context(RedisServer())
-        servers = new_database(postgres_server, TEMPLATE), redis_server.url
+        database = new_database(postgres_server, TEMPLATE)
+        asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
+        servers = database, redis_server.url
         more = {"EVENTS_URL": log.url, "HLFAST_ALLOWED_ORIGINS": "https://app.example.org"}
         api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
         api.settings["HLFAST_WS_PORT"] = str(node.port)
@@ -104,6 +112,29 @@ def pair(site: Site) -> Iterator[Pair]:
         person.log_in(user.username, PASSWORD)
     yield Pair(*people, ada, bob)
     assert site.browser.hosts() == {"127.0.0.1"}
+
+
+def test_what_is_pasted_into_a_console(site: Site) -> None:
+    """The first lines of a client, word for word, end with a message that comes live."""
+    text = (ROOT / "hlfast" / "README.md").read_text()
+    (pasted,) = re.findall(r"^```js\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    somebody = site.browser.person(f"{site.api.url}/asyncapi")
+    somebody.find("//*[@id='MessageCreated']")
+
+    def paste(lines: str) -> Any:
+        # As a console has it, where `await` may stand anywhere and names stay.
+        how = {"replMode": True, "awaitPromise": True, "returnByValue": True}
+        done = somebody.command("Runtime.evaluate", expression=lines, **how)
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    paste("const told = []; console.log = (frame) => told.push(frame)")
+    paste(pasted)
+    frames = site.browser.until(
+        lambda: [f for f in paste("told") if f["type"] == "message.created"], "nothing came live"
+    )
+    assert frames[0]["message"]["content"] == "Hello from a console!"
+    assert paste("told")[0]["type"] == "hello"
 
 
 def test_from_joining_to_a_friend_who_answers(site: Site) -> None:
