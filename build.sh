@@ -2,6 +2,7 @@
 # bash build.sh              builds: .venv from the lock file, .env, and the image where Docker is
 # bash build.sh test ...     passes the tests; `test --help` says what else it takes
 # bash build.sh bench        installs what the benchmarks need beside it
+# bash build.sh lab ...      what each method brings on this machine; `lab --help` says more
 # bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, --help
 set -euo pipefail
 
@@ -89,14 +90,18 @@ PYTHON
     echo "Made .env with random secrets"
 }
 
+# Prints how to run what was built.
 build_image() {
+    local run="bash build.sh up"
     if [ ! -e "$root/Dockerfile" ]; then
         echo "No Dockerfile here: the image is skipped"
     elif ! docker info >/dev/null 2>&1; then
         echo "Docker does not answer: the image is skipped"
     else
         docker build --tag hlfast "$root"
+        run="docker compose up -d, or without containers: $run"
     fi
+    echo "Built. Run it: $run"
 }
 
 any_of() {
@@ -202,19 +207,27 @@ install_benchmarks() {
     echo "Installed. Next: source .venv/bin/activate, then any line of bench/README.md"
 }
 
+# Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
+run_lab() {
+    make_venv
+    install_locked requirements-test.txt
+    export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+    exec "$venv/bin/python" -P -m bench.lab "$@"
+}
+
 case ${1-} in
     test) shift && run_tests "$@" ;;
     bench) install_benchmarks && exit 0 ;;
+    lab) shift && run_lab "$@" ;;
 esac
 make_venv
 make_env_file
 if [ $# -eq 0 ]; then
     build_image
-    echo "Built. Run it: bash build.sh up"
     exit 0
 fi
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 # Nothing in .env is run, unlike with `source`.
 exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
-    "$venv/bin/python" -P -m hlfast "$@"
+    "$venv/bin/python" -P -m hl_utils "$@"

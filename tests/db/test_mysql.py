@@ -22,7 +22,7 @@ from hlfast.db import migrations, mysql, queries
 from hlfast.db.mysql import MysqlDatabase
 from hlfast.db.mysql_text import Statement
 from hlfast.db.open import open_database
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client

@@ -15,6 +15,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
 from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
+from hlfast.web.docs import ASSETS, TITLE
 from hlfast.web.endpoint import PREFIX, Endpoint
 from hlfast.web.openapi import documentation
 from tests.clients import Client
@@ -67,7 +68,7 @@ def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator
 @cache
 def description() -> dict[str, Any]:
     """What the requests are made from."""
-    return documentation(ENDPOINTS, VERSION).openapi()
+    return documentation(ENDPOINTS, TITLE, VERSION, ASSETS).openapi()
 
 
 @cache

@@ -71,6 +71,9 @@ def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:
             live.until(lambda frame: frame.get("post") == created.json())
     assert get(f"{house.proxy.url}/docs").status_code == 200
     assert get(f"{house.proxy.url}/health/ready").json() == {"status": "ok"}
+    assert "text/html" in get(house.proxy.url).headers["content-type"]
+    links = get(house.proxy.url, headers={"Accept": "application/json"}).json()
+    assert f"{house.proxy.url.replace('http', 'ws')}{links['websocket']}" == house.proxy.ws_url
     refused = get(f"{house.proxy.url}/ws")
     assert refused.status_code == 426
 

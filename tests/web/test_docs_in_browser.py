@@ -13,14 +13,14 @@ from hl_utils.servers.services import Api
 from tests.clients import PASSWORD, Client
 
 if TYPE_CHECKING:
-    from tests.web.browser import Browser
+    from tests.web.chromium import Browser
 
 pytestmark = pytest.mark.one_database
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    from tests.web.browser import Browser
+    from tests.web.chromium import Browser
 
     opened = Browser(tmp_path / "profile")
     yield opened

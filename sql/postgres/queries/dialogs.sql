@@ -9,7 +9,7 @@ FROM message_send($1, $2, $3, $4, $5, $6);
 SELECT up_to, event_id, previous_id
 FROM message_read($1, $2, $3);
 
--- name: dialog_marks
+-- name: dialog_versions
 -- What changes with everything that a page of a dialog shows.
 SELECT dialog_id, last_message_id, last_message_at, low_read, high_read
 FROM dialog
