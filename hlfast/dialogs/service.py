@@ -15,7 +15,7 @@ from hlfast.dialogs import ids
 from hlfast.dialogs.schemas import MessageNew, show
 from hlfast.outbox import Outbox, Told
 from hlfast.profiles import Profile
-from hlfast.sending import Sender
+from hlfast.sending import Sender, fetch_healed
 from hlfast.web.fields import ID_MAX, USER_ID_MAX, first
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,7 +116,8 @@ async def mark_read(
     dialog = between(me, other)
     if not 1 <= up_to <= ID_MAX:
         raise errors.NotFound("There is no such message.")
-    marked = await dialogs.fetch_row("dialog_read", dialog, me, up_to)
+    which = (dialog, me, other)
+    marked = await fetch_healed(dialogs, which, "dialog_read", dialog, me, up_to)
     if marked is None or marked["up_to"] == 0:
         await _must_exist(users, other)
     elif marked["event_id"] is not None:

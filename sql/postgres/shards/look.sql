@@ -48,6 +48,13 @@ JOIN pg_proc AS f ON o.classid = 'pg_proc'::regclass AND f.oid = o.objid
 JOIN pg_dist_partition AS t ON t.colocationid = o.colocationid
 WHERE t.logicalrelid = to_regclass('dialog') AND o.distribution_argument_index = 0;
 
+-- name: guard
+SELECT to_regclass('dialogs_guard') IS NOT NULL AS is_there;
+
+-- name: send_nowhere
+-- As a message is sent, to a dialog that is not there: nothing is written.
+SELECT outcome FROM message_send($1, 1, 2, '', NULL, false);
+
 -- name: ranges
 -- Each shard of dialog: its hashes, both ends included, and its node.
 SELECT s.shardid AS id, s.shardminvalue::integer AS low, s.shardmaxvalue::integer AS high,
