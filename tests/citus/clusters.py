@@ -116,7 +116,8 @@ def ask(url: str, sql: str, *args: Any) -> list[Any]:
     return list(run(url, lambda connection: connection.fetch(sql, *args)))
 
 
-def _execute(url: str, sql: str) -> None:
+def execute(url: str, sql: str) -> None:
+    """Statements one after the other."""
     run(url, lambda connection: connection.execute(sql))
 
 
@@ -154,12 +155,12 @@ def fresh() -> Iterator[Cluster]:
     urls = []
     try:
         for server in dsns():
-            _execute(server, f"CREATE DATABASE {name}")
+            execute(server, f"CREATE DATABASE {name}")
             url = urlsplit(server)._replace(path=f"/{name}").geturl()
             urls.append(url)
-            _execute(url, "CREATE EXTENSION citus")
+            execute(url, "CREATE EXTENSION citus")
         yield Cluster(urls)
     finally:
         for server in dsns():
             with suppress(asyncpg.PostgresError):
-                _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+                execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
