@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -12,7 +14,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from hlfast.dialogs.ids import dialog_id
-from tests.citus.clusters import Cluster, ask
+from tests.citus.clusters import Cluster, ask, at
 from tests.citus.conftest import distribute
 
 SECTION = (ROOT / "README.md").read_text().split("## Sharded dialogs")[1].split("\n## ")[0]
@@ -105,11 +107,13 @@ def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
         empty.ask(
             "SELECT * FROM message_send($1, 99, $2, 'Hi', NULL, true)", dialog_id(one, 99), one
         )
-    join(empty, empty.urls[1], "localhost")
+    own = urlsplit(empty.urls[1])
+    # The same address in another way, for whatever address it is.
+    name = hex(int(ip_address(socket.gethostbyname(own.hostname or ""))))
+    join(empty, empty.urls[1], name)
     nodes = {f"{row['nodename']}:{row['nodeport']}" for row in ask(empty.url, NODES)}
-    port = urlsplit(empty.urls[1]).port
-    assert f"localhost:{port}" in nodes
-    assert f"127.0.0.1:{port}" not in nodes
+    assert f"{name}:{own.port}" in nodes
+    assert at(empty.urls[1]) not in nodes
     assert len(nodes) == 3
     assert empty.ask("SELECT count(*) AS n FROM message")[0]["n"] == 59
     empty.ask("SELECT * FROM message_send($1, 99, 1, 'Ho', NULL, false)", dialog_id(1, 99))

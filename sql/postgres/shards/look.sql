@@ -125,6 +125,16 @@ WHERE progress = 1;
 SELECT job_id, state::text AS state, details
 FROM citus_rebalance_status();
 
+-- name: retried
+-- The move of the newest rebalance that was tried again most often. (Not from the status of before,
+-- which fails while a shard whose size it asks for is moved away.)
+SELECT t.retry_count AS retried, t.message
+FROM pg_dist_background_task AS t
+WHERE t.job_id = (SELECT max(job_id) FROM pg_dist_background_job WHERE job_type = 'rebalance')
+  AND t.retry_count > 0 AND t.status IN ('runnable', 'running')
+ORDER BY t.retry_count DESC
+LIMIT 1;
+
 -- name: bytes
 SELECT coalesce(sum(shard_size), 0)::bigint AS bytes
 FROM citus_shards
