@@ -2,6 +2,7 @@
 # bash build.sh              builds: .venv from the lock file, .env, and the image where Docker is
 # bash build.sh test ...     passes the tests; `test --help` says what else it takes
 # bash build.sh bench        installs what the benchmarks need beside it
+# bash build.sh lab ...      what each method brings on this machine; `lab --help` says more
 # bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, --help
 set -euo pipefail
 
@@ -202,9 +203,18 @@ install_benchmarks() {
     echo "Installed. Next: source .venv/bin/activate, then any line of bench/README.md"
 }
 
+# Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
+run_lab() {
+    make_venv
+    install_locked requirements-test.txt
+    export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+    exec "$venv/bin/python" -P -m bench.lab "$@"
+}
+
 case ${1-} in
     test) shift && run_tests "$@" ;;
     bench) install_benchmarks && exit 0 ;;
+    lab) shift && run_lab "$@" ;;
 esac
 make_venv
 make_env_file
@@ -217,4 +227,4 @@ fi
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 # Nothing in .env is run, unlike with `source`.
 exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
-    "$venv/bin/python" -P -m hlfast "$@"
+    "$venv/bin/python" -P -m hl_utils "$@"

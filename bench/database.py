@@ -15,7 +15,7 @@ from hl_utils.servers.sql import SqlServer, connect
 from hlfast.db import migrations, queries
 
 # As wide as a small server would be set; durable, as everywhere.
-_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 _MARIADB_SETTINGS = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "2G"}
 
 
@@ -31,7 +31,7 @@ def seeded(
     with ExitStack() as stack:
         if url is None:
             server: SqlServer = (
-                PostgresServer(**_SETTINGS)
+                PostgresServer(**SETTINGS)
                 if dialect == "postgres"
                 else MariadbServer(**_MARIADB_SETTINGS)
             )
@@ -41,7 +41,15 @@ def seeded(
         if asyncio.run(_make_tables(url)) == 0:
             amounts = [f"--{name}={value:g}" for name, value in means.items()]
             subprocess.run(
-                [sys.executable, "-m", "hlfast", "seed", f"--users={users}", "--seed=1", *amounts],
+                [
+                    sys.executable,
+                    "-m",
+                    "hl_utils",
+                    "seed",
+                    f"--users={users}",
+                    "--seed=1",
+                    *amounts,
+                ],
                 check=True,
                 env={**os.environ, "DATABASE_URL": url},
             )

@@ -14,6 +14,8 @@ from typing import Protocol, cast
 
 # A server that has not answered by then never will.
 _SILENCE_S = 60
+# Between two looks whether a window has seen enough.
+_LOOK_S = 0.05
 
 
 class WrongAnswer(Exception):
@@ -48,7 +50,7 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length, one request at a time."""
+    """HTTP/1.1, one request at a time."""
 
     def __init__(self, exchanges: Iterator[Exchange], run: Run) -> None:
         self._exchanges = exchanges
@@ -72,20 +74,19 @@ class Connection(asyncio.Protocol):
         if head_end < 0:
             self._received = data
             return
-        name_at = data[:head_end].lower().find(b"\r\ncontent-length:")
-        length = 0
-        if name_at >= 0:
-            line_end = data.find(b"\r\n", name_at + 17)
-            length = int(data[name_at + 17 : line_end])
-        missing = head_end + 4 + length - len(data)
-        if missing > 0:
+        try:
+            end, body = whole(data, head_end)
+        except ValueError as error:
+            self._fail(error)
+            return
+        if end > len(data):
             self._received = data
             return
         now = time.perf_counter()
         try:
-            if missing < 0:
-                raise WrongAnswer(f"{-missing} bytes too many: {data[:2000]!r}")
-            self._exchange.accept(int(data[9:12]), data[head_end + 4 :])
+            if end < len(data):
+                raise WrongAnswer(f"{len(data) - end} bytes too many: {data[:2000]!r}")
+            self._exchange.accept(int(data[9:12]), body)
         except Exception as error:
             self._fail(error)
             return
@@ -121,6 +122,31 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
+def whole(data: bytes, head_end: int) -> tuple[int, bytes]:
+    """Where an answer ends, as far as is known, and its body if it is there up to its end.
+
+    The end lies beyond the data while something is missing.
+    """
+    head = data[:head_end].lower()
+    start = head_end + 4
+    name_at = head.find(b"\r\ncontent-length:")
+    if name_at >= 0:
+        line_end = data.find(b"\r\n", name_at + 17)
+        return start + int(data[name_at + 17 : line_end]), data[start:]
+    if b"\r\ntransfer-encoding: chunked" not in head:
+        return start, b""
+    parts = []
+    while (line_end := data.find(b"\r\n", start)) >= 0:
+        size = int(data[start:line_end].partition(b";")[0], 16)
+        start = line_end + 2 + size + 2
+        if start > len(data):
+            break
+        if size == 0:
+            return start, b"".join(parts)
+        parts.append(data[line_end + 2 : start - 2])
+    return len(data) + 1, b""
+
+
 @dataclass(slots=True)
 class Run:
     """What the connections of one run share."""
@@ -143,18 +169,25 @@ async def measure(
     warm_up_s: float,
     seconds: float,
     mark: Callable[[], None],
+    run: Run | None = None,
+    requests_min: int = 0,
 ) -> Tally:
-    """One window of `seconds` after a warm-up, one connection for each endless source.
+    """One window of `seconds` after a warm-up, one connection for each source.
 
-    `mark` is called at the window's beginning and end. All requests are answered when this
-    returns. Raises WrongAnswer for the first one that is not answered rightly.
+    It ends earlier when every source has, and later if there were less than `requests_min`.
+    `mark` is called at the window's beginning and end; in between, `run` has the tally so far. All
+    requests are answered when this returns. Raises WrongAnswer for the first one that is not
+    answered rightly.
     """
-    run = Run()
+    run = run or Run()
     connections = asyncio.gather(*[_connect(port, source, run) for source in sources])
     await _sleep_unless_done(warm_up_s, connections)
     mark()
     begun, run.tally = time.perf_counter(), Tally()
     await _sleep_unless_done(seconds, connections)
+    async with asyncio.timeout(_SILENCE_S):
+        while run.tally.requests < requests_min and not connections.done():
+            await _sleep_unless_done(_LOOK_S, connections)
     mark()
     tally, tally_after = run.tally, Tally()
     tally.seconds = time.perf_counter() - begun

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_START_S = 180
 
 
 def tree(pid: int) -> list[int]:
@@ -55,6 +56,26 @@ def run_s(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def tree_run_s(pid: int) -> float:
+    """The same of a process tree, of each process that is still there."""
+    total = 0.0
+    for one in tree(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += run_s(one)
+    return total
+
+
+def memory_mb(pid: int) -> float:
+    """Memory that a process tree has for itself, and its share of what several have: PSS, MB."""
+    kib = 0
+    for one in tree(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kib += int(line.split()[1])
+    return kib / 1024
+
+
 def core_busy_s(core: int) -> float:
     """Time that a core has not been idle since boot, in seconds, time stolen from it included."""
     for line in Path("/proc/stat").read_text().splitlines():
@@ -78,18 +99,18 @@ def server(
     environment: Mapping[str, str],
     *,
     port: int,
-    core: int,
+    core: int | None,
     log: Path,
     directory: Path | None = None,
 ) -> Iterator[int]:
-    """A server on one core, listening when entered, gone when left. Gives its process id.
+    """A server on one core or any, listening when entered, gone when left. Gives its process id.
 
     Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
-    within 30 seconds.
+    within three minutes, as where others use the machine, too.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *argv],
+            [*([] if core is None else ["taskset", "-c", str(core)]), *argv],
             cwd=directory,
             env={**os.environ, **environment},
             stdout=output,
@@ -108,7 +129,7 @@ def server(
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

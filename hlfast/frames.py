@@ -5,17 +5,53 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from hlfast.dialogs.schemas import Message
 from hlfast.posts.schemas import Post
 from hlfast.web.asyncapi import Frame
 
 
+def _examples(*frames: dict[str, Any]) -> ConfigDict:
+    """What the documentation shows: a frame of each type of a model."""
+    return ConfigDict(json_schema_extra={"examples": list(frames)})
+
+
+_EVENT = {"cursor": "558868930054119.1a21f05a77500000000.3", "event_id": "o48213"}
+_POST = {
+    "id": 512,
+    "author_id": 7,
+    "content": "The sourdough lives! 🍞",
+    "privacy": "friends",
+    "created_at": "2026-05-04T09:30:00.123456Z",
+    "updated_at": "2026-05-04T09:30:00.123456Z",
+}
+_EDITED = {"content": "The sourdough lives, day 9! 🍞", "updated_at": "2026-05-04T09:41:12.5Z"}
+_MESSAGE = {
+    "id": 31,
+    "from_user_id": 7,
+    "to_user_id": 1,
+    "content": "Are you there?",
+    "client_id": "8f14e45f",
+    "created_at": "2026-05-04T09:42:00.25Z",
+    "read": False,
+}
+
+
 class Hello(BaseModel):
     """The first frame. `online`: ids of friends that are online now."""
+
+    model_config = _examples(
+        {
+            "type": "hello",
+            "user_id": 1,
+            "node": "ws1-8001-2ab464",
+            "cursor": "558868930054119.1a21f05a77500000000.2",
+            "online": [7, 12],
+        }
+    )
 
     type: Literal["hello"]
     user_id: int
@@ -31,6 +67,8 @@ class Resumed(BaseModel):
     or of authors who are no friends any more.
     """
 
+    model_config = _examples({"type": "resumed", "recovered": True})
+
     type: Literal["resumed"]
     recovered: bool
 
@@ -45,12 +83,19 @@ class _Event(BaseModel):
 class PostWritten(_Event):
     """A friend's post is new, or was changed."""
 
+    model_config = _examples(
+        {"type": "post.created", **_EVENT, "post": _POST},
+        {"type": "post.updated", **_EVENT, "post": {**_POST, **_EDITED}},
+    )
+
     type: Literal["post.created", "post.updated"]
     post: Post
 
 
 class PostDeleted(_Event):
     """A friend's post is gone."""
+
+    model_config = _examples({"type": "post.deleted", **_EVENT, "post_id": 512})
 
     type: Literal["post.deleted"]
     post_id: int
@@ -59,12 +104,18 @@ class PostDeleted(_Event):
 class MessageCreated(_Event):
     """A message to me, or my own on every socket of mine."""
 
+    model_config = _examples({"type": "message.created", **_EVENT, "message": _MESSAGE})
+
     type: Literal["message.created"]
     message: Message
 
 
 class MessageRead(_Event):
     """`user_id` has read the messages of `peer_id` up to this one."""
+
+    model_config = _examples(
+        {"type": "message.read", **_EVENT, "user_id": 1, "peer_id": 7, "up_to": 31}
+    )
 
     type: Literal["message.read"]
     user_id: int
@@ -75,6 +126,13 @@ class MessageRead(_Event):
 class FriendshipChanged(_Event):
     """Between me and this user: they asked me, we are friends, we are not any more."""
 
+    model_config = _examples(
+        *(
+            {"type": kind, **_EVENT, "user_id": 7}
+            for kind in ("friend.requested", "friend.added", "friend.removed")
+        )
+    )
+
     type: Literal["friend.requested", "friend.added", "friend.removed"]
     user_id: int
 
@@ -82,12 +140,16 @@ class FriendshipChanged(_Event):
 class TypingTold(BaseModel):
     """A friend is writing to me."""
 
+    model_config = _examples({"type": "typing", "user_id": 7})
+
     type: Literal["typing"]
     user_id: int
 
 
 class Presence(BaseModel):
     """A friend came online, or left. Never replayed."""
+
+    model_config = _examples({"type": "presence", "user_id": 7, "online": True})
 
     type: Literal["presence"]
     user_id: int
@@ -97,6 +159,10 @@ class Presence(BaseModel):
 class Error(BaseModel):
     """A frame of mine was not acceptable."""
 
+    model_config = _examples(
+        {"type": "error", "code": "not_friends", "detail": "Only friends see that you are typing."}
+    )
+
     type: Literal["error"]
     code: str
     detail: str
@@ -105,12 +171,18 @@ class Error(BaseModel):
 class Typing(BaseModel):
     """I am writing to this friend."""
 
+    model_config = _examples({"type": "typing", "user_id": 7})
+
     type: Literal["typing"]
     user_id: int
 
 
 class Token(BaseModel):
     """A fresh access token, before the old one expires."""
+
+    model_config = _examples(
+        {"type": "token", "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmVk"}
+    )
 
     type: Literal["token"]
     access_token: str

@@ -10,7 +10,7 @@ import pytest
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows
-from hlfast.bodies import Bodies
+from hlfast.response_cache import ResponseCache
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 
@@ -18,7 +18,7 @@ PEOPLE, STEPS = 4, 150
 
 
 def test_a_body_is_served_in_its_version_only() -> None:
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     bodies.put("ada", 1, b"first")
     assert bodies.get("ada", 1) == b"first"
     assert bodies.get("ada", 2) is None
@@ -30,7 +30,7 @@ def test_a_body_is_served_in_its_version_only() -> None:
 
 
 def test_what_is_asked_for_once_is_not_kept() -> None:
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     bodies.put_again("ada", 1, b"first")
     assert bodies.get("ada", 1) is None
     bodies.put_again("ada", 1, b"first")
@@ -38,7 +38,7 @@ def test_what_is_asked_for_once_is_not_kept() -> None:
 
 
 def test_the_oldest_make_room() -> None:
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     for number in range(1000):
         bodies.put(number, 1, b"x" * 600)
     kept = [number for number in range(1000) if bodies.get(number, 1)]
@@ -52,7 +52,7 @@ def test_the_oldest_make_room() -> None:
 
 
 def test_what_is_asked_for_stays() -> None:
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     for number in range(1000):
         bodies.put(number, 1, b"x" * 600)
         assert number < 3 or all(bodies.get(hot, 1) for hot in range(3))
@@ -61,14 +61,14 @@ def test_what_is_asked_for_stays() -> None:
 
 def test_keys_and_versions_count() -> None:
     """A search's version names all users of its page."""
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     for number in range(100):
         bodies.put((number, "x" * 1000), "y" * 2000, b"z")
     assert 0 < len(bodies) <= 3
 
 
 def test_clear_forgets_all() -> None:
-    bodies = Bodies(10_000)
+    bodies = ResponseCache(10_000)
     for round_ in range(3):
         for number in range(100):
             bodies.put(number, round_, b"x")

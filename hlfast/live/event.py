@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hlfast import codec
-from hlfast.live.frames import payload_of, text_frame
-from hlfast.outbox import VOID
+from hlfast.events.outbox import VOID
+from hlfast.websocket.wire import payload_of, text_frame
 
 _CREATED = "post.created"
 _REQUESTED, _ADDED = "friend.requested", "friend.added"

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hlfast import codec, errors
+from hlfast.auth.tokens import Claims, Tokens
 from hlfast.live.event import frame
-from hlfast.live.frames import CloseCode
-from hlfast.live.rfc6455 import Connection
-from hlfast.web.auth import Claims
+from hlfast.live.subscriptions import Subscriber
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.wire import CloseCode
+from hlfast.websocket.write_queue import WriteQueue
 
-if TYPE_CHECKING:
-    from hlfast.live.interest import Follower
-    from hlfast.live.node import Node
+
+class Host(Protocol):
+    """What a session needs of the node that it is on."""
+
+    writes: WriteQueue
+    tokens: Tokens
+
+    def opened(self, session: Session) -> None:
+        """The handshake is done."""
+
+    def closed(self, session: Session, code: int) -> None:
+        """The connection is gone."""
+
+    def typing(self, session: Session, to: int) -> None:
+        """Its user writes to this friend."""
 
 
 class Session(Connection):
     """A connection of a user. Until `after_seq` is set nothing is delivered to it."""
 
-    __slots__ = ("_expiry", "_node", "after_seq", "claims", "cursor", "follower")
+    __slots__ = ("_expiry", "_node", "after_seq", "claims", "cursor", "subscriber")
 
-    def __init__(self, node: Node, claims: Claims, cursor: str | None) -> None:
+    def __init__(self, node: Host, claims: Claims, cursor: str | None) -> None:
         super().__init__(node.writes)
         self._node = node
         self._expiry: asyncio.TimerHandle | None = None
         self.claims = claims
         self.cursor = cursor
-        self.follower: Follower | None = None
+        self.subscriber: Subscriber | None = None
         # Everything up to this event has been delivered, or replayed.
         self.after_seq = 0
 

@@ -9,13 +9,23 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-_BEARER = "An access token; also as Authorization: Bearer, or as the subprotocols bearer, <token>."
+_BEARER = (
+    "An access token. Better as `Authorization: Bearer`, or as the subprotocols `bearer, <token>`: "
+    "URLs end up in logs."
+)
 _SCHEMA = "#/components/schemas/"
-CLOSE_CODES = """Close codes: 1001 the node is draining (reconnect with jitter), 1007 bad UTF-8,
-1008 the token is not good (the reason is "token invalid", "token expired" or "token revoked"),
-1009 a frame over 16 KiB, 1011 a fault of the node, 1013 too slow a reader,
-4429 too many frames, or too many connections of one user.
-A bad token of a handshake is told so, too, once the connection is open; no token at all is 401."""
+# Told in the words of the contract; `/asyncapi` shows a row for each.
+CLOSE_CODES = {
+    1001: "The node is draining: reconnect, after a pause of random length, with the last cursor.",
+    1007: "Bad UTF-8.",
+    1008: 'The token is not good: the reason is "token invalid", "token expired" or '
+    '"token revoked". One of a handshake is told so, too, once the connection is open; no token '
+    "at all is a 401.",
+    1009: "A frame over 16 KiB.",
+    1011: "A fault of the node.",
+    1013: "Too slow a reader: reconnect, and read faster.",
+    4429: "Too many frames, or too many connections of one user.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,12 @@ class Frame:
         """The message's name in the document."""
         return self.model.__name__
 
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """A frame of each type of the model, its fields in their order."""
+        extra: Any = self.model.model_config["json_schema_extra"]
+        return list(extra["examples"])
+
 
 def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any]:
     """The whole document."""
@@ -42,6 +58,9 @@ def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any
             "name": frame.name,
             "contentType": "application/json",
             "summary": frame.model.__doc__,
+            "examples": [
+                {"name": example["type"], "payload": example} for example in frame.examples
+            ],
             "payload": references[frame.model, "serialization"],
         }
         for frame in frames
@@ -50,7 +69,8 @@ def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any
     cursor = {"type": "string", "description": "The last cursor that was seen, from any node."}
     channel = {
         "address": "/ws",
-        "description": CLOSE_CODES,
+        "description": "Close codes:\n\n"
+        + "\n".join(f"- {code}: {meaning}" for code, meaning in CLOSE_CODES.items()),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
         "bindings": {
             "ws": {

@@ -27,7 +27,7 @@ from termios import TIOCOUTQ
 from hlfast import addresses, codec
 from hlfast.addresses import Network
 from hlfast.settings import Settings
-from hlfast.web.head import Head
+from hlfast.web.request import Head
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from hlfast import codec, errors
-from hlfast.web.head import Head
+from hlfast.web.request import Head
 
 # What a path may hold as it is (RFC 3986, 3.3).
 URI_SAFE = "/:@!$&'()*+,;=~"

@@ -15,11 +15,11 @@ from bench.growth.figures import Sample
 from hl_utils.servers.process import ROOT
 
 LINES = {
-    ("friends", "feed page, kept", 10),
-    ("friends", "feed page, kept", 100),
+    ("friends", "feed page, cached", 10),
+    ("friends", "feed page, cached", 100),
     ("friends", "feed page, read anew", 10),
     ("friends", "feed page, read anew", 100),
-    ("messages", "dialog page, kept", 10),
+    ("messages", "dialog page, cached", 10),
     ("messages", "dialog page, read anew", 10),
     ("messages", "message send", 10),
 }

@@ -56,7 +56,7 @@ class Cluster:
     def hlfast(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """An `hlfast` command that talks to the coordinator."""
         return subprocess.run(
-            [sys.executable, "-m", "hlfast", *argv],
+            [sys.executable, "-m", "hl_utils", *argv],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],

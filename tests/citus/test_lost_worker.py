@@ -15,7 +15,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.shards.command import LOCK
-from hlfast.dialogs.ids import dialog_id, peer
+from hlfast.dialogs.dialog_ids import dialog_id, peer
 from tests.citus.clusters import Cluster, ask, at, away, run
 from tests.citus.test_shards import contents, say
 
@@ -191,7 +191,7 @@ def test_what_is_read_from_the_others(
 def started(cluster: Cluster, *argv: str) -> Iterator[subprocess.Popen[str]]:
     """An `hlfast shards` command under way."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hlfast", "shards", *argv],
+        [sys.executable, "-m", "hl_utils", "shards", *argv],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "120", "DATABASE_URL": cluster.url},
         stdout=subprocess.PIPE,

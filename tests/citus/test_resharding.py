@@ -21,7 +21,7 @@ from bench.ledger.reader import Balance, Reader, settled
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import LogRedisServer
 from hl_utils.servers.services import Api, Node
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, at, execute, fresh
 from tests.citus.conftest import distribute
 from tests.clients import Client

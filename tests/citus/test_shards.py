@@ -11,7 +11,7 @@ import pytest
 
 from hl_utils.shards.cluster import ShardsError, check_node
 from hl_utils.shards.operations import splits
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, execute
 from tests.citus.conftest import distribute
 
@@ -251,7 +251,7 @@ def _coordinator(cluster: Cluster) -> str:
 
 def test_help_needs_no_server() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", "shards", "--help"],
+        [sys.executable, "-m", "hl_utils", "shards", "--help"],
         capture_output=True,
         text=True,
         check=False,

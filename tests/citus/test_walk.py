@@ -1,4 +1,4 @@
-"""What the README says at psql, done on a real cluster; and servers that join by themselves."""
+"""What the manual says at psql, done on a real cluster; and servers that join by themselves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import asyncpg
 import pytest
 
 from hl_utils.servers.process import ROOT
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at
 from tests.citus.conftest import distribute
 
-SECTION = (ROOT / "README.md").read_text().split("## Sharded dialogs")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL)
+MANUAL = (ROOT / "citus" / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sql\n(.*?)```", MANUAL, re.DOTALL)
 SPREAD = (
     "SELECT count(*) AS n FROM citus_shards WHERE table_name = 'note'::regclass "
     "GROUP BY nodename, nodeport ORDER BY 1"
@@ -61,7 +61,7 @@ def join(cluster: Cluster, url: str, host: str = "") -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_walk_of_the_readme(empty: Cluster) -> None:
+def test_the_walk_of_the_manual(empty: Cluster) -> None:
     first, more, disable = BLOCKS
     for url in empty.urls[:3]:
         join(empty, url)
@@ -83,7 +83,7 @@ def test_the_walk_of_the_readme(empty: Cluster) -> None:
 
 def test_recipes_that_fail_and_why(empty: Cluster) -> None:
     distribute(empty)
-    assert "'note' 'owner_id'" in SECTION
+    assert "'note' 'owner_id'" in MANUAL
     empty.ask("CREATE TABLE note (owner_id bigint, id bigint, PRIMARY KEY (owner_id, id))")
     with pytest.raises(asyncpg.PostgresSyntaxError):
         empty.ask("SELECT create_distributed_table('note' 'owner_id')")

@@ -14,7 +14,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.replicated import health
 from hl_utils.servers.services import Api
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, away, fresh, silent
 from tests.citus.conftest import distribute
 from tests.clients import Client

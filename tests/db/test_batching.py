@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from hlfast.db.batching import BatchWriter
+from hlfast.batching import BatchLimits, BatchWriter
 from hlfast.errors import Unavailable
 
 
@@ -27,8 +27,7 @@ class Page:
         self.may_land: list[asyncio.Future[None]] = []
         self.writer: BatchWriter[str, str, str] = BatchWriter(
             self._write,
-            batch_max=batch_max,
-            batches_max=batches_max,
+            BatchLimits(batch_max, batches_max),
             waiting_max=waiting_max,
             timeout_s=timeout_s,
         )

@@ -14,9 +14,9 @@ from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.db.postgres import connect
-from hlfast.dialogs.ids import dialog_id, peer
+from hlfast.dialogs.dialog_ids import dialog_id, peer
+from hlfast.dialogs.send_batch import SendBatch, are_sharded
 from hlfast.errors import Unavailable
-from hlfast.sending import Sender, are_sharded
 from hlfast.settings import Settings, Tuning
 from tests.conftest import TEMPLATE, new_database
 
@@ -37,7 +37,7 @@ COLUMNS = [
 class Post:
     """A sender on a database, what it told of, and a connection of the test's own."""
 
-    def __init__(self, sender: Sender, told: list[tuple[int, int, int]], sql: Any) -> None:
+    def __init__(self, sender: SendBatch, told: list[tuple[int, int, int]], sql: Any) -> None:
         self.sender = sender
         self.told = told
         self.sql = sql
@@ -79,11 +79,11 @@ async def post(
     sql = await connect(url)
     told: list[tuple[int, int, int]] = []
     assert not await are_sharded(database)
-    sender = Sender(
+    sender = SendBatch(
         database,
         lambda dialog, me, to, row: told.append((dialog, me, row["id"])),
         found,
-        joined=found.tuning.batch_sends,
+        shared=found.tuning.batch_sends,
     )
     try:
         one = Post(sender, told, sql)

@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -26,6 +25,7 @@ from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import HttpClient
 from tests.nodes import Socket
 
 OBSERVABILITY = ROOT / "compose" / "observability"
@@ -145,8 +145,7 @@ class Prometheus:
     def __init__(self, ports: Mapping[str, list[int]]) -> None:
         self._ports = ports
         self.url = f"http://127.0.0.1:{free_port()}"
-        # One: each loads the certificates of this machine, which takes longer than a request.
-        self._http = httpx.Client(base_url=self.url, timeout=START_S)
+        self._http = HttpClient(self.url, {})
 
     def __enter__(self) -> Prometheus:
         self._directory = Path(tempfile.mkdtemp(prefix="hlfast-prometheus-"))
@@ -184,7 +183,7 @@ class Prometheus:
         assert self._process.poll() is None
         try:
             return self._http.get("/-/ready").status_code == 200
-        except httpx.TransportError:
+        except OSError:
             return False
 
 

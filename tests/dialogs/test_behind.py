@@ -8,7 +8,7 @@ import pytest
 
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import rows
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.clients import Client
 
 SENT = 5

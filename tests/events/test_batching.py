@@ -12,8 +12,8 @@ import pytest
 
 from hlfast import codec
 from hlfast.errors import Unavailable
-from hlfast.events.batching import BatchPublisher, read_batch
 from hlfast.events.log import EventLog, Position
+from hlfast.events.publisher import Publisher, read_batch
 from tests.events.brokers import Broker, batches, entries, in_a_loop, soon
 
 EVENT_BYTES = len(codec.encode({"n": 10}))
@@ -22,12 +22,12 @@ EVENT_BYTES = len(codec.encode({"n": 10}))
 @asynccontextmanager
 async def publishing(
     broker: Broker, **settings: Any
-) -> AsyncIterator[tuple[EventLog, BatchPublisher, Position]]:
+) -> AsyncIterator[tuple[EventLog, Publisher, Position]]:
     async with broker.opened(**settings) as log:
         start = await log.end()
         # The first one opens the connection.
         await log.publish(b'{"since":0,"events":[]}')
-        publisher = BatchPublisher(log, broker.settings(**settings))
+        publisher = Publisher(log, broker.settings(**settings))
         yield log, publisher, start
         await publisher.close()
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from hlfast.errors import Unavailable
-from hlfast.events.lasting import lasting
+from hlfast.events.resubscribe import lasting
 from tests.events.brokers import in_a_loop, soon
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import settings
@@ -16,11 +15,13 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
 from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
+from hlfast.web.docs import ASSETS, TITLE
 from hlfast.web.openapi import documentation
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import get
 
-DESCRIPTION = documentation(ENDPOINTS, VERSION).openapi()
+DESCRIPTION = documentation(ENDPOINTS, TITLE, VERSION, ASSETS).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 # Of the profile; beside them come all the limits and omissions that the schema suggests.
 EXAMPLES = settings().max_examples
@@ -65,7 +66,7 @@ def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator
 def test_the_live_description_is_the_one_that_the_requests_are_made_from(
     described: Described,
 ) -> None:
-    assert httpx.get(f"{described.api.url}/openapi.json").json() == DESCRIPTION
+    assert get(f"{described.api.url}/openapi.json").json() == DESCRIPTION
 
 
 def aim(case: schemathesis.Case) -> None:

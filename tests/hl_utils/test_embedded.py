@@ -23,6 +23,7 @@ import pytest
 from hl_utils.embedded.processes import services_of
 from hl_utils.servers.process import wait_until
 from tests.clients import Client
+from tests.hl_utils import first_steps
 from tests.hl_utils.stacks import Stack, refusal
 
 IS_ROOT = os.geteuid() == 0
@@ -349,3 +350,10 @@ def test_clean_ends_leftovers_first(home: Path) -> None:
     assert not stack.processes()
     assert not home.exists()
     assert "nothing to wipe" in stack.run("clean")[1]
+
+
+def test_the_first_steps_end_with_a_feed_and_a_live_message(home: Path) -> None:
+    stack = Stack(home)
+    stack.start()
+    first_steps.walk(stack, home / "screen")
+    assert stack.stop() == 0

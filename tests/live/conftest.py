@@ -13,7 +13,7 @@ from bench.ledger.frames import Frame
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
-from hlfast.live.rfc6455 import Limits
+from hlfast.websocket.limits import Limits
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.echo import Server, serving

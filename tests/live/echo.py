@@ -13,10 +13,11 @@ from typing import Any
 import picows
 import uvloop
 
-from hlfast.live.frames import binary_frame, text_frame
-from hlfast.live.joined_writes import JoinedWrites
-from hlfast.live.listen import Answer, listen
-from hlfast.live.rfc6455 import Connection, Limits
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.listener import Answer, listen
+from hlfast.websocket.wire import binary_frame, text_frame
+from hlfast.websocket.write_queue import WriteQueue
 from tests.live.raw_client import DEADLINE_S, Peer
 
 # Autobahn's largest message has 16 MiB (its section 9; 256 KiB elsewhere).
@@ -44,7 +45,7 @@ class Server:
 
     port: int
     loop: asyncio.AbstractEventLoop
-    writes: JoinedWrites
+    writes: WriteQueue
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What it returns in the listener's thread, where all of a connection lives."""
@@ -58,13 +59,13 @@ class Server:
 @contextmanager
 def serving(
     limits: Limits = LIMITS,
-    connection: Callable[[JoinedWrites], Connection] = Echo,
-    factory: Callable[[JoinedWrites], Factory] | None = None,
+    connection: Callable[[WriteQueue], Connection] = Echo,
+    factory: Callable[[WriteQueue], Factory] | None = None,
     **options: Any,
 ) -> Iterator[Server]:
     """Serve `connection`s on a free port of 127.0.0.1, or what `factory` answers."""
     loop = uvloop.new_event_loop()
-    writes = JoinedWrites(limits)
+    writes = WriteQueue(limits)
 
     def accept(request: picows.WSUpgradeRequest) -> Answer:
         return Answer(picows.WSUpgradeResponse.create_101_response(), connection(writes))
@@ -97,7 +98,7 @@ class Reported(Echo):
 
     __slots__ = ("events",)
 
-    def __init__(self, writes: JoinedWrites, events: queue.Queue[Any]) -> None:
+    def __init__(self, writes: WriteQueue, events: queue.Queue[Any]) -> None:
         super().__init__(writes)
         self.events = events
 
@@ -139,7 +140,7 @@ class Reports:
     def __init__(self) -> None:
         self.events: queue.Queue[Any] = queue.Queue()
 
-    def __call__(self, writes: JoinedWrites) -> Reported:
+    def __call__(self, writes: WriteQueue) -> Reported:
         return Reported(writes, self.events)
 
     def next(self) -> Any:

@@ -7,21 +7,24 @@ import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from hl_utils.servers.sql import connect
-from hlfast import api, codec, profiles
-from hlfast.bodies import Bodies
+from hlfast import api, codec
+from hlfast.batching import UNBATCHED
 from hlfast.db import queries
-from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
 from hlfast.db.open import open_database
+from hlfast.dialogs.service import Dialogs
 from hlfast.errors import Conflict, NotFound, Unavailable
-from hlfast.events.batching import read_batch
 from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
-from hlfast.outbox import Outbox, Told
+from hlfast.events.outbox import Outbox, OutboxRow
+from hlfast.events.publisher import read_batch
+from hlfast.friends.service import Friends
+from hlfast.posts.service import Posts
+from hlfast.profiles import Profiles
+from hlfast.response_cache import ResponseCache
 from hlfast.settings import Settings
 from tests.events.brokers import soon
 
@@ -53,6 +56,11 @@ class HeldLog:
         # When the gate opens. None: it is published. Else it fails, and may be there nevertheless.
         self.fails_but_is_there: bool | None = None
         self.held = 0
+
+    @property
+    def entries_at_once_max(self) -> int:
+        """As many as the log itself."""
+        return self._log.entries_at_once_max
 
     async def publish(self, batch: bytes) -> None:
         """As EventLog does."""
@@ -96,6 +104,15 @@ class Process:
     dialogs: Outbox
 
 
+@dataclass(frozen=True)
+class Features:
+    """What writes to a process's outboxes."""
+
+    posts: Posts
+    friends: Friends
+    dialogs: Dialogs
+
+
 @dataclass
 class Happened:
     """An event and when its request began and ended, counted by requests."""
@@ -111,11 +128,37 @@ class Office:
 
     settings: Settings
     database: Database
-    users: BatchReader[int, profiles.Profile]
     start: Position
     processes: list[Process]
     happened: list[Happened] = field(default_factory=list)
     _moment: Any = field(default_factory=lambda: itertools.count(1))
+
+    def of(self, process: Process) -> Features:
+        """The features of a process."""
+        database, cache = self.database, ResponseCache(0)
+        profiles = Profiles(database, cache, UNBATCHED)
+        return Features(
+            Posts(
+                database,
+                database,
+                profiles,
+                process.posts,
+                cache,
+                limits=UNBATCHED,
+                feed_posts_max=self.settings.feed_posts_max,
+            ),
+            Friends(database, process.posts, friends_max=100),
+            Dialogs(
+                database,
+                None,
+                profiles,
+                process.dialogs,
+                cache,
+                self.settings,
+                limits=UNBATCHED,
+                sends_share=False,
+            ),
+        )
 
     async def ask(self, process: Process, request: Callable[[Process], Awaitable[Any]]) -> Any:
         """A request of that process; the events that it committed are noted."""
@@ -127,7 +170,7 @@ class Office:
 
         def noting(outbox: Outbox) -> Any:
             class One:
-                def committed(self, told: Told) -> None:
+                def committed(self, told: OutboxRow) -> None:
                     noted.append(Happened(dict(told.event), began))
                     outbox.committed(told)
 
@@ -207,5 +250,4 @@ async def office(
             outboxes = await api.open_outboxes(made, database, database, log, stack)
             stack.callback(log.gate.set)
             opened.append(Process(log, *outboxes))
-        reader = BatchReader(partial(profiles.by_ids, database, Bodies(0)), batch_max=100)
-        yield Office(made, database, reader, await opened[0].log.end(), opened)
+        yield Office(made, database, await opened[0].log.end(), opened)

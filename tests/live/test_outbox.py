@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,13 +15,9 @@ from hl_utils.servers.redis import RedisServer
 from hlfast import codec
 from hlfast.db import mysql
 from hlfast.db.postgres import connect
-from hlfast.dialogs import service as dialogs
 from hlfast.dialogs.schemas import MessageNew
-from hlfast.friends import service as friends
-from hlfast.outbox import VOID, Told
-from hlfast.posts import service as posts
+from hlfast.events.outbox import VOID, OutboxRow
 from hlfast.posts.schemas import PostNew, PostPatch
-from hlfast.sending import Sender
 from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
 from tests.live.outboxes import Happened, Office, Process, new_users, office
@@ -39,46 +34,33 @@ def people_database_url(migrated_database_url: str) -> str:
 
 
 def write(desk: Office, author: int, content: str = "A post") -> Request:
-    return lambda process: posts.create(
-        desk.database, process.posts, author, PostNew(content=content)
-    )
+    return lambda process: desk.of(process).posts.create(author, PostNew(content=content))
 
 
 def change(desk: Office, author: int, post_id: int) -> Request:
     patch = PostPatch(content="Changed")
-    return lambda process: posts.change(desk.database, process.posts, author, post_id, patch)
+    return lambda process: desk.of(process).posts.change(author, post_id, patch)
 
 
 def delete(desk: Office, author: int, post_id: int) -> Request:
-    token_version = 0
-    return lambda process: posts.delete(
-        desk.database, process.posts, author, token_version, post_id
-    )
+    return lambda process: desk.of(process).posts.delete(author, 0, post_id)
 
 
 def befriend(desk: Office, me: int, other: int) -> Request:
-    return lambda process: friends.request(desk.database, process.posts, me, other, friends_max=100)
+    return lambda process: desk.of(process).friends.request(me, other)
 
 
 def part(desk: Office, me: int, other: int) -> Request:
-    return lambda process: friends.remove(desk.database, process.posts, me, other)
+    return lambda process: desk.of(process).friends.remove(me, other)
 
 
 def send(desk: Office, me: int, to: int) -> Request:
     new = MessageNew(content="A message")
-
-    def request(process: Process) -> Awaitable[Any]:
-        tell = partial(dialogs.tell_sent, process.dialogs)
-        sender = Sender(desk.database, tell, desk.settings, joined=False)
-        return dialogs.send(sender, desk.users, me, to, new)
-
-    return request
+    return lambda process: desk.of(process).dialogs.send(me, to, new)
 
 
 def mark_read(desk: Office, me: int, other: int) -> Request:
-    return lambda process: dialogs.mark_read(
-        desk.database, desk.users, process.dialogs, me, other, 2**40
-    )
+    return lambda process: desk.of(process).dialogs.mark_read(me, other, 2**40)
 
 
 def must_follow(first: dict[str, Any], then: dict[str, Any]) -> bool:
@@ -272,7 +254,7 @@ async def test_who_gives_up_waiting_costs_no_connection(
             await locking.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
             # As if its row had been written before: nobody can now.
             after = [(1, left["event_id"])]
-            other.posts.committed(Told(1, left["event_id"] + 1, after, {"id": "never told"}))
+            other.posts.committed(OutboxRow(1, left["event_id"] + 1, after, {"id": "never told"}))
             async with asyncio.timeout(30):
                 while not await locking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     pass

@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
-from hlfast.live.frames import close_frame
-from hlfast.live.joined_writes import JoinedWrites
-from hlfast.live.rfc6455 import Connection, Limits
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.wire import close_frame
+from hlfast.websocket.write_queue import WriteQueue
 from tests.live.echo import Reported, Reports, exchange, serving
 from tests.live.raw_client import (
     BINARY,
@@ -158,4 +159,4 @@ def test_long_reason_is_cut_at_a_character() -> None:
 
 def test_connection_has_no_dict() -> None:
     """There will be ten thousand of them."""
-    assert not hasattr(Connection(JoinedWrites(Limits())), "__dict__")
+    assert not hasattr(Connection(WriteQueue(Limits())), "__dict__")

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from hlfast.live.joined_writes import JoinedWrites
-from hlfast.live.rfc6455 import Limits
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.write_queue import WriteQueue
 from tests.live.echo import Reports, serving
 from tests.live.raw_client import (
     CLOSE,
@@ -38,7 +38,7 @@ def test_frames_of_one_turn_are_one_write() -> None:
 
 
 class Flushed:
-    """As much of a connection as JoinedWrites sees."""
+    """As much of a connection as WriteQueue sees."""
 
     def __init__(self, order: list[str], name: str) -> None:
         self.order = order
@@ -53,7 +53,7 @@ def test_writing_is_done_in_slices() -> None:
 
     async def turns() -> list[str]:
         order: list[str] = []
-        writes = JoinedWrites(Limits(slice_s=-1))
+        writes = WriteQueue(Limits(slice_s=-1))
         for name in "abc":
             writes.add(Flushed(order, name))  # type: ignore[arg-type]
         for _ in range(4):
@@ -67,7 +67,7 @@ def test_writing_is_done_in_slices() -> None:
 def test_joining_delay_holds_up_only_what_follows_a_write() -> None:
     async def writes_of_two() -> tuple[list[str], list[str]]:
         order: list[str] = []
-        writes = JoinedWrites(Limits(join_delay_s=3600))
+        writes = WriteQueue(Limits(join_delay_s=3600))
         writes.add(Flushed(order, "lonely"))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         at_once = list(order)

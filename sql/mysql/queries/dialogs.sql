@@ -10,7 +10,7 @@ CALL message_read($1, $2, $3);
 -- After a key was there already: its counters go on behind what is stored.
 CALL dialog_heal($1, $2, $3);
 
--- name: dialog_marks
+-- name: dialog_versions
 -- What changes with everything that a page of a dialog shows.
 SELECT dialog_id, last_message_id, last_message_at, low_read, high_read
 FROM dialog

@@ -1,0 +1,57 @@
+"""What `methods.md` says of each method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_FILE = Path(__file__).with_name("methods.md")
+_SECTION = re.compile(
+    r"^## (?P<name>[a-z0-9-]+): (?P<title>.+)\n\n(?P<what>(?:.+\n)+)\nWhen not: "
+    r"(?P<when_not>(?:.+\n)+)\n```(?P<language>\w+)\n(?P<snippet>(?:.*\n)*?.*)\n```$",
+    re.MULTILINE,
+)
+_HEADING = re.compile(r"^## ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Texts in Markdown."""
+
+    name: str
+    title: str
+    what: str
+    when_not: str
+    language: str
+    snippet: str
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """By name. Raises ValueError for a section that is not whole."""
+    text = _FILE.read_text(encoding="utf-8")
+    found = {one["name"]: _method(one) for one in _SECTION.finditer(text)}
+    if len(found) != len(_HEADING.findall(text)):
+        raise ValueError(f"{_FILE.name}: a section lacks something, or its name is there twice")
+    return found
+
+
+def _method(found: re.Match[str]) -> Method:
+    texts = {name: " ".join(found[name].split()) for name in ("title", "what", "when_not")}
+    return Method(
+        found["name"],
+        texts["title"],
+        texts["what"],
+        texts["when_not"],
+        found["language"],
+        found["snippet"],
+    )
+
+
+def title(names: tuple[str, ...]) -> str:
+    """Of one method or of several that came at once."""
+    known = methods()
+    return " + ".join(known[name].title if name in known else name for name in names)

@@ -1,0 +1,95 @@
+"""What a run will measure, said beforehand, and how long that takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from bench.lab.arms import Arm
+from bench.lab.workloads import Cell
+from hl_utils.servers.process import ROOT
+
+# Seconds, about, for what is not measuring: the servers and the population, and of each round the
+# start of an arm (on one core) and its end.
+POPULATION_S = 25.0
+ARM_S = 1.6
+# Connections of a window are made and, at its end, answered.
+WINDOW_S = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Arms by cells by rounds. Times in seconds."""
+
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    rounds: int
+    seconds: float
+    warm_up_s: float
+    connections: int
+    users: int
+    requests_max: int
+    seed: int = 1
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are."""
+        return len(self.arms) * len(self.cells) * self.rounds
+
+    def takes_s(self, cores: int, rounds_done: int = 0) -> float:
+        """About how long it takes."""
+        left = self.rounds - rounds_done
+        starts = len(self.arms) * ARM_S / min(cores, len(self.arms))
+        windows = len(self.arms) * len(self.cells) * (self.seconds + self.warm_up_s + WINDOW_S)
+        return POPULATION_S + left * (starts + windows)
+
+    def fingerprint(self) -> str:
+        """The same for what can go on where another run was broken off: plan and code."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256((text + source_state()).encode()).hexdigest()[:16]
+
+    def lines(self, cores: int, rounds_done: int) -> list[str]:
+        """The plan as it is printed."""
+        cells = ", ".join(f"{one.title}" for one in self.cells)
+        each = f"{self.seconds:g} s after {self.warm_up_s:g} s of warm-up"
+        found = [
+            f"Arms ({len(self.arms)}): {', '.join(one.name for one in self.arms)}.",
+            f"Asked for: {cells}.",
+            f"{self.rounds} rounds. In each, every arm is started anew; then each is asked for "
+            f"{each}, in random order: {self.windows} windows.",
+            f"Takes about {duration(self.takes_s(cores, rounds_done))}.",
+        ]
+        if rounds_done:
+            found.insert(3, f"{rounds_done} rounds were measured before: it goes on from there.")
+        return found
+
+
+def source_state() -> str:
+    """The commit, and what was changed since; empty where git does not know."""
+    words: Sequence[Sequence[str]] = (("rev-parse", "HEAD"), ("diff", "HEAD"))
+    found = [
+        subprocess.run(
+            ["git", "-C", str(ROOT), *each], check=False, capture_output=True, text=True
+        ).stdout
+        for each in words
+    ]
+    return "".join(found)
+
+
+def commit() -> str:
+    """Its short name, with a + if anything was changed since."""
+    state = source_state()
+    return (state[:10] + ("+" if len(state.strip()) > 40 else "")) or "unknown"
+
+
+def duration(seconds: float) -> str:
+    """`4 min 40 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,191 @@
+"""Whether the lab is to be believed: one service beside itself, and beside itself slowed down.
+
+    bash build.sh lab aa
+
+Of a hundred comparisons of a service with itself at most five may show a difference, and a slowdown
+of 3 % is found in nine of ten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bench import report
+from bench.lab import catalog, inference, keys, workloads
+from bench.lab.arms import Arm, Kind
+from bench.lab.plan import Plan
+from bench.lab.quiet import Quiet
+from bench.lab.window import Window
+
+SLOWDOWN = 0.03
+_PLAIN = next(one for one in catalog.LADDER if one.name == "plain-asgi")
+_SLOWED = "bench.lab.rungs.slowed:app"
+# What is promised.
+WRONG_MAX = 0.05
+FOUND_MIN = 0.9
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="lab aa", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
+    found.add_argument("--sets", type=int, default=5, help="of rounds, each judged alone")
+    found.add_argument("--rounds", type=int, default=10, help="of one set")
+    found.add_argument("--pairs", type=int, default=10, help="of the same arm, started twice")
+    found.add_argument("--slowed", type=int, default=2, help="arms with the slowdown")
+    found.add_argument("--seconds", type=float, default=0.6, help="of a window")
+    found.add_argument("--warm-up", type=float, default=0.4, help="seconds before a window")
+    found.add_argument("--users", type=int, default=5000)
+    found.add_argument("--connections", type=int, default=32)
+    report.add_out(found, "lab-aa")
+    return found
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """Pairs of the same, and slowed ones beside the first of them."""
+    made: list[Arm] = []
+    for number in range(1, options.pairs + 1):
+        one = replace(_PLAIN, name=f"a{number}", without=None, kind=Kind.SAME)
+        made += [one, replace(one, name=f"b{number}", without=one.name)]
+    for number in range(1, options.slowed + 1):
+        argv = (*_PLAIN.argv[:-1], _SLOWED)
+        environment = {**_PLAIN.environment, "LAB_SLOWDOWN": str(SLOWDOWN)}
+        made.append(
+            replace(
+                _PLAIN,
+                name=f"slowed{number}",
+                argv=argv,
+                environment=environment,
+                without=f"a{number}",
+                kind=Kind.ADVISED,
+            )
+        )
+    return Plan(
+        arms=tuple(made),
+        cells=tuple(workloads.cells(workloads.QUICK, [keys.ZIPF])),
+        rounds=options.sets * options.rounds,
+        seconds=options.seconds,
+        warm_up_s=options.warm_up,
+        connections=options.connections,
+        users=options.users,
+        requests_max=2000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many comparisons there were, and how many were seen: each alone, and on a page of all."""
+
+    comparisons: int
+    seen_alone: int
+    seen_on_page: int
+    # The spread of a comparison's log ratio: the median.
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Of the same twice, and of the slowed ones. `estimates`: the slowdowns that were seen."""
+
+    same: Tally
+    slowed: Tally
+    estimates: tuple[float, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether what is promised is so."""
+        few = self.same.seen_on_page <= WRONG_MAX * self.same.comparisons
+        return few and self.slowed.seen_alone >= FOUND_MIN * self.slowed.comparisons
+
+
+def proof(windows: Sequence[Window], arms: Sequence[Arm], rounds_of_set: int) -> Proof:
+    """Judge each set of rounds alone, as a run of its own would be."""
+    by_key = {(one.arm, one.workload, one.round): one.cpu_us for one in windows}
+    sets: dict[int, list[int]] = {}
+    for number in sorted({one.round for one in windows}):
+        sets.setdefault((number - 1) // rounds_of_set, []).append(number)
+    found: dict[Kind, list[tuple[inference.Verdict, inference.Verdict]]] = {}
+    for rounds in sets.values():
+        if len(rounds) < rounds_of_set:
+            continue
+        names = dict.fromkeys(one.workload for one in windows)
+        held = [(arm, name) for arm in arms if arm.without for name in names]
+        effects = [
+            inference.effect(
+                [
+                    math.log(by_key[arm.name, name, n] / by_key[arm.without or "", name, n])
+                    for n in rounds
+                ]
+            )
+            for arm, name in held
+        ]
+        for kind in (Kind.SAME, Kind.ADVISED):
+            mine = [
+                effect for (arm, _), effect in zip(held, effects, strict=True) if arm.kind == kind
+            ]
+            alone = [inference.verdicts([one])[0] for one in mine]
+            found.setdefault(kind, []).extend(zip(alone, inference.verdicts(mine), strict=True))
+    slowed = found.get(Kind.ADVISED, [])
+    estimates = tuple(math.expm1(alone.effect.mean) for alone, _ in slowed)
+    return Proof(_tally(found.get(Kind.SAME, [])), _tally(slowed), estimates)
+
+
+def _tally(found: Sequence[tuple[inference.Verdict, inference.Verdict]]) -> Tally:
+    spreads = sorted(alone.effect.spread for alone, _ in found)
+    return Tally(
+        len(found),
+        sum(alone.is_seen for alone, _ in found),
+        sum(page.is_seen for _, page in found),
+        spreads[len(spreads) // 2] if spreads else math.nan,
+    )
+
+
+def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str]) -> list[str]:
+    """As Markdown."""
+    same, slowed = found.same, found.slowed
+    told = ", ".join(f"{one:+.1%}" for one in found.estimates)
+    crowded = [] if noise.is_quiet else [f"**Not to be published.** The machine: {noise}.", ""]
+    return [
+        "# Is the lab to be believed?",
+        "",
+        *report.heading(facts),
+        "",
+        *crowded,
+        f"- The same twice: {same.comparisons} comparisons, of which {same.seen_alone} show a "
+        f"difference when each is a page of its own, and {same.seen_on_page} when those of one "
+        f"run are a page. Promised: at most {WRONG_MAX:.0%}. Standard error of a comparison, "
+        f"median: {same.spread:.2%}.",
+        f"- Slowed down by {SLOWDOWN:.0%}: found in {slowed.seen_alone} of {slowed.comparisons} "
+        f"comparisons. Promised: {FOUND_MIN:.0%}. Seen as {told}.",
+        f"- So {'it is' if found.holds else 'it is not'}.",
+        "",
+        *words,
+    ]
+
+
+def write(
+    out: Path,
+    found: Proof,
+    windows: Sequence[Window],
+    facts: dict[str, str],
+    noise: Quiet,
+    words: Sequence[str],
+) -> str:
+    """`report.md` and `report.json` in a directory; gives the Markdown."""
+    text = "\n".join([*lines(found, facts, noise, words), ""])
+    (out / "report.md").write_text(text, encoding="utf-8")
+    document = {
+        "facts": facts,
+        "noise": asdict(noise),
+        "proof": asdict(found),
+        "holds": found.holds,
+        "windows": [asdict(one) for one in windows],
+    }
+    (out / "report.json").write_text(json.dumps(document, indent=1, allow_nan=True) + "\n")
+    return text
