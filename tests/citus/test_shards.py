@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hl_utils.servers.process import ROOT
 from hl_utils.shards.cluster import ShardsError, check_node
 from hl_utils.shards.operations import splits
 from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, execute
 from tests.citus.conftest import distribute
 
+MANUAL = (ROOT / "citus" / "README.md").read_text(encoding="utf-8")
 PAIRS = 200
 CONTENTS = "SELECT dialog_id, id, content FROM message ORDER BY 1, 2"
 
@@ -224,6 +226,7 @@ def test_libraries_that_postgresql_reads_as_one_name_are_refused(empty: Cluster)
     name, libraries = "output_plugin_libraries", "pgoutput, test_decoding, citus"
     if not empty.ask("SELECT FROM pg_settings WHERE name = $1", name):
         pytest.skip(f"NOT TESTED: {name}. These servers are older than it: any library may be used")
+    assert f"`ALTER SYSTEM SET {name} = {libraries}`" in MANUAL
     database = urlsplit(empty.url).path[1:]
     for url in empty.urls[:3]:
         # Before it joins, when this would be handed on.
