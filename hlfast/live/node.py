@@ -123,7 +123,7 @@ class Node:
         return self._is_following.is_set() and not self.is_draining
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the log and the broadcasts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())
