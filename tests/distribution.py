@@ -78,6 +78,7 @@ NOT_QUICK = (
     "tests/live/test_presence.py",
     "tests/web/test_deadlines.py",
     "tests/web/test_docs_in_browser.py",
+    "tests/web/test_page_in_browser.py",
     "tests/web/test_metrics.py",
     "tests/web/test_overload.py",
     "tests/web/test_stop.py",
