@@ -77,6 +77,7 @@ class Node:
             behind_max_s=settings.ws_behind_s,
             join_delay_s=settings.ws_join_delay_s,
             handshake_timeout_s=settings.ws_handshake_timeout_s,
+            handshakes_max=settings.ws_handshakes_max,
             ping_idle_s=settings.ws_ping_s,
             ping_reply_s=settings.ws_ping_s,
         )
@@ -123,7 +124,7 @@ class Node:
         return self._is_following.is_set() and not self.is_draining
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the log and the broadcasts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())

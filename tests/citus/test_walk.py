@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
+from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -12,7 +15,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from hlfast.dialogs.dialog_ids import dialog_id
-from tests.citus.clusters import Cluster, ask
+from tests.citus.clusters import Cluster, ask, at, execute
 from tests.citus.conftest import distribute
 
 MANUAL = (ROOT / "citus" / "README.md").read_text(encoding="utf-8")
@@ -79,17 +82,63 @@ def test_the_walk_of_the_manual(empty: Cluster) -> None:
             psql(url, "ALTER SYSTEM RESET wal_level")
 
 
-def test_recipes_that_fail_and_why(empty: Cluster) -> None:
+class Recipe(NamedTuple):
+    """A row of the table of what people type."""
+
+    typed: str
+    happens: str
+    ours: str
+
+
+RECIPES = [
+    Recipe(*(cell.strip() for cell in line.strip("|").split(" | ")))
+    for line in MANUAL.split("## What people type")[1].split("\n## ")[0].splitlines()
+    if line.startswith("| `")
+]
+
+
+def test_what_people_type_ends_as_the_manual_says(empty: Cluster) -> None:
     distribute(empty)
-    assert "'note' 'owner_id'" in MANUAL
-    empty.ask("CREATE TABLE note (owner_id bigint, id bigint, PRIMARY KEY (owner_id, id))")
-    with pytest.raises(asyncpg.PostgresSyntaxError):
-        empty.ask("SELECT create_distributed_table('note' 'owner_id')")
-    empty.ask("SELECT create_distributed_table('note', 'owner_id')")
-    host, _, port = empty.workers[0].partition(":")
-    with pytest.raises(asyncpg.PostgresError, match=r"only (shard )?placement"):
-        empty.ask("SELECT citus_disable_node($1, $2, true)", host, int(port))
-    empty.shards("undistribute")
+    assert len(RECIPES) > 10
+    (first,) = empty.ask(
+        "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 ORDER BY nodeid LIMIT 1"
+    )
+
+    def there(text: str) -> str:
+        """Of the first worker, whose name the manual cannot know."""
+        host, port = first["nodename"], first["nodeport"]
+        return text.replace("'worker-1', 5432", f"'{host}', {port}").replace(
+            "worker-1", f"{host}:{port}"
+        )
+
+    for recipe in RECIPES:
+        (typed,) = code(recipe.typed)
+        if recipe.happens.startswith("works"):
+            execute(empty.url, there(typed))
+        else:
+            with pytest.raises(asyncpg.PostgresError) as refused:
+                execute(empty.url, there(typed))
+            assert code(recipe.happens)[0] in str(refused.value), recipe
+            if "hint" in recipe.happens:
+                assert refused.value.hint, recipe
+    # What is right: nobody is refused but for a reason that the row names.
+    for command in {command for recipe in RECIPES for command in code(recipe.ours)}:
+        _, *argv = there(command).split()
+        if "--reference-user" in argv:
+            assert "of another one is impossible" in empty.refused(*argv)
+        elif "remove" in argv:
+            assert f"hlfast shards drain {argv[-1]}" in empty.refused(*argv)
+        else:
+            assert empty.shards(*argv, *(["--dry-run"] if argv != ["status"] else []))
+
+
+def code(cell: str) -> list[str]:
+    """What is marked as such in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_before_the_tables_are_distributed_recipes_fail_too(empty: Cluster) -> None:
+    assert empty.hlfast("tables").returncode == 0
     with pytest.raises(asyncpg.PostgresError, match="because it has triggers"):
         empty.ask("SELECT create_distributed_table('message', 'id')")
     empty.ask("SELECT message_triggers(false)")
@@ -105,11 +154,13 @@ def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
         empty.ask(
             "SELECT * FROM message_send($1, 99, $2, 'Hi', NULL, true)", dialog_id(one, 99), one
         )
-    join(empty, empty.urls[1], "localhost")
+    own = urlsplit(empty.urls[1])
+    # The same address in another way, for whatever address it is.
+    name = hex(int(ip_address(socket.gethostbyname(own.hostname or ""))))
+    join(empty, empty.urls[1], name)
     nodes = {f"{row['nodename']}:{row['nodeport']}" for row in ask(empty.url, NODES)}
-    port = urlsplit(empty.urls[1]).port
-    assert f"localhost:{port}" in nodes
-    assert f"127.0.0.1:{port}" not in nodes
+    assert f"{name}:{own.port}" in nodes
+    assert at(empty.urls[1]) not in nodes
     assert len(nodes) == 3
     assert empty.ask("SELECT count(*) AS n FROM message")[0]["n"] == 59
     empty.ask("SELECT * FROM message_send($1, 99, 1, 'Ho', NULL, false)", dialog_id(1, 99))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis
 
 from hl_utils.embedded.demo import seed_if_empty
 from hl_utils.servers.postgres import PostgresServer
-from hl_utils.servers.process import ROOT
+from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from hlfast.settings import Settings
@@ -225,6 +226,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.find("//section[contains(@class, 'conversation')]")
     ada.offline()
     ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
     ada.write("Message", "From the tunnel")
     ada.press("Send")
     ada.find("//li[.//p='From the tunnel'][contains(., 'Not sent')]")
@@ -235,6 +237,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.state("Live")
     # What was missed is replayed, what waited is sent; each once.
     ada.sees("Into the tunnel", "//ol")
+    assert ada.read_anew() == 0
     bob.at(f"#/messages/{pair.ada_api.id}")
     bob.sees("From the tunnel", "//ol")
     ada.gone("//*[contains(@class, 'unsettled')]")
@@ -266,6 +269,65 @@ def test_after_the_access_token_expired(site: Site, pair: Pair) -> None:
     after = ada.run("return JSON.parse(localStorage.getItem(arguments[0]))", key)
     assert after["access_token"] != expired
     assert after["refresh_token"] != before
+
+
+def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
+    """With a cursor of before, nothing can be replayed: `recovered` is false."""
+    ada = pair.ada
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.find("//section[contains(@class, 'conversation')]")
+    ada.offline()
+    ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
+    pair.bob.at(f"#/messages/{pair.ada_api.id}")
+    pair.bob_api.send_to(pair.ada_api, "Nobody replays this")
+    pair.bob.sees("Nobody replays this", "//ol")
+    with Redis(unix_socket_path=str(site.log.address)) as log:
+        log.flushall()
+    wait_until(lambda: "The event log was lost" in site.node.log, "it was not missed")
+    ada.offline(False)
+    pair.both_live()
+    ada.sees("Nobody replays this", "//ol")
+    assert ada.read_anew() > 0
+    pair.talk()
+
+
+def test_one_renewal_at_a_time_in_all_tabs_together(site: Site, pair: Pair) -> None:
+    """A refresh token is good once: who uses it a second time, and late, ends the session."""
+    tabs = [pair.bob, pair.bob.tab(site.api.url)]
+    tabs[1].state("Live")
+    # Both are to find it expired, and to be kept waiting until both have.
+    expired = signed(pair.bob_api, exp=int(time.time()) - 60)
+    tabs[0].run(
+        """const [key, access_token] = arguments;
+        navigator.locks.request(key, () => new Promise((done) => (window.release = done)));
+        const session = JSON.parse(localStorage.getItem(key));
+        localStorage.setItem(key, JSON.stringify({...session, access_token, expires_at: 0}));""",
+        f"hlfast {site.api.url}",
+        expired,
+    )
+    for tab in tabs:
+        tab.run(
+            """performance.clearResourceTimings();
+            import("/page/client.js").then(async ({Client}) => {
+                const client = new Client();
+                const asked = [1, 2, 3].map(() => client.get("/users/me"));
+                window.asked = asked.length;
+                window.answers = await Promise.all(asked);
+            });"""
+        )
+        tab.browser.until(lambda tab=tab: tab.run("return window.asked"), "nothing is asked")  # type: ignore[misc]
+    tabs[0].run("window.release()")
+    renewals = 0
+    for tab in tabs:
+        tab.browser.until(lambda tab=tab: tab.run("return window.answers"), "no answers")  # type: ignore[misc]
+        renewals += tab.run(
+            "return performance.getEntriesByType('resource')"
+            ".filter(({name}) => name.endsWith('/login')).length"
+        )
+    assert renewals == 1
+    tabs[1].close()
+    pair.talk()
 
 
 def test_what_people_type_stays_text(site: Site, pair: Pair) -> None:

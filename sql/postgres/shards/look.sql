@@ -48,6 +48,13 @@ JOIN pg_proc AS f ON o.classid = 'pg_proc'::regclass AND f.oid = o.objid
 JOIN pg_dist_partition AS t ON t.colocationid = o.colocationid
 WHERE t.logicalrelid = to_regclass('dialog') AND o.distribution_argument_index = 0;
 
+-- name: guard
+SELECT to_regclass('dialogs_guard') IS NOT NULL AS is_there;
+
+-- name: send_nowhere
+-- As a message is sent, to a dialog that is not there: nothing is written.
+SELECT outcome FROM message_send($1, 1, 2, '', NULL, false);
+
 -- name: ranges
 -- Each shard of dialog: its hashes, both ends included, and its node.
 SELECT s.shardid AS id, s.shardminvalue::integer AS low, s.shardmaxvalue::integer AS high,
@@ -117,6 +124,16 @@ WHERE progress = 1;
 -- The newest rebalance, if there ever was one.
 SELECT job_id, state::text AS state, details
 FROM citus_rebalance_status();
+
+-- name: retried
+-- The move of the newest rebalance that was tried again most often. (Not from the status of before,
+-- which fails while a shard whose size it asks for is moved away.)
+SELECT t.retry_count AS retried, t.message
+FROM pg_dist_background_task AS t
+WHERE t.job_id = (SELECT max(job_id) FROM pg_dist_background_job WHERE job_type = 'rebalance')
+  AND t.retry_count > 0 AND t.status IN ('runnable', 'running')
+ORDER BY t.retry_count DESC
+LIMIT 1;
 
 -- name: bytes
 SELECT coalesce(sum(shard_size), 0)::bigint AS bytes
