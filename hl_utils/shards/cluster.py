@@ -102,7 +102,7 @@ class Cluster:
             raise ShardsError("this database has no Citus: run `hlfast shards init` first")
         if version is None and found["available"] is None:
             raise ShardsError("this server has no Citus: install the extension, then try again")
-        if "citus" not in found["preloaded"]:
+        if not found["is_loaded"]:
             raise ShardsError(
                 "Citus is not loaded: set shared_preload_libraries = 'citus' and restart"
             )

@@ -3,7 +3,9 @@
 -- name: extension
 SELECT (SELECT extversion FROM pg_extension WHERE extname = 'citus') AS installed,
        (SELECT default_version FROM pg_available_extensions WHERE name = 'citus') AS available,
-       current_setting('shared_preload_libraries') AS preloaded;
+       -- Of the settings that it brings along any will do; shared_preload_libraries is not for every
+       -- user to see.
+       current_setting('citus.shard_count', true) IS NOT NULL AS is_loaded;
 
 -- name: coordinator
 -- group_id is 0 on the coordinator, and on a server that belongs to no cluster.
@@ -79,7 +81,10 @@ FROM run_command_on_all_nodes($command$
                OR backend_type LIKE 'Citus%'),
         'max_replication_slots', current_setting('max_replication_slots')::int,
         'max_wal_senders', current_setting('max_wal_senders')::int,
-        'output_plugin_libraries', current_setting('output_plugin_libraries', true))
+        -- Not for every user to see: then it is not looked at.
+        'output_plugin_libraries',
+        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+             THEN current_setting('output_plugin_libraries', true) END)
 $command$) AS a
 JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
 ORDER BY n.groupid;
