@@ -54,6 +54,8 @@ from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.shedding import Shedder
 
 VERSION = "0.1.0"
+# Of health and metrics: HAProxy's checks tell an API from a websocket node by it.
+SERVER = b"hlfast-api"
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
 # New objects that the garbage collector looks at together.
@@ -342,6 +344,7 @@ class _Answer:
             (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
+            (b"server", SERVER),
             (b"x-request-id", scope[SCOPE_KEY].request_id),
         ]
         if status == 503:
