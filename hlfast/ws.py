@@ -37,6 +37,8 @@ from hlfast.web.origins import Origins
 from hlfast.websocket.listener import Answer, listen
 
 PATH = "/ws"
+# By which HAProxy's checks tell a node from an API.
+SERVER = "hlfast-ws"
 # What is answered here besides.
 _PLAIN = ("/health/live", "/health/ready", "/metrics")
 _DATABASE_START_S = 30.0
@@ -192,7 +194,7 @@ def _status(status: HTTPStatus, word: str) -> Answer:
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": SERVER}
     if status == HTTPStatus.OK:
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
     else:
