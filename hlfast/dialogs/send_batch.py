@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hlfast.batching import BatchLimits, BatchWriter
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database, KeyTaken, Row
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings
 
@@ -67,9 +67,8 @@ class SendBatch:
         create: bool,
     ) -> Row:
         """The same by a statement of its own, which can begin a dialog."""
-        row = await self._dialogs.fetch_row(
-            "dialog_send", dialog, me, to, content, client_id, create
-        )
+        arguments = (dialog, me, to, content, client_id, create)
+        row = await fetch_healed(self._dialogs, (dialog, me, to), "dialog_send", *arguments)
         assert row is not None  # the function returns one row  # noqa: S101
         if row["outcome"] == "sent":
             self._sent(dialog, me, to, row)
@@ -94,6 +93,21 @@ class SendBatch:
             if row is not None and row["outcome"] == "sent":
                 one.context.run(self._sent, one.dialog, one.me, one.to, row)
         return [rows.get(one.dialog) for one in asked]
+
+
+async def fetch_healed(
+    dialogs: Database, which: tuple[int, int, int], statement: str, *args: Any
+) -> Row | None:
+    """The row of a statement that counts on; repeated once for a dialog that was behind its rows.
+
+    `which`: the dialog and its two users.
+    """
+    try:
+        return await dialogs.fetch_row(statement, *args)
+    except KeyTaken:
+        logger.warning("Dialog %d is behind its messages or events: its counters go on", which[0])
+    await dialogs.fetch("dialog_heal", *which)
+    return await dialogs.fetch_row(statement, *args)
 
 
 async def are_sharded(dialogs: Database) -> bool:

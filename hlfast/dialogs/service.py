@@ -13,8 +13,9 @@ from hlfast.db.database import Database, Row
 from hlfast.db.nodes import Nodes
 from hlfast.dialogs import dialog_ids
 from hlfast.dialogs.schemas import MessageNew, MessagePage, show
-from hlfast.dialogs.send_batch import SendBatch
-from hlfast.events.outbox import Outbox, OutboxRow
+from hlfast.dialogs.send_batch import SendBatch, fetch_healed
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import OutboxRow
 from hlfast.ids import ID_MAX, USER_ID_MAX
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
@@ -134,7 +135,8 @@ class Dialogs:
         dialog = between(me, other)
         if not 1 <= up_to <= ID_MAX:
             raise errors.NotFound("There is no such message.")
-        row = await self._database.fetch_row("dialog_read", dialog, me, up_to)
+        which = (dialog, me, other)
+        row = await fetch_healed(self._database, which, "dialog_read", dialog, me, up_to)
         if row is None or row["up_to"] == 0:
             await self._profiles.need(other)
         elif row["event_id"] is not None:

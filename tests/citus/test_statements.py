@@ -61,6 +61,8 @@ def explained(cluster: Cluster, name: str, arguments: tuple[Any, ...]) -> dict[s
 def test_every_statement_is_known_here() -> None:
     # What is not for a cluster, and how that is found out.
     others = {"ping", "dialog_send_many", "dialogs_are_sharded"}
+    # What is put right, now and then, from the coordinator.
+    others.add("dialog_heal")
     # What is asked of each node by itself: test_worker_away.py.
     others |= {"dialog_nodes", "dialog_list_of_living", "messageoutbox_left_of_living"}
     assert set(STATEMENTS) - others == set(ARGUMENTS)

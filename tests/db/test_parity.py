@@ -22,7 +22,9 @@ DATABASES = (queries.MAIN, queries.DIALOGS)
 # and only there is a cluster of which a node may be away.
 POSTGRES_ONLY = ("replicas", "dialogs_joined", "dialogs_living")
 # What they delete they return in PostgreSQL only; nobody reads it.
-TELL_NOTHING = {"outbox_delete", "messageoutbox_delete", "session_end", "user_rehash"}
+TELL_NOTHING = {
+    "outbox_delete", "messageoutbox_delete", "session_end", "user_rehash", "dialog_heal",
+}  # fmt: skip
 # Events and friendships are numbered apart in PostgreSQL and together in MySQL.
 NUMBERS_OF_EVENTS = {"event_id", "previous_id", "after_ids"}
 BORN = date(1990, 5, 17)
@@ -215,6 +217,8 @@ WORLD: World = [
     ("dialog_read", (DIALOG, 1, 1)),
     ("dialog_read", (DIALOG, 2, 99)),
     ("dialog_read", (99, 2, 1)),
+    # Nothing is behind.
+    ("dialog_heal", (DIALOG, 2, 1)),
     ("dialog_versions", ([DIALOG, 99],)),
     ("dialog_page_before", (DIALOG, END, 2)),
     ("dialog_page_after", (DIALOG, 1, 10)),

@@ -1,4 +1,4 @@
-"""Debian's Chromium as the tests drive it."""
+"""Debian's Chromium as the tests drive it. Whoever imports it waits for selenium to load."""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_core_python.selenium import Axe
 from redis import Redis
 
 from hl_utils.embedded.demo import seed_if_empty
@@ -24,7 +23,9 @@ from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, signed
-from tests.web.chromium import Browser, Person
+
+if TYPE_CHECKING:
+    from tests.web.chromium import Browser, Person
 
 pytestmark = pytest.mark.one_database
 
@@ -85,6 +86,8 @@ def site(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     """With demo people, and a list of origins in which the page's own is not: it needs none."""
+    from tests.web.chromium import Browser
+
     with ExitStack() as stack:
         log = stack.enter_context(RedisServer())
         database = new_database(postgres_server, TEMPLATE)
@@ -405,6 +408,8 @@ VIEWS = (
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     """Neither of those who see little or nothing, nor of a window of 320 pixels."""
+    from axe_core_python.selenium import Axe
+
     ada = pair.ada
     word = "Donaudampfschifffahrtsgesellschaft" * 9
     pair.bob_api.write(word)
