@@ -9,7 +9,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 from starlette.routing import BaseRoute, Route, Router
@@ -122,7 +122,7 @@ def check(settings: Settings) -> None:
     asyncio.run(open_and_close())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class Service:
     """The parts of the running service. `main` and `dialogs` may be one database.
 
@@ -139,8 +139,9 @@ class Service:
     outbox: Outbox
     dialogs_outbox: Outbox
     passwords: Passwords
+    tokens: Tokens
     authenticator: Authenticator
-    features: Mapping[str, object]
+    features: Mapping[str, object] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -149,78 +150,91 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         main, dialogs = await _open_databases(settings, stack)
         replicated = await _open_replicas(settings, main, stack)
-        reads = replicated or main
         cache = Cache(settings)
         stack.push_async_callback(cache.close)
         passwords = await _open_passwords(settings, main)
         stack.callback(passwords.close)
         log = open_log(settings)
         stack.push_async_callback(log.close)
-        is_postgres = queries.dialect_of(settings.database_url) == "postgres"
-        dialogs_are_postgres = queries.dialect_of(settings.dialogs_url) == "postgres"
-        sharded = dialogs_are_postgres and await are_sharded(dialogs)
-        nodes = Nodes(dialogs) if sharded else None
-        if nodes is not None:
+        nodes = None
+        if _is_postgres(settings.dialogs_url) and await are_sharded(dialogs):
+            nodes = Nodes(dialogs)
             stack.push_async_callback(nodes.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
-
-        tuning = settings.tuning
-        responses = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
-        for database in (main, dialogs):
-            database.load.renewed = responses.clear
-        limits = BatchLimits(settings.batch_max, settings.batches_max)
-        limits = limits if tuning.batch_reads else UNBATCHED
         tokens = Tokens(settings)
+        limits = _read_limits(settings)
         statuses = BatchReader(partial(account_statuses, main), limits)
-        authenticator = Authenticator(tokens, statuses.get, settings)
-        profiles = Profiles(main, responses, limits)
-        features = {
-            "users": Users(
-                main,
-                reads,
-                profiles,
-                responses,
-                passwords,
-                Sessions(main, tokens, settings),
-                authenticator,
-                partial(FailureThrottle, cache, settings),
-                # MariaDB has no statement for several pages.
-                search_limits=limits if is_postgres else UNBATCHED,
-            ),
-            "friends": Friends(main, outbox, friends_max=settings.friends_max),
-            "posts": Posts(
-                main,
-                reads,
-                profiles,
-                outbox,
-                responses,
-                limits=limits,
-                feed_posts_max=settings.feed_posts_max,
-            ),
-            "dialogs": Dialogs(
-                dialogs,
-                nodes,
-                profiles,
-                dialogs_outbox,
-                responses,
-                settings,
-                limits=UNBATCHED if sharded else limits,
-                sends_share=tuning.batch_sends and dialogs_are_postgres and not sharded,
-            ),
-        }
-        yield Service(
-            settings,
-            main,
-            dialogs,
-            nodes,
-            replicated,
-            cache,
-            outbox,
-            dialogs_outbox,
-            passwords,
-            authenticator,
-            features,
+        service = Service(
+            settings=settings,
+            main=main,
+            dialogs=dialogs,
+            nodes=nodes,
+            replicated=replicated,
+            cache=cache,
+            outbox=outbox,
+            dialogs_outbox=dialogs_outbox,
+            passwords=passwords,
+            tokens=tokens,
+            authenticator=Authenticator(tokens, statuses.get, settings),
         )
+        service.features = _features(service, limits)
+        yield service
+
+
+def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
+    """What the rows of ENDPOINTS are answered by."""
+    settings, main, dialogs = service.settings, service.main, service.dialogs
+    tuning, sharded = settings.tuning, service.nodes is not None
+    reads = service.replicated or main
+    cache = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+    for database in (main, dialogs):
+        database.load.renewed = cache.clear
+    profiles = Profiles(main, cache, limits)
+    return {
+        "users": Users(
+            main,
+            reads,
+            profiles,
+            cache,
+            service.passwords,
+            Sessions(main, service.tokens, settings),
+            service.authenticator,
+            partial(FailureThrottle, service.cache, settings),
+            # MariaDB has no statement for several pages.
+            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+        ),
+        "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
+        "posts": Posts(
+            main,
+            reads,
+            profiles,
+            service.outbox,
+            cache,
+            limits=limits,
+            feed_posts_max=settings.feed_posts_max,
+        ),
+        "dialogs": Dialogs(
+            dialogs,
+            service.nodes,
+            profiles,
+            service.dialogs_outbox,
+            cache,
+            settings,
+            # On a cluster no statement should name several dialogs.
+            limits=UNBATCHED if sharded else limits,
+            sends_share=tuning.batch_sends and _is_postgres(settings.dialogs_url) and not sharded,
+        ),
+    }
+
+
+def _is_postgres(url: str) -> bool:
+    return queries.dialect_of(url) == "postgres"
+
+
+def _read_limits(settings: Settings) -> BatchLimits:
+    if not settings.tuning.batch_reads:
+        return UNBATCHED
+    return BatchLimits(settings.batch_max, settings.batches_max)
 
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
