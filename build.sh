@@ -92,14 +92,18 @@ PYTHON
     echo "Made .env with random secrets"
 }
 
+# Prints how to run what was built.
 build_image() {
+    local run="bash build.sh up"
     if [ ! -e "$root/Dockerfile" ]; then
         echo "No Dockerfile here: the image is skipped"
     elif ! docker info >/dev/null 2>&1; then
         echo "Docker does not answer: the image is skipped"
     else
         docker build --tag hlfast "$root"
+        run="docker compose up -d, or without containers: $run"
     fi
+    echo "Built. Run it: $run"
 }
 
 any_of() {
@@ -222,7 +226,6 @@ make_venv
 make_env_file
 if [ $# -eq 0 ]; then
     build_image
-    echo "Built. Run it: bash build.sh up"
     exit 0
 fi
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.

@@ -23,7 +23,7 @@ from random import Random
 from typing import Any
 
 from bench import report
-from hlfast import codec
+from hlfast import codec, frames
 from hlfast.bounded import Bounded
 from hlfast.events.cursor import Cursor
 from hlfast.events.log import Position
@@ -104,7 +104,7 @@ def _tail(body: Callable[[int], dict[str, Any]]) -> Callable[[int], Put]:
 
         def put(number: int) -> None:
             cursor = Cursor(Position("0123456789abcdef", number), 0)
-            event: Event = read(body(number), history.next_seq(), cursor.text())
+            event: Event = read(body(number), history.next_seq(), cursor.text(), frames)
             history.append(event, cursor)
 
         return put, history.__len__

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -181,19 +182,26 @@ async def measure(
     """
     run = run or Run()
     connections = asyncio.gather(*[_connect(port, source, run) for source in sources])
-    await _sleep_unless_done(warm_up_s, connections)
-    mark()
-    begun, run.tally = time.perf_counter(), Tally()
-    await _sleep_unless_done(seconds, connections)
-    async with asyncio.timeout(_SILENCE_S):
-        while run.tally.requests < requests_min and not connections.done():
-            await _sleep_unless_done(_LOOK_S, connections)
-    mark()
-    tally, tally_after = run.tally, Tally()
-    tally.seconds = time.perf_counter() - begun
-    run.tally, run.stopping = tally_after, True
-    async with asyncio.timeout(_SILENCE_S):
-        await connections
+    try:
+        await _sleep_unless_done(warm_up_s, connections)
+        mark()
+        begun, run.tally = time.perf_counter(), Tally()
+        await _sleep_unless_done(seconds, connections)
+        async with asyncio.timeout(_SILENCE_S):
+            while run.tally.requests < requests_min and not connections.done():
+                await _sleep_unless_done(_LOOK_S, connections)
+        mark()
+        tally, tally_after = run.tally, Tally()
+        tally.seconds = time.perf_counter() - begun
+        run.tally, run.stopping = tally_after, True
+        async with asyncio.timeout(_SILENCE_S):
+            await connections
+    except BaseException:
+        # What they raise then is of no interest.
+        connections.cancel()
+        with suppress(BaseException):
+            await connections
+        raise
     return tally
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_START_S = 180
+_START_S = 30
 
 
 def tree(pid: int) -> list[int]:
@@ -94,31 +94,24 @@ def pin(pid: int, core: int) -> None:
 
 
 @contextmanager
-def server(
+def started(
     argv: Sequence[str],
     environment: Mapping[str, str],
     *,
-    port: int,
-    core: int | None,
     log: Path,
     directory: Path | None = None,
-) -> Iterator[int]:
-    """A server on one core or any, listening when entered, gone when left. Gives its process id.
-
-    Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
-    within three minutes, as where others use the machine, too.
-    """
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for as long as the block runs. Its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*([] if core is None else ["taskset", "-c", str(core)]), *argv],
+            argv,
             cwd=directory,
             env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_until_listening(process, port, log)
-        yield process.pid
+        yield process
     finally:
         process.terminate()
         try:
@@ -128,13 +121,42 @@ def server(
             process.wait()
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
+@contextmanager
+def server(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    port: int,
+    core: int,
+    log: Path,
+    directory: Path | None = None,
+) -> Iterator[int]:
+    """A server on one core, listening when entered, gone when left. Gives its process id.
+
+    Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
+    within 30 seconds.
+    """
+    words = ["taskset", "-c", str(core), *argv]
+    with started(words, environment, log=log, directory=directory) as process:
+        deadline = time.monotonic() + _START_S
+        while not listens(process, port, log):
+            if time.monotonic() > deadline:
+                raise not_listening(port, log)
             time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError(f"{log.name} does not listen on {port}:\n{log.read_text()[-3000:]}")
+        yield process.pid
+
+
+def listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
+    """Whether it takes connections yet. Raises RuntimeError if it has ended."""
+    if process.poll() is not None:
+        raise not_listening(port, log)
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def not_listening(port: int, log: Path) -> RuntimeError:
+    """What to raise, with the log's end."""
+    return RuntimeError(f"{log.name} does not listen on {port}:\n{log.read_text()[-3000:]}")

@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
@@ -35,7 +35,8 @@ from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
 from hlfast.events.log import EventLog
 from hlfast.events.open import open_log
-from hlfast.events.outbox import Outbox, OutboxRow, outbox_rows
+from hlfast.events.outbox import Outbox, outbox_rows
+from hlfast.events.outbox_row import OutboxRow
 from hlfast.events.publisher import Publisher
 from hlfast.events.sweeper import Sweeper
 from hlfast.frames import FRAMES
@@ -347,8 +348,12 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
         sampler.share()
         return 200, metrics.CONTENT_TYPE, metrics.exposition()
 
+    @cache
+    def document() -> bytes:
+        return codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION, service.settings))
+
     async def live_contract() -> tuple[int, bytes, bytes]:
-        return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
+        return 200, endpoint.JSON, document()
 
     return [
         *health.routes(partial(_look, service)),

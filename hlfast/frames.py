@@ -1,14 +1,17 @@
 """FRAMES: the one table of what is said over the websocket, in either direction.
 
-`/asyncapi.json` and the tests of the live contract are made from it.
+Frames of clients are parsed by it, frames of nodes are built by it; `/asyncapi.json` and the tests
+of the live contract are made from it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hlfast import codec, errors
 from hlfast.dialogs.schemas import Message
 from hlfast.posts.schemas import Post
 from hlfast.web.asyncapi import Frame
@@ -74,7 +77,7 @@ class Resumed(BaseModel):
 
 
 class _Event(BaseModel):
-    """A place in the log to resume from, and an id that a repeat bears, too."""
+    """A position in the log to resume from, and an id that a repeat has, too."""
 
     cursor: str
     event_id: str
@@ -137,7 +140,7 @@ class FriendshipChanged(_Event):
     user_id: int
 
 
-class TypingTold(BaseModel):
+class FriendTyping(BaseModel):
     """A friend is writing to me."""
 
     model_config = _examples({"type": "typing", "user_id": 7})
@@ -171,7 +174,7 @@ class Error(BaseModel):
 class Typing(BaseModel):
     """I am writing to this friend."""
 
-    model_config = _examples({"type": "typing", "user_id": 7})
+    model_config = ConfigDict(strict=True) | _examples({"type": "typing", "user_id": 7})
 
     type: Literal["typing"]
     user_id: int
@@ -180,12 +183,12 @@ class Typing(BaseModel):
 class Token(BaseModel):
     """A fresh access token, before the old one expires."""
 
-    model_config = _examples(
+    model_config = ConfigDict(strict=True) | _examples(
         {"type": "token", "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmVk"}
     )
 
     type: Literal["token"]
-    access_token: str
+    access_token: Annotated[str, Field(pattern=r"^[ -~]*$")]
 
 
 FRAMES: tuple[Frame, ...] = (
@@ -196,9 +199,34 @@ FRAMES: tuple[Frame, ...] = (
     Frame(MessageCreated),
     Frame(MessageRead),
     Frame(FriendshipChanged),
-    Frame(TypingTold),
+    Frame(FriendTyping),
     Frame(Presence),
     Frame(Error),
     Frame(Typing, from_client=True),
     Frame(Token, from_client=True),
 )
+
+# Of the frames of nodes the fields beside `type`, of those of clients the model, by type.
+_FIELDS = {kind: frame.fields for frame in FRAMES if not frame.from_client for kind in frame.types}
+_MODELS = {kind: frame.model for frame in FRAMES if frame.from_client for kind in frame.types}
+
+
+def build(kind: str, fields: Mapping[str, Any]) -> bytes:
+    """The JSON of a node's frame. Raises KeyError, ValueError for one that is not in the table."""
+    if _FIELDS[kind] != fields.keys():
+        raise ValueError(f"a frame {kind} has other fields")
+    return codec.encode({"type": kind, **fields})
+
+
+def parse(text: str) -> BaseModel:
+    """A client's frame. Raises errors.Malformed, which never repeats the input."""
+    message = codec.decode(text.encode())
+    kind = message.get("type") if isinstance(message, dict) else None
+    model = _MODELS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise errors.Malformed(f"The frame's type is none of: {', '.join(_MODELS)}.")
+    try:
+        return model.model_validate(message)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise errors.Malformed(f"{found['loc'][0]}: {found['msg']}") from None

@@ -15,7 +15,7 @@ TRACED = logging.getLogger("hlfast.traced")
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """For logging.config.dictConfig."""
+    """The dictionary that logging.config.dictConfig takes."""
     lines = JsonLines if settings.log_format == "json" else TextLines
     return {
         "version": 1,

@@ -390,6 +390,12 @@ class Websockets(BaseModel):
     ws_handshake_timeout_s: float = Field(
         5.0, gt=0, description="Time for the request of a websocket's handshake."
     )
+    ws_handshakes_max: int = Field(
+        4096,
+        ge=1,
+        description="Connections of a websocket node whose handshake was not answered yet; "
+        "beyond, the address that has most of them loses the oldest.",
+    )
     ws_user_connections_max: int = Field(
         100,
         ge=1,

@@ -18,7 +18,7 @@ from http import HTTPStatus
 import picows
 import uvloop
 
-from hlfast import codec, logs, open_files
+from hlfast import codec, frames, logs, open_files
 from hlfast.auth.account import AccountStatus, Authenticator, account_statuses
 from hlfast.auth.tokens import Tokens
 from hlfast.batching import BatchLimits, BatchReader
@@ -37,6 +37,8 @@ from hlfast.web.origins import Origins
 from hlfast.websocket.listener import Answer, listen
 
 PATH = "/ws"
+# By which HAProxy's checks tell a node from an API.
+SERVER = "hlfast-ws"
 # What is answered here besides.
 _PLAIN = ("/health/live", "/health/ready", "/metrics")
 _DATABASE_START_S = 30.0
@@ -124,6 +126,7 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> tuple[Node, H
         Authenticator(tokens, reader.get, settings),
         friends,
         statuses,
+        frames,
     )
     publisher = Publisher(log, settings)
     stack.push_async_callback(publisher.close)
@@ -191,7 +194,7 @@ def _status(status: HTTPStatus, word: str) -> Answer:
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": SERVER}
     if status == HTTPStatus.OK:
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
     else:

@@ -158,7 +158,7 @@ async def opened(plan: Plan, asked: Sequence[Asked]) -> AsyncIterator[Workplace]
     """The first arm answers every request, so that all others can be held against it."""
     requests = RecordedRequests(asked)
     first = plan.arms[0]
-    with all_running([first], {}, None, {False: "", True: ""}) as running:
+    async with all_running([first], {}, None, {False: "", True: ""}) as running:
         await requests.record(running[first.name])
     loose = [one.name for one in requests.all if not one.is_stable]
     if loose:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,11 @@ class Kind(StrEnum):
     LEFT_OUT = "left out"
     ADVISED = "advised"
     SAME = "the same twice"
+
+
+# Of all arms of a round together; many, on few cores that others use, too.
+_START_S = 240.0
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,48 +62,48 @@ class Running:
     pid: int
 
 
-@contextmanager
-def all_running(
+@asynccontextmanager
+async def all_running(
     arms: Sequence[Arm],
     environment: Mapping[str, str],
     core: int | None,
     urls: Mapping[bool, str],
-) -> Iterator[dict[str, Running]]:
+) -> AsyncIterator[dict[str, Running]]:
     """By name; all of them on one core once they listen. Raises RuntimeError for one that fails.
 
     `urls`: where the database is, by TCP (False) and by its socket (True).
     """
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
-
-        def start(arm: Arm) -> Running:
+        running = []
+        # They start on every core, all at once: that takes the most time of a round.
+        for arm in arms:
             port = free_port()
+            log = logs / arm.name
+            given = {
+                **environment,
+                "DATABASE_URL": urls[arm.by_socket],
+                "HLFAST_HTTP_PORT": str(port),
+                **arm.environment,
+            }
             words = [word.replace("{port}", str(port)) for word in arm.argv]
-            server = processes.server(
-                words,
-                {
-                    **environment,
-                    "DATABASE_URL": urls[arm.by_socket],
-                    "HLFAST_HTTP_PORT": str(port),
-                    **arm.environment,
-                },
-                port=port,
-                core=None,
-                log=logs / arm.name,
-                directory=arm.directory,
+            process = stack.enter_context(
+                processes.started(words, given, log=log, directory=arm.directory)
             )
-            return Running(arm, port, stack.enter_context(server))
-
-        # They start on every core: that takes the most time of a round.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            running = list(pool.map(start, arms))
-        for one in running:
-            if core is not None:
-                processes.pin(one.pid, core)
+            running.append((Running(arm, port, process.pid), process, log))
         try:
-            yield {one.arm.name: one for one in running}
+            deadline = time.monotonic() + _START_S
+            for one, process, log in running:
+                while not processes.listens(process, one.port, log):
+                    if time.monotonic() > deadline:
+                        raise processes.not_listening(one.port, log)
+                    await asyncio.sleep(_LOOK_S)
+            if core is not None:
+                for one, _, _ in running:
+                    processes.pin(one.pid, core)
+            yield {one.arm.name: one for one, _, _ in running}
         finally:
             # At once: each is waited for below.
-            for one in running:
+            for one, _, _ in running:
                 with suppress(ProcessLookupError):
                     os.kill(one.pid, signal.SIGTERM)

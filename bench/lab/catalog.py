@@ -34,7 +34,7 @@ def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     first, *others = arms
     names = [one.name for one in arms]
     return (
-        first,
+        replace(first, without=None),
         *(replace(one, without=before) for one, before in zip(others, names, strict=False)),
     )
 

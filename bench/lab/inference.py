@@ -16,7 +16,7 @@ from statistics import NormalDist, fmean, stdev
 CONFIDENCE = 0.95
 # An effect as large as the one that a verdict names would have been seen with this chance.
 POWER = 0.9
-RESAMPLES = 4000
+RESAMPLES = 2000
 # With fewer no spread is known.
 ROUNDS_MIN = 3
 _NORMAL = NormalDist()
@@ -84,14 +84,14 @@ def bare(log_ratio: float) -> str:
     return "0" if text == "-0" else text.replace("-", "−")
 
 
-def effect(ratios: Sequence[float], seed: int = 1) -> Effect:
+def effect(ratios: Sequence[float], seed: int = 1, resamples: int = RESAMPLES) -> Effect:
     """From one log ratio a round. Raises ValueError for less than ROUNDS_MIN."""
     rounds = len(ratios)
     if rounds < ROUNDS_MIN:
         raise ValueError(f"{rounds} rounds are too few: {ROUNDS_MIN} or more")
     mean, deviation = fmean(ratios), stdev(ratios)
     spread = deviation / math.sqrt(rounds)
-    low, high = bootstrap(ratios, seed)
+    low, high = bootstrap(ratios, seed, resamples)
     p = 2 * (1 - t_below(abs(mean) / spread, rounds - 1)) if spread else float(mean == 0)
     return Effect(mean, low, high, spread, p, rounds)
 

@@ -112,5 +112,6 @@ def _run(words: list[str], given: Mapping[str, str]) -> str:
         words, check=False, capture_output=True, text=True, env={**os.environ, **given}
     )
     if done.returncode:
-        raise RuntimeError(f"{words[0]} could not import it:\n{done.stderr[-2000:]}")
+        *_, line = done.stderr.strip().splitlines() or ["it ended without a word"]
+        raise RuntimeError(f"{words[0]} can't import the application: {line}")
     return done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import asyncpg
 
@@ -25,7 +25,14 @@ async def opened(plan: Plan, cores: Cores, progress: Progress) -> AsyncIterator[
     with ExitStack() as stack:
         # In a thread, as it runs loops of its own.
         running = servers.running(plan.users, cores.databases)
-        found = await asyncio.to_thread(stack.enter_context, running)
+        starting = asyncio.create_task(asyncio.to_thread(stack.enter_context, running))
+        try:
+            found = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Or it would be entered after all has been left.
+            with suppress(Exception):
+                await starting
+            raise
         database = await asyncpg.connect(found.urls[True])
         progress.say("requests and their right answers")
         names = list(dict.fromkeys(one.workload for one in plan.cells))

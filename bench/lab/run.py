@@ -56,7 +56,7 @@ class _Laboratory:
         progress.say(f"round {number}: {len(plan.arms)} arms start")
         os.sched_setaffinity(0, set(self.cores.all))
         workplace = self.workplace
-        with all_running(
+        async with all_running(
             plan.arms, workplace.environment, self.cores.server, workplace.urls
         ) as running:
             os.sched_setaffinity(0, {self.cores.load})

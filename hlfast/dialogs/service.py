@@ -14,7 +14,8 @@ from hlfast.db.nodes import Nodes
 from hlfast.dialogs import dialog_ids
 from hlfast.dialogs.schemas import MessageNew, MessagePage, show
 from hlfast.dialogs.send_batch import SendBatch, fetch_healed
-from hlfast.events.outbox import Outbox, OutboxRow
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import OutboxRow
 from hlfast.ids import ID_MAX, USER_ID_MAX
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version

@@ -1,11 +1,11 @@
-"""Committed means it will be an event: from the outbox into the log, in order, and swept."""
+"""The outbox: each committed change becomes an event of the log, in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 from hlfast.batching import BatchSender
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
+from hlfast.events.merging import Merging
+from hlfast.events.outbox_row import VOID, OutboxRow
 from hlfast.events.publisher import Publisher
 from hlfast.trace import handed_on
 
 logger = logging.getLogger(__name__)
-
-# The type of an event of which there is nothing to tell any more. It is published all the same: by
-# its id readers know a late one of a process that had been given up, and pass it over.
-VOID = "void"
 
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.5
@@ -35,38 +33,13 @@ _DELETED_AT_ONCE_MAX = 512
 _LATELY_MAX = 2048
 
 
-class OutboxRow(NamedTuple):
-    """A row of an outbox and the event that it stands for.
-
-    `key` is what events are in order of: the author, or the dialog. `after`: rows, as keys and
-    ids, that were still there when this one was written and must be told of first. `merges`: what
-    a later event of the same may be told instead of, if it is one of many in a short time.
-    """
-
-    key: int
-    id: int
-    after: Sequence[tuple[int, int]]
-    event: Mapping[str, Any]
-    merges: Hashable = None
-
-    @property
-    def row(self) -> tuple[int, int]:
-        """The row, as key and id."""
-        return self.key, self.id
-
-
-def rows_before(row: Row) -> Sequence[tuple[int, int]]:
-    """`OutboxRow.after` from the columns `after_users` and `after_ids`."""
-    return tuple(zip(row["after_users"] or (), row["after_ids"] or (), strict=True))
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """How one outbox is reached. All raise errors.Unavailable."""
 
     # Delete rows, given as keys and ids.
     delete: Callable[[Sequence[int], Sequence[int]], Awaitable[Any]]
-    # Of a key, what is still there up to an id, and whatever must be told before any of that; the
+    # Of a key, what is still there up to an id, and what is published before any of that; the
     # oldest first, no more than so many.
     up_to: Callable[[int, int, int], Awaitable[Sequence[OutboxRow]]]
     # Rows older than so many seconds, the oldest first, no more than so many.
@@ -95,7 +68,7 @@ def outbox_rows(
 class _Waiting(NamedTuple):
     """An event that waits for others, and since when, in the loop's time."""
 
-    told: OutboxRow
+    row: OutboxRow
     since: float
 
 
@@ -107,8 +80,8 @@ class Outbox:
     drop repeats by the event's id, and of those that count none comes before its forerunner. What
     cannot be published stays where it is, for `sweep` of whoever does that.
 
-    Of events that `merges` says so of, no more than `merged_max` of one kind are told in a window
-    of time; then only the latest, at the window's end.
+    Of events that merge, no more than `merged_max` of one kind are published in a window of time;
+    then only the latest, at the window's end.
     """
 
     def __init__(
@@ -136,7 +109,7 @@ class Outbox:
         self._waiting: dict[int, dict[int, _Waiting]] = {}
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._merging = _Merging(self._in_turn, merged_max, merge_window_s)
+        self._merging = Merging(self._in_turn, merged_max, merge_window_s)
         self._stuck_after_s = stuck_after_s
         self._are_stuck = False
         self._look_due = 0.0
@@ -176,18 +149,18 @@ class Outbox:
         with suppress(Unavailable):
             self._are_stuck = bool(await self._rows.left(self._stuck_after_s, 1))
 
-    def committed(self, told: OutboxRow) -> None:
+    def committed(self, row: OutboxRow) -> None:
         """It is committed: publish it soon. Never waits and never fails."""
-        event = handed_on(told.event)
-        if event is not told.event:
-            told = told._replace(event=event)
-        if told.merges is not None or self._merging.held:
-            for instead in self._merging.superseded_by(told):
-                # Nobody was told of it, and nobody is going to be.
+        event = handed_on(row.event)
+        if event is not row.event:
+            row = row._replace(event=event)
+        if row.merges is not None or self._merging.held:
+            for instead in self._merging.superseded_by(row):
+                # No reader has seen it, and none is going to.
                 self._publish(instead._replace(event={"id": instead.event["id"], "type": VOID}))
-            if self._merging.holds(told):
+            if self._merging.holds(row):
                 return
-        self._in_turn(told)
+        self._in_turn(row)
 
     async def sweep(self, older_than_s: float, limit: int) -> int:
         """Publish and delete what a dead process, or a lost log, left; how many there were.
@@ -199,8 +172,8 @@ class Outbox:
         self.sweeps += 1
         left = await self._rows.left(older_than_s, limit)
         if left:
-            await asyncio.gather(*(self._publisher.submit(told.event) for told in left))
-            await self._rows.delete([told.key for told in left], [told.id for told in left])
+            await asyncio.gather(*(self._publisher.submit(row.event) for row in left))
+            await self._rows.delete([row.key for row in left], [row.id for row in left])
             self.swept += len(left)
         return len(left)
 
@@ -213,44 +186,44 @@ class Outbox:
         # The rows of what has just been confirmed.
         await self._deleting.close()
 
-    def _in_turn(self, told: OutboxRow) -> None:
+    def _in_turn(self, row: OutboxRow) -> None:
         """Publish it now if all that it must follow is published, else when it is."""
-        if not told.after or all(map(self._is_published, told.after)):
-            self._publish(told)
+        if not row.after or all(map(self._is_published, row.after)):
+            self._publish(row)
         elif self._waiting_free > 0:
             loop = asyncio.get_running_loop()
-            waiting = self._waiting.get(told.key)
+            waiting = self._waiting.get(row.key)
             if waiting is None:
-                waiting = self._waiting[told.key] = {}
-                task = loop.create_task(self._take_turns(told.key, waiting))
+                waiting = self._waiting[row.key] = {}
+                task = loop.create_task(self._take_turns(row.key, waiting))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            waiting[told.id] = _Waiting(told, loop.time())
+            waiting[row.id] = _Waiting(row, loop.time())
             self._waiting_free -= 1
 
-    def _is_published(self, row: tuple[int, int]) -> bool:
+    def _is_published(self, identity: tuple[int, int]) -> bool:
         """Before whatever is published next: it is confirmed, or under way and not failed yet."""
-        confirmed = self._published.get(row)
+        confirmed = self._published.get(identity)
         if confirmed is None:
-            return row in self._lately or row in self._before
+            return identity in self._lately or identity in self._before
         return not (
             confirmed.done() and (confirmed.cancelled() or confirmed.exception() is not None)
         )
 
-    def _publish(self, told: OutboxRow) -> bool:
+    def _publish(self, row: OutboxRow) -> bool:
         """Whether it is under way now."""
         try:
-            confirmed = self._publisher.submit(told.event)
+            confirmed = self._publisher.submit(row.event)
         except Unavailable:
             return False
-        row = (told.key, told.id)
-        self._published[row] = confirmed
+        identity = row.identity
+        self._published[identity] = confirmed
 
         def landed(done: asyncio.Future[None]) -> None:
             if not done.cancelled() and done.exception() is None:
-                self._deleting.put(row)
-            elif self._published.get(row) is done:
-                del self._published[row]
+                self._deleting.put(identity)
+            elif self._published.get(identity) is done:
+                del self._published[identity]
 
         confirmed.add_done_callback(landed)
         return True
@@ -297,20 +270,20 @@ class Outbox:
     ) -> bool:
         """Publish what is left, in its order; of other processes' only to help. Whether any was."""
         found = False
-        for told in left:
-            if self._is_published(told.row):
+        for row in left:
+            if self._is_published(row.identity):
                 continue
-            mine = self._waiting.get(told.key, {}).get(told.id)
+            mine = self._waiting.get(row.key, {}).get(row.id)
             if mine is None and not helps:
                 return found
-            if not self._publish(mine.told if mine is not None else told):
+            if not self._publish(mine.row if mine is not None else row):
                 return found
             found = True
             if mine is not None:
-                self._done_with(told.key, told.id)
+                self._done_with(row.key, row.id)
         # Of these there is no row any more: others have published them.
         known_to = newest if len(left) < _PUBLISHED_AT_ONCE_MAX else left[-1].id
-        there = {told.row for told in left}
+        there = {row.identity for row in left}
         for gone in [one for one in waiting if one <= known_to and (key, one) not in there]:
             self._done_with(key, gone)
             found = True
@@ -334,86 +307,16 @@ class Outbox:
 
     async def _delete(self, rows: Sequence[tuple[int, int]]) -> None:
         try:
-            await self._rows.delete([key for key, _ in rows], [row for _, row in rows])
+            await self._rows.delete([key for key, _ in rows], [event_id for _, event_id in rows])
         except Unavailable:
             if len(rows) > 1:
                 # Of a cluster one node may be away: the rows of the others are not kept by it.
-                await asyncio.gather(*(self._delete([row]) for row in rows))
+                await asyncio.gather(*(self._delete([identity]) for identity in rows))
                 return
             # The sweep publishes them again; a repeat bears the same id and is dropped.
             logger.warning("%d events stay in the outbox: the database does not answer", len(rows))
-        for row in rows:
-            if self._published.pop(row, None) is not None:
-                self._lately.add(row)
+        for identity in rows:
+            if self._published.pop(identity, None) is not None:
+                self._lately.add(identity)
         if len(self._lately) >= _LATELY_MAX:
             self._before, self._lately = self._lately, set()
-
-
-@dataclass(slots=True)
-class _Window:
-    """Events of one kind in a window of time, and the one that is told at its end."""
-
-    count: int = 1
-    held: OutboxRow | None = None
-
-
-class _Merging:
-    """Holds back all but the first events of a kind in a window of time, and of those all but one.
-
-    A held event's row stays in the outbox: if this process dies, the sweep tells of it.
-    """
-
-    def __init__(self, tell: Callable[[OutboxRow], None], told_max: int, window_s: float) -> None:
-        self._tell = tell
-        self._told_max = told_max
-        self._window_s = window_s
-        # In the order of their ends.
-        self._windows: dict[Hashable, _Window] = {}
-        # The kinds of those that are held, by their rows.
-        self.held: dict[tuple[int, int], Hashable] = {}
-
-    def superseded_by(self, told: OutboxRow) -> Sequence[OutboxRow]:
-        """Those held that need not be told any more, because of this one."""
-        kinds = {told.merges} | {self.held.get(row) for row in told.after} if self.held else ()
-        found = []
-        for kind in kinds:
-            window = self._windows.get(kind)
-            if kind is not None and window is not None and window.held is not None:
-                found.append(window.held)
-                del self.held[window.held.row]
-                window.held = None
-        return found
-
-    def holds(self, told: OutboxRow) -> bool:
-        """Whether it is told later, if at all."""
-        kind = told.merges
-        if kind is None:
-            return False
-        window = self._windows.get(kind)
-        if window is None:
-            self._open(kind, _Window())
-            return False
-        if window.count < self._told_max:
-            window.count += 1
-            return False
-        window.held = told
-        self.held[told.row] = kind
-        return True
-
-    def close(self) -> None:
-        """Tell of everything that is held."""
-        for kind in list(self._windows):
-            self._end(kind)
-
-    def _open(self, kind: Hashable, window: _Window) -> None:
-        self._windows[kind] = window
-        asyncio.get_running_loop().call_later(self._window_s, self._end, kind)
-
-    def _end(self, kind: Hashable) -> None:
-        window = self._windows.pop(kind, None)
-        if window is None or window.held is None:
-            return
-        del self.held[window.held.row]
-        # Whoever goes on so is told of once a window.
-        self._open(kind, _Window(self._told_max))
-        self._tell(window.held)

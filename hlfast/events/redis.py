@@ -22,7 +22,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, Respons
 from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
-from hlfast.events.resubscribe import lasting
+from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,9 @@ class RedisLog:
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
-        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+        return resubscribing(
+            lambda last: self._follow(last.position if last else after), self._retry_s
+        )
 
     async def end(self) -> Position:
         """See EventLog."""
@@ -146,7 +148,7 @@ class RedisLog:
 
     def listen(self) -> AsyncGenerator[bytes, None]:
         """See EventLog."""
-        return lasting(lambda _: self._listen(), self._retry_s)
+        return resubscribing(lambda _: self._listen(), self._retry_s)
 
     async def close(self) -> None:
         """See EventLog."""

@@ -7,7 +7,8 @@ from typing import Literal
 
 from hlfast import errors
 from hlfast.db.database import Database, Row
-from hlfast.events.outbox import Outbox, OutboxRow, rows_before
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import OutboxRow, rows_before
 
 # friend.state, seen from the row's user_id.
 ASKED_THEM, ASKED_ME, FRIENDS = 1, 2, 3

@@ -20,7 +20,8 @@ from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.events.publisher import read_batch
 from hlfast.live.dismissals import Dismissals, Dismissed
-from hlfast.live.event import Event, Friendship, frame, read
+from hlfast.live.event import Event, Friendship, read
+from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
 from hlfast.live.metrics import Counts, Delivery
 from hlfast.live.presence import Presence
@@ -34,7 +35,7 @@ from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
 from hlfast.trace import CURRENT, of_event
 from hlfast.websocket.limits import Limits
-from hlfast.websocket.wire import CloseCode
+from hlfast.websocket.wire import CloseCode, text_frame
 from hlfast.websocket.write_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
@@ -63,9 +64,11 @@ class Node:
         authenticator: Authenticator,
         friends_of: BatchReader[int, Sequence[tuple[int, int]]],
         statuses: Callable[[Sequence[int]], Awaitable[Mapping[int, AccountStatus]]],
+        frames: Frames,
     ) -> None:
         self.name = name
         self.tokens = tokens
+        self.frames = frames
         self.limits = Limits(
             message_bytes_max=settings.ws_frame_bytes_max,
             frames_max=settings.ws_frames_max,
@@ -74,6 +77,7 @@ class Node:
             behind_max_s=settings.ws_behind_s,
             join_delay_s=settings.ws_join_delay_s,
             handshake_timeout_s=settings.ws_handshake_timeout_s,
+            handshakes_max=settings.ws_handshakes_max,
             ping_idle_s=settings.ws_ping_s,
             ping_reply_s=settings.ws_ping_s,
         )
@@ -120,7 +124,7 @@ class Node:
         return self._is_following.is_set() and not self.is_draining
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the log and the broadcasts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())
@@ -248,7 +252,6 @@ class Node:
         bytes_max = self.limits.queue_bytes_max // 2
         missed = replay(self.history, subscriber, seq, bytes_max) if seq is not None else None
         hello = {
-            "type": "hello",
             "user_id": subscriber.id,
             "node": self.name,
             # What this client has seen once it has read this frame: who is cut off in the middle
@@ -256,14 +259,14 @@ class Node:
             "cursor": session.cursor if missed else self.history.end.text(),
             "online": online,
         }
-        session.queue(frame(hello))
+        session.send("hello", hello)
         session.after_seq = self.history.seq
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1
             for event_frame in missed or ():
                 session.queue(event_frame)
-            session.queue(frame({"type": "resumed", "recovered": missed is not None}))
+            session.send("resumed", {"recovered": missed is not None})
 
     # The log
 
@@ -301,7 +304,7 @@ class Node:
         for index, body in enumerate(bodies):
             cursor = Cursor(entry.position, index)
             try:
-                event = read(body, self.history.next_seq(), cursor.text())
+                event = read(body, self.history.next_seq(), cursor.text(), self.frames)
             except (KeyError, TypeError, ValueError):
                 logger.error("An entry of the log holds no event of ours: it is passed over")
                 self.counts.events["unreadable"] += 1
@@ -357,7 +360,7 @@ class Node:
         for user_id in friendship.pair:
             subscriber, other = self.subscriptions.get(user_id), friendship.other(user_id)
             if subscriber is not None and self.presence.is_online(other):
-                _queue_all([subscriber], {"type": "presence", "user_id": other, "online": True})
+                self._send_all([subscriber], "presence", {"user_id": other, "online": True})
 
     # What is broadcast, and never replayed
 
@@ -370,7 +373,7 @@ class Node:
                         author, reader = message["typing"]
                         subscriber = self.subscriptions.get(reader)
                         if subscriber is not None and author in subscriber.friends:
-                            _queue_all([subscriber], {"type": "typing", "user_id": author})
+                            self._send_all([subscriber], "typing", {"user_id": author})
                     else:
                         self.presence.heard(message)
                 except (Malformed, KeyError, TypeError, ValueError):
@@ -402,11 +405,19 @@ class Node:
                 user, _ = self._came_or_went.popitem(last=False)
                 online = self.presence.is_online(user)
                 if subscribers := self.subscriptions.of(user):
-                    _queue_all(subscribers, {"type": "presence", "user_id": user, "online": online})
+                    self._send_all(subscribers, "presence", {"user_id": user, "online": online})
                 told += 1 + len(subscribers)
                 if told >= _SLICE:
                     told = 0
                     await asyncio.sleep(0)
+
+    def _send_all(
+        self, subscribers: Sequence[Subscriber], kind: str, fields: Mapping[str, object]
+    ) -> None:
+        frame = text_frame(self.frames.build(kind, fields))
+        for subscriber in subscribers:
+            for socket in subscriber.sockets:
+                socket.queue(frame)
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)
@@ -430,10 +441,3 @@ def _queue(subscribers: Iterable[Subscriber], event_frame: bytes, seq: int) -> N
         for socket in subscriber.sockets:
             if socket.after_seq < seq:
                 socket.queue(event_frame)
-
-
-def _queue_all(subscribers: Sequence[Subscriber], fields: Mapping[str, object]) -> None:
-    told = frame(fields)
-    for subscriber in subscribers:
-        for socket in subscriber.sockets:
-            socket.queue(told)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hlfast import codec, errors
+from hlfast import errors
 from hlfast.auth.tokens import Claims, Tokens
-from hlfast.live.event import frame
+from hlfast.live.frame_table import Frames
 from hlfast.live.subscriptions import Subscriber
 from hlfast.websocket.connection import Connection
-from hlfast.websocket.wire import CloseCode
+from hlfast.websocket.wire import CloseCode, text_frame
 from hlfast.websocket.write_queue import WriteQueue
 
 
@@ -20,6 +21,7 @@ class Host(Protocol):
 
     writes: WriteQueue
     tokens: Tokens
+    frames: Frames
 
     def opened(self, session: Session) -> None:
         """The handshake is done."""
@@ -52,7 +54,7 @@ class Session(Connection):
 
     def on_text(self, text: str) -> None:
         try:
-            self._take(codec.decode(text.encode()))
+            self._take(self._node.frames.parse(text))
         except errors.HlfastError as error:
             self.refuse(type(error).__name__.lower(), error.detail)
 
@@ -64,22 +66,21 @@ class Session(Connection):
             self._expiry.cancel()
         self._node.closed(self, code)
 
+    def send(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Queue a frame of this type."""
+        self.queue(text_frame(self._node.frames.build(kind, fields)))
+
     def refuse(self, code: str, detail: str) -> None:
         """An `error` frame; the connection stays."""
-        self.queue(frame({"type": "error", "code": code, "detail": detail}))
+        self.send("error", {"code": code, "detail": detail})
 
     def _take(self, message: Any) -> None:
-        kind = message.get("type") if isinstance(message, dict) else None
-        if kind == "typing":
-            self._node.typing(self, _user_id(message))
-        elif kind == "token":
-            self._renew(message.get("access_token"))
+        if message.type == "typing":
+            self._node.typing(self, message.user_id)
         else:
-            raise errors.Malformed("The frame's type is neither typing nor token.")
+            self._renew(message.access_token)
 
-    def _renew(self, token: Any) -> None:
-        if not isinstance(token, str) or not token.isascii():
-            raise errors.Malformed("access_token is a token.")
+    def _renew(self, token: str) -> None:
         claims = self._node.tokens.verify("access", token)
         if claims.user_id != self.claims.user_id:
             raise errors.Forbidden("The token is somebody else's.")
@@ -95,10 +96,3 @@ class Session(Connection):
             CloseCode.POLICY,
             errors.Unauthenticated.expired().close_reason,
         )
-
-
-def _user_id(message: dict[str, Any]) -> int:
-    user_id = message.get("user_id")
-    if type(user_id) is not int:
-        raise errors.Malformed("user_id is a user's id.")
-    return user_id

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 
 import picows
 
-from hlfast import codec, errors
-from hlfast.web.problems import STATUS
+from hlfast import errors
+from hlfast.web.problems import CONTENT_TYPE, STATUS, problem
 from hlfast.web.request import RequestIds, read_head
 from hlfast.websocket.connection import Connection
 from hlfast.websocket.listener import Answer
@@ -172,18 +172,9 @@ def _request_id(request: picows.WSUpgradeRequest) -> str:
 def _problem(
     request_id: str, instance: str, status: int, detail: str, headers: dict[str, str]
 ) -> Answer:
-    body = codec.encode(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            "instance": instance,
-            "request_id": request_id,
-        }
-    )
+    body = problem(status, detail, instance, request_id)
     headers = {
-        "Content-Type": "application/problem+json",
+        "Content-Type": CONTENT_TYPE,
         "X-Request-ID": request_id,
         "Cache-Control": "no-store",
         **headers,

@@ -9,7 +9,8 @@ from typing import Any
 from hlfast import codec, errors
 from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.events.outbox import VOID, Outbox, OutboxRow, rows_before
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
 from hlfast.ids import ID_MAX
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch, show
 from hlfast.profiles import Profiles

@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from hlfast.errors import TooSlow, Unavailable
 from hlfast.settings import Settings
 from hlfast.web.connections import UnderWay
-from hlfast.web.problems import URI_SAFE, is_long
+from hlfast.web.problems import URI_SAFE, is_long, problem
 from hlfast.web.request import Head
 
 RETRY_AFTER_S = 1
@@ -25,10 +25,8 @@ _CALM_TIMES = 4
 # Operators and load balancers look when it matters most. They take no place either.
 NEVER_REFUSED = ("/health/", "/metrics")
 _DETAIL = "Too many requests are in progress."
-_BODY = (
-    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
-    b'"detail":"' + _DETAIL.encode() + b'","instance":"%s","request_id":"%s"}'
-)
+# With places for the instance and the request's id: encoded once, for there are many at a time.
+_BODY = problem(503, _DETAIL, "%s", "%s")
 
 
 class AdmissionControl:

@@ -42,7 +42,7 @@ class Caller(Protocol):
         """The id if nothing has to be looked up or verified for it, else 0."""
 
     async def user_id(self, authorization: bytes | None) -> int:
-        """Raises errors.Unauthenticated."""
+        """The id, however long it takes to find out. Raises errors.Unauthenticated."""
 
     def token_version(self, authorization: bytes | None) -> int:
         """The version that the token bears. Raises errors.Unauthenticated."""

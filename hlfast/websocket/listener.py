@@ -16,6 +16,7 @@ import picows
 from picows.picows import WSProtocol, _parse_http_request  # type: ignore[attr-defined]
 
 from hlfast.websocket.connection import Connection
+from hlfast.websocket.handshakes import Handshakes
 from hlfast.websocket.limits import Limits
 
 # picows logs every connection, its parser's errors and, at its debug level, whole requests. An
@@ -42,10 +43,23 @@ class Outgoing:
     the socket when nothing waits, ahead of what we have queued. Both are held to order here.
     """
 
-    __slots__ = ("connection", "discards_input", "head", "is_answered", "refuse", "transport")
+    __slots__ = (
+        "connection",
+        "discards_input",
+        "handshakes",
+        "head",
+        "is_answered",
+        "refuse",
+        "transport",
+    )
 
-    def __init__(self, transport: asyncio.Transport, refuse: Refuse) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, refuse: Refuse, handshakes: Handshakes
+    ) -> None:
         self.transport = transport
+        self.handshakes = handshakes
+        host, *_ = transport.get_extra_info("peername") or ("",)
+        handshakes.begin(self, host)
         self.refuse = refuse
         # What came until the handshake was answered.
         self.head = b""
@@ -65,6 +79,7 @@ class Outgoing:
         connection = self.connection
         if connection is None:
             self.is_answered = True
+            self.handshakes.end(self)
             self.head = b""
             if data.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" not in data:
                 # picows' own words.
@@ -92,7 +107,7 @@ class Outgoing:
             self.transport.close()
 
     def abort(self) -> None:
-        """A ping was not answered."""
+        """A ping was not answered, or others wait for the place."""
         self.transport.abort()
 
 
@@ -102,14 +117,19 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     picows knows GET of HTTP/1.1 and nothing else: other requests are answered here.
     """
 
-    __slots__ = ("_outgoing", "factory", "refuse")
+    __slots__ = ("_outgoing", "factory", "handshakes", "refuse")
 
     factory: Factory
     refuse: Refuse
+    handshakes: Handshakes
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._outgoing = Outgoing(transport, self.refuse)
+        self._outgoing = Outgoing(transport, self.refuse, self.handshakes)
         super().connection_made(self._outgoing)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.handshakes.end(self._outgoing)
+        super().connection_lost(exc)
 
     def buffer_updated(self, nbytes: int) -> None:
         outgoing = self._outgoing
@@ -177,6 +197,8 @@ async def listen(
     connections alone.
     """
 
+    handshakes = Handshakes(limits.handshakes_max)
+
     def protocol() -> _Protocol:
         made = _Protocol(
             host_port=None,
@@ -196,7 +218,7 @@ async def listen(
             # The least that picows allows; it grows with the largest frame.
             read_buffer_init_size=2048,
         )
-        made.factory, made.refuse = factory, refuse
+        made.factory, made.refuse, made.handshakes = factory, refuse, handshakes
         return made
 
     # aiofastnet comes with picows, which uses it by default: its transports write at once, without

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
 # Scripts start them, with arguments of no parser: nobody else does.
-PARTS = {"bench.counted", "bench.live.prober"}
+PARTS = {"bench.counted", "bench.live.prober", "bench.lab.foreign.launch"}
 
 
 @cache

@@ -59,6 +59,19 @@ def test_haproxy_accepts_the_file(compose: bool, limits: dict[str, str]) -> None
     assert "[WARNING]" not in done.stdout + done.stderr
 
 
+def test_a_server_of_the_other_kind_is_none(house: House) -> None:
+    """A container may get the address that one of the other kind had."""
+    ports = [house.api.port, house.node.port]
+    wanted = {"api/api1": "UP", "api/api2": "DOWN", "websocket/ws1": "DOWN", "websocket/ws2": "UP"}
+    with Proxy(ports, ports) as proxy:
+
+        def are_told_apart() -> bool:
+            rows = proxy.statistics()
+            return {name: rows[name]["status"] for name in wanted} == wanted
+
+        wait_until(are_told_apart, "they are taken for each other")
+
+
 def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:
     with Client(house.proxy.url) as anybody:
         ada, bob = anybody.user(), anybody.user()

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hl_utils.servers.services import Api
 from tests.clients import PASSWORD, Client
-from tests.web.chromium import Browser
+
+if TYPE_CHECKING:
+    from tests.web.chromium import Browser
 
 pytestmark = pytest.mark.one_database
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
+    from tests.web.chromium import Browser
+
     opened = Browser(tmp_path / "profile")
     yield opened
     opened.quit()

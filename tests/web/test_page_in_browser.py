@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_core_python.selenium import Axe
+from redis import Redis
 
+from hl_utils.embedded.demo import seed_if_empty
 from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
+from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, signed
-from tests.web.chromium import Browser, Person
+
+if TYPE_CHECKING:
+    from tests.web.chromium import Browser, Person
 
 pytestmark = pytest.mark.one_database
 
@@ -77,10 +85,14 @@ def site(
     redis_server: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """With a list of other origins, in which the page's own is not: it needs no permission."""
+    """With demo people, and a list of origins in which the page's own is not: it needs none."""
+    from tests.web.chromium import Browser
+
     with ExitStack() as stack:
         log = stack.enter_context(RedisServer())
-        servers = new_database(postgres_server, TEMPLATE), redis_server.url
+        database = new_database(postgres_server, TEMPLATE)
+        asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
+        servers = database, redis_server.url
         more = {"EVENTS_URL": log.url, "HLFAST_ALLOWED_ORIGINS": "https://app.example.org"}
         api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
         api.settings["HLFAST_WS_PORT"] = str(node.port)
@@ -104,6 +116,29 @@ def pair(site: Site) -> Iterator[Pair]:
         person.log_in(user.username, PASSWORD)
     yield Pair(*people, ada, bob)
     assert site.browser.hosts() == {"127.0.0.1"}
+
+
+def test_what_is_pasted_into_a_console(site: Site) -> None:
+    """The first lines of a client, word for word, end with a message that comes live."""
+    text = (ROOT / "hlfast" / "README.md").read_text()
+    (pasted,) = re.findall(r"^```js\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    somebody = site.browser.person(f"{site.api.url}/asyncapi")
+    somebody.find("//*[@id='MessageCreated']")
+
+    def paste(lines: str) -> Any:
+        # As a console has it, where `await` may stand anywhere and names stay.
+        how = {"replMode": True, "awaitPromise": True, "returnByValue": True}
+        done = somebody.command("Runtime.evaluate", expression=lines, **how)
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    paste("const told = []; console.log = (frame) => told.push(frame)")
+    paste(pasted)
+    frames = site.browser.until(
+        lambda: [f for f in paste("told") if f["type"] == "message.created"], "nothing came live"
+    )
+    assert frames[0]["message"]["content"] == "Hello from a console!"
+    assert paste("told")[0]["type"] == "hello"
 
 
 def test_from_joining_to_a_friend_who_answers(site: Site) -> None:
@@ -191,6 +226,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.find("//section[contains(@class, 'conversation')]")
     ada.offline()
     ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
     ada.write("Message", "From the tunnel")
     ada.press("Send")
     ada.find("//li[.//p='From the tunnel'][contains(., 'Not sent')]")
@@ -201,6 +237,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.state("Live")
     # What was missed is replayed, what waited is sent; each once.
     ada.sees("Into the tunnel", "//ol")
+    assert ada.read_anew() == 0
     bob.at(f"#/messages/{pair.ada_api.id}")
     bob.sees("From the tunnel", "//ol")
     ada.gone("//*[contains(@class, 'unsettled')]")
@@ -232,6 +269,79 @@ def test_after_the_access_token_expired(site: Site, pair: Pair) -> None:
     after = ada.run("return JSON.parse(localStorage.getItem(arguments[0]))", key)
     assert after["access_token"] != expired
     assert after["refresh_token"] != before
+
+
+def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
+    """With a cursor of before, nothing can be replayed: `recovered` is false."""
+    ada = pair.ada
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.find("//section[contains(@class, 'conversation')]")
+    ada.offline()
+    ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
+    pair.bob.at(f"#/messages/{pair.ada_api.id}")
+    pair.bob_api.send_to(pair.ada_api, "Nobody replays this")
+    pair.bob.sees("Nobody replays this", "//ol")
+    with Redis(unix_socket_path=str(site.log.address)) as log:
+        log.flushall()
+    wait_until(lambda: "The event log was lost" in site.node.log, "it was not missed")
+    ada.offline(False)
+    pair.both_live()
+    ada.sees("Nobody replays this", "//ol")
+    assert ada.read_anew() > 0
+    pair.talk()
+
+
+def test_one_renewal_at_a_time_in_all_tabs_together(site: Site) -> None:
+    """A refresh token is good once: who uses it a second time, and late, ends the session."""
+    with Client(site.api.url) as anybody:
+        me = anybody.user()
+    # Where nothing but the test makes a client.
+    url = f"{site.api.url}/asyncapi"
+    one = site.browser.person(url)
+    tabs = [one, one.tab(url)]
+    one.run(
+        """const [username, password, key, access_token] = arguments;
+        import("/page/client.js").then(async ({Client}) => {
+            await new Client().login(username, password);
+            const session = JSON.parse(localStorage.getItem(key));
+            localStorage.setItem(key, JSON.stringify({...session, access_token, expires_at: 0}));
+            window.isReady = true;
+        });""",
+        me.username,
+        PASSWORD,
+        f"hlfast {site.api.url}",
+        signed(me, exp=int(time.time()) - 60),
+    )
+    one.until("return window.isReady")
+    for tab in tabs:
+        # Whoever begins to renew does not get further before all have asked.
+        tab.run(
+            """performance.clearResourceTimings();
+            const real = fetch;
+            const gate = new Promise((open) => (window.release = open));
+            window.fetch = async (url, options) => {
+                if (String(url).endsWith("/login")) await gate;
+                return real(url, options);
+            };
+            import("/page/client.js").then(async ({Client}) => {
+                const client = new Client();
+                const asked = [1, 2, 3].map(() => client.get("/users/me"));
+                window.asked = asked.length;
+                window.answers = await Promise.all(asked);
+            });"""
+        )
+        tab.until("return window.asked")
+    for tab in tabs:
+        tab.run("window.release()")
+    renewals = 0
+    for tab in tabs:
+        tab.until("return window.answers")
+        renewals += tab.run(
+            "return performance.getEntriesByType('resource')"
+            ".filter(({name}) => name.endsWith('/login')).length"
+        )
+    assert renewals == 1
 
 
 def test_what_people_type_stays_text(site: Site, pair: Pair) -> None:
@@ -298,7 +408,15 @@ VIEWS = (
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     """Neither of those who see little or nothing, nor of a window of 320 pixels."""
+    from axe_core_python.selenium import Axe
+
     ada = pair.ada
+    word = "Donaudampfschifffahrtsgesellschaft" * 9
+    pair.bob_api.write(word)
+    pair.bob_api.send_to(pair.ada_api, word)
+    for user in (pair.ada_api, pair.bob_api):
+        names = {"last_name": word[:64], "bio": word, "city": "ש" * 64, "country": word[:64]}
+        assert user.patch("/users/me", json=names).status_code == 200
     feature = {"name": "prefers-color-scheme", "value": scheme}
     ada.command("Emulation.setEmulatedMedia", features=[feature])
     for width in (1280, 320):

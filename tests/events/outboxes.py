@@ -19,7 +19,8 @@ from hlfast.dialogs.service import Dialogs
 from hlfast.errors import Conflict, NotFound, Unavailable
 from hlfast.events.log import Entry, EventLog, Position, Reset
 from hlfast.events.open import open_log
-from hlfast.events.outbox import Outbox, OutboxRow
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import OutboxRow
 from hlfast.events.publisher import read_batch
 from hlfast.friends.service import Friends
 from hlfast.posts.service import Posts

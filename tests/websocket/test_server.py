@@ -10,8 +10,8 @@ from hlfast.websocket.connection import Connection
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.wire import close_frame
 from hlfast.websocket.write_queue import WriteQueue
-from tests.live.echo import Reported, Reports, exchange, serving
-from tests.live.raw_client import (
+from tests.websocket.echo import Reported, Reports, exchange, serving
+from tests.websocket.raw_client import (
     BINARY,
     CLOSE,
     HELLO,

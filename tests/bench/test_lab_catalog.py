@@ -1,0 +1,149 @@
+"""What the lab offers: each switch has a rung, each arm its words, each subset its neighbours."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+import pytest
+
+from bench.lab import __main__ as command
+from bench.lab import app, catalog, keys, methods
+from bench.lab.arms import Kind
+from bench.lab.cores import Cores
+from bench.lab.keys import COLD, HOT, ZIPF
+from hlfast.settings import Settings, Tuning
+
+
+def switches(arm: catalog.Arm, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """What the service makes of an arm's environment."""
+    with monkeypatch.context() as patch:
+        for name, value in arm.environment.items():
+            patch.setenv(name, value)
+        return Settings().tuning.model_dump()
+
+
+def test_every_switch_has_a_rung_and_is_left_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(catalog.SWITCHES) == set(Tuning.model_fields), (
+        "a switch of settings.Tuning has no rung: add it to bench/lab/catalog.py and methods.md"
+    )
+    ours = dict.fromkeys(Tuning.model_fields, True)
+    *_, last = catalog.LADDER
+    assert switches(last, monkeypatch) == ours
+    left_out = {one.method: switches(one, monkeypatch) for one in catalog.LEFT_OUT}
+    for switch, method in catalog.SWITCHES.items():
+        assert left_out.pop(method) == {**ours, switch: False}
+    assert not left_out
+
+
+def test_a_rung_has_one_switch_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = [one for one in catalog.LADDER if not one.leaves_events]
+    on = [sum(switches(one, monkeypatch).values()) for one in rungs]
+    assert on == list(range(len(catalog.SWITCHES) + 1))
+
+
+def test_every_arm_has_its_words_and_no_words_are_of_none() -> None:
+    named = {one.method for one in catalog.ARMS.values()}
+    assert set(methods.methods()) == named | {"all-at-once", "other-python"}
+    for one in methods.methods().values():
+        assert all((one.title, one.what, one.when_not, one.snippet))
+
+
+def test_snippets_of_python_are_python() -> None:
+    for one in methods.methods().values():
+        if one.language == "python" and not one.snippet.startswith("@"):
+            ast.parse(f"async def snippet():\n {one.snippet.replace(chr(10), chr(10) + ' ')}")
+
+
+def test_quick_has_twelve_rungs_and_the_same_twice() -> None:
+    arms = catalog.chosen([], is_quick=True)
+    assert [one.kind for one in arms] == [Kind.LADDER] * 12 + [Kind.SAME]
+    plan = command.plan_of(command.parser().parse_args([]))
+    assert plan.arms == tuple(arms)
+    assert len(plan.cells) == 2 and {one.population for one in plan.cells} == {ZIPF}
+    for cores in (2, 4):
+        assert plan.takes_s(cores) < 5 * 60
+
+
+def test_full_has_everything() -> None:
+    plan = command.plan_of(command.parser().parse_args(["--full"]))
+    assert {one.name for one in plan.arms} == set(catalog.ARMS)
+    assert len(set(plan.cells)) == len(plan.cells) == 4 * 3 + 3 + 2
+
+
+def held_against(names: Sequence[str]) -> dict[str, str | None]:
+    """By arm."""
+    return {one.name: one.without for one in catalog.chosen(names, is_quick=True)}
+
+
+def test_any_subset_keeps_its_neighbours() -> None:
+    assert held_against(["usual", "granian", "orjson"]) == {
+        "usual": None,
+        "granian": "usual",
+        "orjson": "granian",
+        "again": "orjson",
+    }
+    arms = catalog.chosen(["usual", "granian"], is_quick=True)
+    assert catalog.methods_of(arms)["granian"] == [
+        "uvloop",
+        "httptools",
+        "no-access-log",
+        "granian",
+    ]
+    # What stands beside a rung brings it along.
+    assert held_against(["without-frozen-gc"]) == {
+        catalog.OURS: None,
+        "without-frozen-gc": catalog.OURS,
+        "again": catalog.OURS,
+    }
+    with pytest.raises(KeyError):
+        catalog.chosen(["nothing-like-it"], is_quick=True)
+
+
+def test_all_arms_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {name} " in listed for name in catalog.ARMS if name != catalog.AGAIN)
+
+
+def test_a_plan_is_said_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["usual", "granian", "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "Arms (3): usual, granian, again." in said
+    assert "Takes about " in said
+
+
+def test_populations_of_keys() -> None:
+    found = list(range(2000))
+    cold = list(keys.order(found, COLD, 1))
+    assert len(cold) == len(set(cold)) == 1900
+    warm = keys.warm_up(found, COLD, 1)
+    assert not {next(warm) for _ in range(500)} & set(cold)
+    hot = keys.order(found, HOT, 1)
+    assert sorted(next(hot) for _ in range(1000)) == list(range(1000))
+    zipf = keys.order(found, ZIPF, 1)
+    drawn = [next(zipf) for _ in range(20_000)]
+    # The first is asked for twice as often as the second, and so on: 1 / 2**0.99.
+    first, second = drawn.count(0), drawn.count(1)
+    assert first / second == pytest.approx(2**0.99, rel=0.1)
+    assert first / len(drawn) == pytest.approx(
+        1 / sum(rank**-0.99 for rank in range(1, 2001)), rel=0.1
+    )
+    # Each arm of a round is asked the same.
+    again = keys.order(found, ZIPF, 1)
+    assert [next(again) for _ in range(100)] == drawn[:100]
+
+
+def test_cores() -> None:
+    assert Cores.of([3]).all == [3]
+    two = Cores.of([0, 1])
+    assert (two.server, two.load, two.databases) == (0, 1, {1})
+    four = Cores.of([0, 1, 2, 3])
+    assert (four.server, four.load, four.databases) == (0, 1, {2, 3})
+
+
+def test_commands_explain_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    for parser in (command.parser(), app.parser()):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--no-such-option"])
+    assert "usage: lab" in capsys.readouterr().err
