@@ -31,5 +31,5 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8000, timeout=4); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
-ENTRYPOINT ["python", "-m", "hlfast"]
+ENTRYPOINT ["python", "-m", "hl_utils"]
 CMD ["api"]

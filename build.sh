@@ -54,11 +54,13 @@ make_venv() {
 
 # One of before lacks what has come since.
 add_to_env_file() {
-    local name=POSTGRES_EXPORTER_PASSWORD
-    ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || return 0
-    printf '\n%s=%s\n' "$name" \
-        "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
-    echo "Added $name to .env"
+    local name
+    for name in POSTGRES_EXPORTER_PASSWORD CITUS_PASSWORD; do
+        ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || continue
+        printf '\n%s=%s\n' "$name" \
+            "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
+        echo "Added $name to .env"
+    done
 }
 
 make_env_file() {
@@ -78,7 +80,7 @@ print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
 print("# For the servers of `docker compose up`, each at its first start.")
 for name in (
-    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER"),
+    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER", "CITUS"),
     *("MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"),
 ):
     print(f"{name}_PASSWORD={secrets.token_hex(16)}")
@@ -90,14 +92,18 @@ PYTHON
     echo "Made .env with random secrets"
 }
 
+# Prints how to run what was built.
 build_image() {
+    local run="bash build.sh up"
     if [ ! -e "$root/Dockerfile" ]; then
         echo "No Dockerfile here: the image is skipped"
     elif ! docker info >/dev/null 2>&1; then
         echo "Docker does not answer: the image is skipped"
     else
         docker build --tag hlfast "$root"
+        run="docker compose up -d, or without containers: $run"
     fi
+    echo "Built. Run it: $run"
 }
 
 any_of() {
@@ -220,11 +226,10 @@ make_venv
 make_env_file
 if [ $# -eq 0 ]; then
     build_image
-    echo "Built. Run it: bash build.sh up"
     exit 0
 fi
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 # Nothing in .env is run, unlike with `source`.
 exec "$venv/bin/python" -P "$root/hl_utils/env_file.py" "$root/.env" \
-    "$venv/bin/python" -P -m hlfast "$@"
+    "$venv/bin/python" -P -m hl_utils "$@"

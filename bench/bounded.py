@@ -23,13 +23,13 @@ from random import Random
 from typing import Any
 
 from bench import report
-from hlfast import codec
-from hlfast.bodies import Bodies
+from hlfast import codec, frames
 from hlfast.bounded import Bounded
 from hlfast.events.cursor import Cursor
 from hlfast.events.log import Position
 from hlfast.live.event import Event, read
-from hlfast.live.tail import Tail
+from hlfast.live.history import History
+from hlfast.response_cache import ResponseCache
 
 GROWTH_MAX = 1.5
 _HOT = 1000
@@ -71,12 +71,12 @@ def _user(number: int) -> bytes:
 
 
 def _users(bytes_max: int) -> Put:
-    bodies = Bodies(bytes_max)
+    bodies = ResponseCache(bytes_max)
     return lambda number: bodies.put(number, 1, _user(number)), bodies.__len__
 
 
 def _pages(bytes_max: int) -> Put:
-    bodies, chance = Bodies(bytes_max), Random(1)
+    bodies, chance = ResponseCache(bytes_max), Random(1)
 
     def put(number: int) -> None:
         users = [number * 20 + one for one in range(chance.randrange(20))]
@@ -88,7 +88,7 @@ def _pages(bytes_max: int) -> Put:
 
 
 def _seen_once(bytes_max: int) -> Put:
-    bodies = Bodies(bytes_max)
+    bodies = ResponseCache(bytes_max)
     return lambda number: bodies.put_again((number << 32, None, None, 20), 1, b""), bodies.__len__
 
 
@@ -100,14 +100,14 @@ def _remembered(_: int) -> Put:
 
 def _tail(body: Callable[[int], dict[str, Any]]) -> Callable[[int], Put]:
     def made(bytes_max: int) -> Put:
-        tail = Tail(events_max=1 << 30, bytes_max=bytes_max, age_max_s=1e9)
+        history = History(events_max=1 << 30, bytes_max=bytes_max, age_max_s=1e9)
 
         def put(number: int) -> None:
             cursor = Cursor(Position("0123456789abcdef", number), 0)
-            event: Event = read(body(number), tail.next_seq(), cursor.text())
-            tail.append(event, cursor)
+            event: Event = read(body(number), history.next_seq(), cursor.text(), frames)
+            history.append(event, cursor)
 
-        return put, tail.__len__
+        return put, history.__len__
 
     return made
 
@@ -125,13 +125,13 @@ def _message(number: int) -> dict[str, Any]:
 
 
 CASES: dict[str, Callable[[int], Put]] = {
-    "kept answers: users": _users,
-    "kept answers: pages of a search": _pages,
-    "kept answers: asked for once": _seen_once,
+    "cached answers: users": _users,
+    "cached answers: pages of a search": _pages,
+    "cached answers: asked for once": _seen_once,
     "verified tokens, 65,536": _remembered,
-    "tail: posts of one author": _tail(lambda number: _post(number, 7)),
-    "tail: posts of as many authors": _tail(lambda number: _post(number, number + 1)),
-    "tail: messages": _tail(_message),
+    "history: posts of one author": _tail(lambda number: _post(number, 7)),
+    "history: posts of as many authors": _tail(lambda number: _post(number, number + 1)),
+    "history: messages": _tail(_message),
 }
 
 
@@ -169,7 +169,7 @@ def walk(name: str, bytes_max: int, times: int) -> Figure:
 
 def hot_after_crawl(bytes_max: int, pages: int) -> int:
     """How many of the hot answers are there when so many others were asked for once each."""
-    bodies = Bodies(bytes_max)
+    bodies = ResponseCache(bytes_max)
     for _ in range(2):
         for number in range(_HOT):
             if bodies.get(number, 1) is None:

@@ -56,7 +56,7 @@ class World(NamedTuple):
         """`hlfast shards`. Raises subprocess.CalledProcessError."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "hlfast", "shards", *argv),
+            *("-m", "hl_utils", "shards", *argv),
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": self.urls[0]},
             stdout=subprocess.DEVNULL,
@@ -230,7 +230,7 @@ def _databases(dsns: list[str], shards: int) -> Iterator[list[str]]:
         commands = [["add", _address(url)] for url in urls[1:3]]
         for argv in [*commands, ["init"], ["count", str(shards)]]:
             subprocess.run(
-                [sys.executable, "-m", "hlfast", "shards", *argv],
+                [sys.executable, "-m", "hl_utils", "shards", *argv],
                 check=True,
                 cwd=ROOT,
                 env={**os.environ, "DATABASE_URL": urls[0]},

@@ -12,7 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 from bench.crowd import PASSWORD, Ask, Line, Person
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 
 # For each message that waits; so no more than some dozens of them do.
 _PAUSE_S = 0.005

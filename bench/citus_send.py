@@ -30,7 +30,7 @@ from hl_utils.shards import operations
 from hl_utils.shards.cluster import Address, Cluster
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import SERVER_SETTINGS
-from hlfast.dialogs.ids import dialog_id, users_of
+from hlfast.dialogs.dialog_ids import dialog_id, users_of
 
 _STATEMENTS = queries.load("postgres", queries.DIALOGS)
 _DIALOGS = 400

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import toolchains
 from hl_utils.servers.process import ROOT
+from hl_utils.servers.services import command_of
 
 OURS = "hlfast"
 STATIC = "static"
@@ -39,7 +40,7 @@ _PYTHON = (sys.executable, "-m")
 _PEERS = ROOT / "bench" / "peers"
 _GO_PEER = ROOT / "build" / "go-peer"
 CONTENDERS = {
-    OURS: Contender(OURS, (*_PYTHON, "hlfast", "api")),
+    OURS: Contender(OURS, (*_PYTHON, "hl_utils", "api")),
     STATIC: Contender(
         STATIC,
         (
@@ -93,7 +94,7 @@ def commit(name: str) -> Iterator[Contender]:
     git = ("git", "-C", str(ROOT), "worktree")
     try:
         subprocess.run([*git, "add", "--quiet", "--detach", directory, name], check=True)
-        yield Contender(name, (*_PYTHON, "hlfast", "api"), directory)
+        yield Contender(name, (*_PYTHON, command_of(directory), "api"), directory)
     finally:
         subprocess.run([*git, "remove", "--force", directory], check=False)
         shutil.rmtree(directory, ignore_errors=True)

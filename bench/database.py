@@ -41,7 +41,15 @@ def seeded(
         if asyncio.run(_make_tables(url)) == 0:
             amounts = [f"--{name}={value:g}" for name, value in means.items()]
             subprocess.run(
-                [sys.executable, "-m", "hlfast", "seed", f"--users={users}", "--seed=1", *amounts],
+                [
+                    sys.executable,
+                    "-m",
+                    "hl_utils",
+                    "seed",
+                    f"--users={users}",
+                    "--seed=1",
+                    *amounts,
+                ],
                 check=True,
                 env={**os.environ, "DATABASE_URL": url},
             )

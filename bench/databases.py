@@ -148,7 +148,7 @@ def _servers(stack: ExitStack, urls: dict[str, str], secret: str) -> Iterator[tu
             "HLFAST_HTTP_PORT": str(port),
             "HLFAST_EVENTS_NAME": name.lower(),
         }
-        argv = [sys.executable, "-m", "hlfast", "api"]
+        argv = [sys.executable, "-m", "hl_utils", "api"]
         pid = stack.enter_context(
             processes.server(argv, environment, port=port, core=SERVER_CORE, log=logs / name)
         )

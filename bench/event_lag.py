@@ -1,13 +1,14 @@
 """How late a friend sees what one author writes through two processes at once.
 
-    python -m bench.event_lag [--rates 300 600 1200] [--seconds 10] [--publish]
+    python -m bench.event_lag [--rates 300 600 1200] [--seconds 10] [--through haproxy] [--publish]
 
 Two API processes, one node, PostgreSQL, and a Redis that confirms what is on disk, all on this
-machine. An author's posts commit one after the other; so that the disk does not bound their rate,
-PostgreSQL answers before it has written (`synchronous_commit` off). One author posts at a steady
-rate over connections of both processes in turn, one friend listens. The lag of a post is from its
-answer to its frame at the friend. Every post must come, once, in the order of the ids. The exit
-status is 1 if one did not, or if any of them needed the sweep of what dead processes leave.
+machine; `--through haproxy` puts HAProxy with the project's file before processes and node. An
+author's posts commit one after the other; so that the disk does not bound their rate, PostgreSQL
+answers before it has written (`synchronous_commit` off). One author posts at a steady rate over
+connections of both processes in turn, one friend listens. The lag of a post is from its answer to
+its frame at the friend. Every post must come, once, in the order of the ids. The exit status is 1
+if one did not, or if any of them needed the sweep of what dead processes leave.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 from urllib.request import urlopen
@@ -27,15 +30,20 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bench import report
 from bench.crowd import Crowd, Line, Person
+from hl_utils.servers.haproxy import Proxy
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import LogRedisServer
 from hl_utils.servers.services import Api, Node
 from hlfast.db import migrations, queries
 
+NAME = "event_lag"
 PROCESSES = 2
 LINES = 32
 # What did not come by then is lost.
 ARRIVAL_TIMEOUT_S = 60.0
+ANSWERED = "hlfast_requests_total"
+# Of the requests behind HAProxy each process gets at least so many.
+SHARE_MIN = 0.25
 SWEPT = "hlfast_outbox_swept_rows_total"
 REPEATED = 'hlfast_ws_events_total{kind="repeated"}'
 
@@ -55,6 +63,42 @@ class Run:
     longest_ms: float
     swept: int
     repeated_per_post: float
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The processes and the node, and where clients find them.
+
+    `spread_over`: how many processes a client's own connections are spread over.
+    """
+
+    apis: Sequence[Api]
+    node: Node
+    url: str
+    ws_url: str
+    spread_over: int
+
+    def counted(self, series: str) -> list[int]:
+        """What each API's /metrics says of a series."""
+        return [counted(api.url, series) for api in self.apis]
+
+
+@contextmanager
+def served(database_url: str, redis_url: str, through: str | None) -> Iterator[Service]:
+    """Two processes: one API with two workers, or two APIs behind HAProxy."""
+    with ExitStack() as stack:
+        node = stack.enter_context(Node(database_url, redis_url))
+        if through is None:
+            api = stack.enter_context(Api(database_url, redis_url, HLFAST_WORKERS=PROCESSES))
+            yield Service([api], node, api.url, node.ws_url, PROCESSES)
+            return
+        trusts = {"HLFAST_TRUSTED_PROXIES": "127.0.0.1"}
+        apis = [
+            stack.enter_context(Api(database_url, redis_url, **trusts)) for _ in range(PROCESSES)
+        ]
+        proxy = stack.enter_context(Proxy([api.port for api in apis], [node.port]))
+        proxy.wait_until_up()
+        yield Service(apis, node, proxy.url, proxy.ws_url, 1)
 
 
 def counted(url: str, series: str) -> int:
@@ -99,13 +143,14 @@ async def listen(friend: ClientConnection, arrived: dict[int, float]) -> None:
             arrived[frame["post"]["id"]] = time.perf_counter()
 
 
-async def run(api: Api, node: Node, rate: float, seconds: float) -> Run:
+async def run(service: Service, rate: float, seconds: float) -> Run:
     """One author and one friend at this rate. Raises Wrong."""
-    swept, repeated = counted(api.url, SWEPT), counted(node.url, REPEATED)
-    async with Crowd(api.url, LINES, PROCESSES) as crowd:
+    repeated = counted(service.node.url, REPEATED)
+    swept, taken = service.counted(SWEPT), service.counted(ANSWERED)
+    async with Crowd(service.url, LINES, service.spread_over) as crowd:
         author, friend = await crowd.people(2)
         await crowd.befriend(author, friend)
-        async with connect(f"{node.ws_url}?token={friend.token}", proxy=None) as socket:
+        async with connect(f"{service.ws_url}?token={friend.token}", proxy=None) as socket:
             # No event comes before `hello`.
             await socket.recv()
             arrived: dict[int, float] = {}
@@ -123,6 +168,9 @@ async def run(api: Api, node: Node, rate: float, seconds: float) -> Run:
             listening.cancel()
     if list(arrived) != sorted(answered):
         raise Wrong("posts came out of order")
+    taken = [now - before for now, before in zip(service.counted(ANSWERED), taken, strict=True)]
+    if len(taken) > 1 and min(taken) < SHARE_MIN * sum(taken):
+        raise Wrong(f"one process had nearly all requests: {taken}")
     lags_ms = sorted(max(0.0, arrived[post] - at) * 1e3 for post, at in answered.items())
     return Run(
         rate,
@@ -130,8 +178,8 @@ async def run(api: Api, node: Node, rate: float, seconds: float) -> Run:
         median(lags_ms),
         lags_ms[int(len(lags_ms) * 0.99)],
         lags_ms[-1],
-        counted(api.url, SWEPT) - swept,
-        (counted(node.url, REPEATED) - repeated) / len(answered),
+        sum(service.counted(SWEPT)) - sum(swept),
+        (counted(service.node.url, REPEATED) - repeated) / len(answered),
     )
 
 
@@ -156,7 +204,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rates", type=float, nargs="+", default=[300, 600, 1200])
     parser.add_argument("--seconds", type=float, default=10)
-    report.add_out(parser, "event_lag")
+    parser.add_argument("--through", choices=["haproxy"], help="what stands before the processes")
+    report.add_out(parser, NAME)
     arguments = parser.parse_args()
     runs: list[Run] = []
     with PostgresServer() as database, LogRedisServer() as redis:
@@ -165,16 +214,20 @@ def main() -> int:
         database.psql("lag", "-c", "ALTER DATABASE lag SET synchronous_commit = off")
         for part in (queries.MAIN, queries.DIALOGS):
             asyncio.run(migrations.apply(url, part))
-        with Api(url, redis.url, HLFAST_WORKERS=PROCESSES) as api, Node(url, redis.url) as node:
+        with served(url, redis.url, arguments.through) as service:
             for rate in arguments.rates:
                 try:
-                    runs.append(uvloop.run(run(api, node, rate, arguments.seconds)))
+                    runs.append(uvloop.run(run(service, rate, arguments.seconds)))
                 except Wrong as wrong:
                     print(f"{rate:.0f} a second: {wrong}")
                     return 1
             facts = report.machine() | asyncio.run(report.database_facts(url))
-    method = f"{PROCESSES} processes, {LINES} connections, {arguments.seconds:g} s at each rate."
-    report.write(arguments.out, facts, method, table(runs), [asdict(one) for one in runs])
+    through = f" through {arguments.through}" if arguments.through else ""
+    method = f"{PROCESSES} processes{through}, {LINES} connections, {arguments.seconds:g} s each."
+    out = arguments.out
+    if through and out.name == NAME:
+        out = out.with_name(f"{NAME}_{arguments.through}")
+    report.write(out, facts, method, table(runs), [asdict(one) for one in runs])
     print("\n".join(table(runs)))
     return int(any(one.swept for one in runs))
 

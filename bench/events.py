@@ -4,7 +4,7 @@
         [--events 100000] [--rate 20000] [--loop uvloop]
 
 Servers that are not named are started, with what is durable of them on this machine's disk; a
-RabbitMQ that is not installed is left out. Every event is published through BatchPublisher, so many
+RabbitMQ that is not installed is left out. Every event is published through Publisher, so many
 per loop turn, followed and decoded in the same process, and checked: once each, in order. First as
 many as go, with a bounded number under way; then at a steady rate, which is where the latency
 (from submit to decoded) is from. Entries hold the events of one turn, and in the first row of each
@@ -28,9 +28,9 @@ import uvloop
 from hl_utils.servers import rabbitmq
 from hl_utils.servers.redis import LogRedisServer
 from hlfast import codec
-from hlfast.events.batching import BatchPublisher, read_batch
 from hlfast.events.log import Entry, Reset
 from hlfast.events.open import open_log
+from hlfast.events.publisher import Publisher, read_batch
 from hlfast.settings import Settings
 
 TEXT = "x" * 175
@@ -92,7 +92,7 @@ async def collect(
     return entries, latencies_s
 
 
-async def submit(publisher: BatchPublisher, count: int, per_turn: int, rate: float | None) -> None:
+async def submit(publisher: Publisher, count: int, per_turn: int, rate: float | None) -> None:
     """So many events a turn, at that rate a second or as many as go. Raises Unavailable."""
     under_way: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
     started = time.perf_counter()
@@ -118,7 +118,7 @@ async def run(
         settings.events_batch_max = per_turn
         settings.events_batches_max = ENTRIES_UNDER_WAY_MAX
     log = open_log(settings)
-    publisher = BatchPublisher(log, settings)
+    publisher = Publisher(log, settings)
     start = await log.end()
     await log.publish(b"[]")
     async with aclosing(log.follow(start)) as following:

@@ -112,7 +112,7 @@ def main() -> int:
         amounts = [f"--{name}={value:g}" for name, value in MEANS.items()]
         seed = ["seed", f"--users={options.users}", "--seed=1", *amounts]
         subprocess.run(
-            [sys.executable, "-m", "hlfast", *seed],
+            [sys.executable, "-m", "hl_utils", *seed],
             check=True,
             env={**os.environ, "DATABASE_URL": cluster.a.url(DATABASE)},
         )

@@ -196,6 +196,11 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
+def results() -> Path:
+    """Where published figures are."""
+    return _RESULTS
+
+
 def write_markdown(out: Path, lines: Sequence[str]) -> None:
     """Write the lines of a report to `out`.md, and make its directory."""
     out.parent.mkdir(parents=True, exist_ok=True)

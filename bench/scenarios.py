@@ -22,7 +22,7 @@ import jwt
 import orjson
 
 from bench.load import WrongAnswer
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 
 PAGE = 20
 USER = ("id", "username", "first_name", "last_name", "birthdate", "bio", "city", "country")

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -25,14 +24,15 @@ from bench import report
 from bench.database import seeded
 from bench.load import WrongAnswer
 from bench.scenarios import folded
-from hlfast.bodies import Bodies
+from hlfast.batching import UNBATCHED
 from hlfast.db import queries
-from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.postgres import connect, open_database
+from hlfast.profiles import Profiles
+from hlfast.response_cache import ResponseCache
 from hlfast.settings import Settings
-from hlfast.users import service
 from hlfast.users.schemas import Search
+from hlfast.users.search import UserSearch
 
 
 class Prefixes(NamedTuple):
@@ -160,14 +160,15 @@ async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
     """The mix, worst first, and the plan of the worst. Raises WrongAnswer."""
     database = Recorded(await open_database(url, (queries.MAIN,), Settings()))
     connection = await connect(url)
-    searches = BatchReader(partial(service.find, database), batch_max=1)
-    bodies = Bodies(Settings().bodies_bytes_max)
+    cache = ResponseCache(Settings().bodies_bytes_max)
+    profiles = Profiles(database, cache, UNBATCHED)
+    searches = UserSearch(database, profiles, cache, UNBATCHED)
     times_ms: dict[Prefixes, list[float]] = {prefixes: [] for prefixes in MIX}
     matching: dict[Prefixes, int] = {}
     try:
         await connection.execute('VACUUM ANALYZE "user"')
         for prefixes in MIX:
-            page = await service.search(database, searches, bodies, wanted(prefixes))
+            page = await searches.page(wanted(prefixes))
             await check(connection, page, prefixes)
             keys = folded(prefixes.first), folded(prefixes.last)
             matching[prefixes] = await connection.fetchval(_MATCHING, *keys)
@@ -175,14 +176,14 @@ async def measure(url: str, repeats: int) -> tuple[list[Timing], list[str]]:
         for prefixes in itertools.chain.from_iterable(itertools.repeat(MIX, repeats)):
             search = wanted(prefixes)
             begun = time.perf_counter()
-            await service.search(database, searches, bodies, search)
+            await searches.page(search)
             times_ms[prefixes].append((time.perf_counter() - begun) * 1e3)
         timings = [
             Timing(prefixes, matching[prefixes], percentile(found, 0.5), percentile(found, 0.99))
             for prefixes, found in times_ms.items()
         ]
         timings.sort(key=lambda timing: timing.median_ms, reverse=True)
-        await service.search(database, searches, bodies, wanted(timings[0].prefixes))
+        await searches.page(wanted(timings[0].prefixes))
         plan = await explain(connection, database.statement, database.args)
         return timings, [f"{database.statement}{database.args}", *plan]
     finally:

@@ -10,7 +10,7 @@ hlfast() {
     if [ -z "${PYTHON-}" ] && [ -x .venv/bin/python ] && [ -e build.sh ]; then
         bash build.sh "$@"
     else
-        "${PYTHON:-python3}" -m hlfast "$@"
+        "${PYTHON:-python3}" -m hl_utils "$@"
     fi
 }
 

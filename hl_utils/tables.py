@@ -7,11 +7,11 @@ import getpass
 import sys
 
 from hl_utils.failures import need_database, reported
+from hlfast.auth.passwords import hash_password, parameters_of
 from hlfast.codec import search_key
 from hlfast.db import migrations, queries
 from hlfast.db.open import open_database
 from hlfast.errors import Invalid
-from hlfast.passwords import hash_password, parameters_of
 from hlfast.settings import Settings, SettingsError
 from hlfast.users.schemas import UserNew
 from hlfast.users.service import username_key

@@ -29,11 +29,11 @@ from rich.progress import (
 )
 
 from hl_utils.failures import reported
-from hl_utils.population import languages
-from hl_utils.population_rows import COUNT_FRIENDS, USERS_END, Chunk, Plan, Population
-from hl_utils.population_sinks import SCRIPTS, Sink, database_sink
+from hl_utils.population.people import languages
+from hl_utils.population.rows import COUNT_FRIENDS, USERS_END, Chunk, Plan, Population
+from hl_utils.population.sinks import SCRIPTS, Sink, database_sink
 from hlfast import settings as settings_module
-from hlfast.passwords import hash_password
+from hlfast.auth.passwords import hash_password
 from hlfast.settings import Settings, SettingsError
 
 # Of every seeded user, printed at the end. These are nobody's accounts: never seed a database

@@ -5,61 +5,57 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass, field
+from functools import cache, partial
 
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from hlfast import codec, errors, profiles
+from hlfast import codec, errors, metrics
 from hlfast import settings as settings_module
+from hlfast.auth.account import Authenticator, account_statuses
+from hlfast.auth.passwords import Passwords
 from hlfast.auth.sessions import Sessions
-from hlfast.bodies import Bodies
-from hlfast.cache import Cache, FailureThrottle
-from hlfast.context import Context
+from hlfast.auth.throttle import FailureThrottle
+from hlfast.auth.tokens import Tokens
+from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
+from hlfast.cache import Cache
 from hlfast.db import queries
-from hlfast.db.batching import BatchReader
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database
 from hlfast.db.nodes import Nodes
 from hlfast.db.open import open_database
 from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
-from hlfast.dialogs import service as dialogs_service
+from hlfast.dialogs.send_batch import are_sharded
+from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
-from hlfast.events.batching import BatchPublisher
-from hlfast.events.log import EventLog
 from hlfast.events.open import open_log
+from hlfast.events.outbox import Outbox
 from hlfast.frames import FRAMES
-from hlfast.friends import service as friends_service
-from hlfast.outbox import Outbox, Sweeper, Told, outbox_rows
-from hlfast.passwords import Passwords
-from hlfast.posts import service as posts_service
-from hlfast.sending import Sender, are_sharded
+from hlfast.friends.service import Friends
+from hlfast.outboxes import open_outboxes
+from hlfast.posts.service import Posts
+from hlfast.profiles import Profiles
+from hlfast.response_cache import ResponseCache
 from hlfast.settings import Settings, SettingsError
-from hlfast.users import service as users_service
-from hlfast.web import asyncapi, docs, endpoint, metrics
+from hlfast.users.service import Users
+from hlfast.web import asyncapi, docs, endpoint, health, pages
 from hlfast.web.access import AccessLog
-from hlfast.web.auth import Authenticator, Tokens
+from hlfast.web.admission import AdmissionControl
 from hlfast.web.connections import ConnectionWatch
 from hlfast.web.dispatch import Dispatch
-from hlfast.web.draining import is_draining
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import PREFIX
-from hlfast.web.head import SCOPE_KEY
 from hlfast.web.origins import Cors, Origins
-from hlfast.web.problems import MethodNotAllowed
-from hlfast.web.shedding import Shedder
+from hlfast.web.plain import PlainGet
 
 VERSION = "0.1.0"
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
 # New objects that the garbage collector looks at together.
 _COLLECTED_AFTER = 20_000
-K = TypeVar("K")
-V = TypeVar("V")
 logger = logging.getLogger(__name__)
 
 
@@ -74,10 +70,10 @@ def create() -> ASGIApp:
         loop = asyncio.get_running_loop()
         if type(loop).__module__.partition(".")[0] != "uvloop":
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
-        async with open_context(settings) as context:
-            sampler = _sampler(context, shedder, watch)
-            dispatch.add(api_routes(context, sampler))
-            router.routes.extend(other_routes(context, sampler))
+        async with open_service(settings) as service:
+            sampler = _sampler(service, admission, watch)
+            dispatch.add(api_paths(service, sampler))
+            router.routes.extend(other_routes(service, sampler))
             sampling = asyncio.create_task(sampler.run())
             watching = asyncio.create_task(watch.run())
             if settings.tuning.freeze_gc:
@@ -93,9 +89,9 @@ def create() -> ASGIApp:
 
     router = Router(default=not_found, redirect_slashes=False, lifespan=lifespan)
     dispatch = Dispatch(PREFIX, router)
-    shedder, trusted = Shedder(settings), settings.trusted_networks
-    watch = ConnectionWatch(settings, shedder.under_way, trusted)
-    edge = Edge(dispatch, shedder)
+    admission, trusted = AdmissionControl(settings), settings.trusted_networks
+    watch = ConnectionWatch(settings, admission.under_way, trusted)
+    edge = Edge(dispatch, admission)
     origins = Origins(settings)
     app: ASGIApp = Cors(edge, origins) if origins else edge
     return AccessLog(app, trusted) if settings.access_log else app
@@ -108,14 +104,36 @@ def check(settings: Settings) -> None:
     """
 
     async def open_and_close() -> None:
-        async with open_context(settings.model_copy(update={"database_pool_size": 1})):
+        async with open_service(settings.model_copy(update={"database_pool_size": 1})):
             pass
 
     asyncio.run(open_and_close())
 
 
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The parts of the running service. `main` and `dialogs` may be one database.
+
+    `features` by the name that their rows of ENDPOINTS have as tag. `nodes` are those of the
+    cluster that the dialogs are on, `replicated` is there where replicas answer reads.
+    """
+
+    settings: Settings
+    main: Database
+    dialogs: Database
+    nodes: Nodes | None
+    replicated: Replicated | None
+    cache: Cache
+    outbox: Outbox
+    dialogs_outbox: Outbox
+    passwords: Passwords
+    tokens: Tokens
+    authenticator: Authenticator
+    features: Mapping[str, object] = field(default_factory=dict)
+
+
 @asynccontextmanager
-async def open_context(settings: Settings) -> AsyncIterator[Context]:
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Everything that a request may need; closed in reverse order."""
     async with AsyncExitStack() as stack:
         main, dialogs = await _open_databases(settings, stack)
@@ -124,71 +142,87 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         stack.push_async_callback(cache.close)
         passwords = await _open_passwords(settings, main)
         stack.callback(passwords.close)
-        tokens = Tokens(settings)
-        tuning = settings.tuning
-        bodies = Bodies(settings.bodies_bytes_max if tuning.keep_bodies else 0)
-        for database in (main, dialogs):
-            database.load.renewed = bodies.clear
-
-        def joined(
-            read_many: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], *, enabled: bool = True
-        ) -> BatchReader[K, V]:
-            return BatchReader(
-                read_many,
-                batch_max=settings.batch_max,
-                batches_max=settings.batches_max,
-                enabled=enabled and tuning.batch_reads,
-            )
-
-        throttle = partial(
-            FailureThrottle,
-            cache,
-            failures_max=settings.login_failures_max,
-            window_s=settings.login_window_s,
-        )
         log = open_log(settings)
         stack.push_async_callback(log.close)
-        dialogs_dialect = queries.dialect_of(settings.dialogs_url)
-        sharded = dialogs_dialect == "postgres" and await are_sharded(dialogs)
-        nodes = Nodes(dialogs) if sharded else None
-        if nodes is not None:
+        nodes = None
+        if _is_postgres(settings.dialogs_url) and await are_sharded(dialogs):
+            nodes = Nodes(dialogs)
             stack.push_async_callback(nodes.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
-        sender = Sender(
-            dialogs,
-            partial(dialogs_service.tell_sent, dialogs_outbox),
-            settings,
-            joined=tuning.batch_sends and dialogs_dialect == "postgres" and not sharded,
-        )
-        yield Context(
+        tokens = Tokens(settings)
+        limits = _read_limits(settings)
+        statuses = BatchReader(partial(account_statuses, main), limits)
+        service = Service(
             settings=settings,
             main=main,
-            reads=replicated or main,
             dialogs=dialogs,
             nodes=nodes,
+            replicated=replicated,
+            cache=cache,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
-            sender=sender,
-            users=joined(partial(profiles.by_ids, main, bodies)),
-            searches=joined(
-                partial(users_service.find, replicated or main),
-                # MariaDB has no statement for several pages.
-                enabled=queries.dialect_of(settings.database_url) == "postgres",
-            ),
-            feed_marks=joined(partial(posts_service.feed_marks, replicated or main)),
-            dialog_marks=joined(partial(dialogs_service.marks, dialogs), enabled=not sharded),
-            bodies=bodies,
-            cache=cache,
-            login_failures=throttle("failures"),
-            password_failures=throttle("password-failures"),
             passwords=passwords,
             tokens=tokens,
-            sessions=Sessions(main, tokens, settings),
-            authenticator=Authenticator(
-                tokens, joined(partial(users_service.standing, main)).get, settings
-            ),
-            replicated=replicated,
+            authenticator=Authenticator(tokens, statuses.get, settings),
         )
+        service.features = _features(service, limits)
+        yield service
+
+
+def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
+    """What the rows of ENDPOINTS are answered by."""
+    settings, main, dialogs = service.settings, service.main, service.dialogs
+    tuning, sharded = settings.tuning, service.nodes is not None
+    reads = service.replicated or main
+    cache = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+    for database in (main, dialogs):
+        database.load.renewed = cache.clear
+    profiles = Profiles(main, cache, limits)
+    return {
+        "users": Users(
+            main,
+            reads,
+            profiles,
+            cache,
+            service.passwords,
+            Sessions(main, service.tokens, settings),
+            service.authenticator,
+            partial(FailureThrottle, service.cache, settings),
+            # MariaDB has no statement for several pages.
+            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+        ),
+        "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
+        "posts": Posts(
+            main,
+            reads,
+            profiles,
+            service.outbox,
+            cache,
+            limits=limits,
+            feed_posts_max=settings.feed_posts_max,
+        ),
+        "dialogs": Dialogs(
+            dialogs,
+            service.nodes,
+            profiles,
+            service.dialogs_outbox,
+            cache,
+            settings,
+            # On a cluster no statement should name several dialogs.
+            limits=UNBATCHED if sharded else limits,
+            sends_share=tuning.batch_sends and _is_postgres(settings.dialogs_url) and not sharded,
+        ),
+    }
+
+
+def _is_postgres(url: str) -> bool:
+    return queries.dialect_of(url) == "postgres"
+
+
+def _read_limits(settings: Settings) -> BatchLimits:
+    if not settings.tuning.batch_reads:
+        return UNBATCHED
+    return BatchLimits(settings.batch_max, settings.batches_max)
 
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
@@ -230,152 +264,51 @@ async def _open_replicas(
     return replicated
 
 
-async def open_outboxes(
-    settings: Settings,
-    main: Database,
-    dialogs: Database,
-    log: EventLog,
-    stack: AsyncExitStack,
-    nodes: Nodes | None = None,
-) -> tuple[Outbox, Outbox]:
-    """The outboxes of both databases, and the sweep of what dead processes left in them."""
-    publisher = BatchPublisher(log, settings)
-
-    def told(row: Row) -> Told:
-        kind, actor = row["kind"], row["user_id"]
-        if kind.startswith("friend."):
-            return friends_service.told(kind, actor, row["id"], row)
-        return posts_service.told(kind, actor, row)
-
-    async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
-        """Those of a node that is away stay there until it is back, and hold up no others."""
-        asked = (older_than_s, limit)
-        if nodes is None:
-            return await dialogs.fetch("messageoutbox_left", *asked)
-        rows, _ = await nodes.fetch("messageoutbox_left", "messageoutbox_left_of_living", *asked)
-        return rows
-
-    outboxes = [
-        Outbox(
-            rows,
-            publisher,
-            waiting_max=settings.events_queue_max,
-            patience_s=settings.outbox_age_s,
-            # The sweep had two opportunities.
-            stuck_after_s=settings.outbox_age_s
-            + 2 * (settings.outbox_sweep_s + settings.events_timeout_s),
-            merged_max=settings.friend_events_max,
-            # Held longer, they would be taken for those of a dead process.
-            merge_window_s=min(settings.friend_events_window_s, settings.outbox_age_s / 2),
-        )
-        for rows in (
-            outbox_rows(
-                main,
-                delete="outbox_delete",
-                up_to="outbox_up_to",
-                left=partial(main.fetch, "outbox_left"),
-                told=told,
-            ),
-            outbox_rows(
-                dialogs,
-                delete="messageoutbox_delete",
-                up_to="messageoutbox_up_to",
-                left=left_in_dialogs,
-                told=dialogs_service.told_of_row,
-            ),
-        )
-    ]
-    holder = secrets.token_hex(8)
-    lease_s = settings.outbox_age_s
-
-    async def lease() -> bool:
-        return await main.fetch_row("lease_take", "sweep", holder, lease_s) is not None
-
-    sweeper = Sweeper(
-        outboxes,
-        lease,
-        every_s=settings.outbox_sweep_s,
-        older_than_s=settings.outbox_age_s,
-        limit=settings.events_batch_max,
+def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:
+    """The paths of ENDPOINTS."""
+    return endpoint.paths(
+        ENDPOINTS, service.features, service.authenticator, service.settings, sampler
     )
-    sweeping = asyncio.create_task(sweeper.run())
-    for outbox in outboxes:
-        stack.push_async_callback(outbox.close)
-    stack.callback(sweeping.cancel)
-    return outboxes[0], outboxes[1]
 
 
-def api_routes(context: Context, sampler: metrics.Sampler) -> Sequence[Route]:
-    """The table's."""
-    return endpoint.routes(ENDPOINTS, context, context.authenticator, context.settings, sampler)
-
-
-def other_routes(context: Context, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
+def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
     """What operators and readers of the docs ask for."""
 
     async def exposition() -> tuple[int, bytes, bytes]:
         sampler.share()
         return 200, metrics.CONTENT_TYPE, metrics.exposition()
 
+    @cache
+    def document() -> bytes:
+        return codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION, service.settings))
+
+    async def live_contract() -> tuple[int, bytes, bytes]:
+        return 200, endpoint.JSON, document()
+
     return [
-        *_health_routes(context),
-        Route("/metrics", _Answer(exposition)),
+        *health.routes(partial(_look, service)),
+        Route("/metrics", PlainGet(exposition)),
         *docs.routes(ENDPOINTS, VERSION),
-        Route("/asyncapi.json", _Answer(_asyncapi)),
+        *pages.routes(service.settings),
+        Route("/asyncapi.json", PlainGet(live_contract)),
     ]
 
 
-Answer = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
-
-
-class _Answer:
-    """A GET without input, answered with status, content type and body."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            raise MethodNotAllowed("GET, HEAD")
-        status, content_type, body = await self._answer()
-        headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-            (b"x-request-id", scope[SCOPE_KEY].request_id),
-        ]
-        if status == 503:
-            headers.append((b"retry-after", b"1"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-async def _asyncapi() -> tuple[int, bytes, bytes]:
-    return 200, endpoint.JSON, codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION))
-
-
-def _sampler(context: Context, shedder: Shedder, watch: ConnectionWatch) -> metrics.Sampler:
-    """The numbers that the parts keep for themselves."""
-    sampler = metrics.Sampler()
-    databases = {"main": context.main}
-    if context.dialogs is not context.main:
-        databases["dialogs"] = context.dialogs
-    for name, database in databases.items():
-        load = database.load
-        sampler.gauge(metrics.CONNECTIONS.labels(name), load, "in_use")
-        sampler.gauge(metrics.QUEUED.labels(name), load, "queued")
-        sampler.counter(metrics.WAITS.labels(name), load, "waits")
-        sampler.counter(metrics.WAITED.labels(name), load, "waited_s")
-    for name, outbox in {"main": context.outbox, "dialogs": context.dialogs_outbox}.items():
-        sampler.counter(metrics.SWEEPS.labels(name), outbox, "sweeps")
-        sampler.counter(metrics.SWEPT.labels(name), outbox, "swept")
-    sampler.gauge(metrics.UNCONFIRMED, context.outbox, "unconfirmed")
-    sampler.gauge(metrics.LOG_FAILS, context.outbox, "log_fails")
-    sampler.gauge(metrics.PASSWORDS, context.passwords, "waiting")
-    sampler.gauge(metrics.IN_PROGRESS, shedder, "in_progress")
-    sampler.counter(metrics.REFUSED, shedder, "refused")
-    sampler.counter(metrics.CUT, watch, "cut")
-    return sampler
+async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
+    """Each server by name, and whether it answers."""
+    outboxes = (service.outbox, service.dialogs_outbox)
+    main, dialogs, redis, *events = await asyncio.gather(
+        _answers(service.main),
+        _answers(service.dialogs),
+        service.cache.ping(),
+        *(outbox.is_well(now=now) for outbox in outboxes),
+    )
+    found = {health.NEEDED: main, "dialogs": dialogs, "redis": redis, "events": all(events)}
+    if service.nodes is not None:
+        found |= await service.nodes.health(now=now)
+    if service.replicated is not None:
+        found |= await service.replicated.health()
+    return found
 
 
 async def _answers(database: Database) -> bool:
@@ -385,45 +318,27 @@ async def _answers(database: Database) -> bool:
         return False
 
 
-def _health_routes(context: Context) -> list[Route]:
-    async def events(now: bool) -> bool:
-        outboxes = (context.outbox, context.dialogs_outbox)
-        return all(await asyncio.gather(*(outbox.is_well(now=now) for outbox in outboxes)))
-
-    checks: Mapping[str, Callable[[], Awaitable[bool]]] = {
-        "database": partial(_answers, context.main),
-        "dialogs": partial(_answers, context.dialogs),
-        "redis": context.cache.ping,
-    }
-
-    async def look(*, now: bool) -> dict[str, bool]:
-        answers = await asyncio.gather(*(check() for check in checks.values()), events(now))
-        found = dict(zip((*checks, "events"), answers, strict=True))
-        if context.nodes is not None:
-            found |= await context.nodes.health(now=now)
-        if context.replicated is not None:
-            found |= await context.replicated.health()
-        return found
-
-    async def live() -> tuple[int, bytes, bytes]:
-        return 200, endpoint.JSON, codec.encode({"status": "ok"})
-
-    async def ready() -> tuple[int, bytes, bytes]:
-        if is_draining():
-            return 503, endpoint.JSON, codec.encode({"status": "draining"})
-        found = await look(now=False)
-        if not found["database"]:
-            return 503, endpoint.JSON, codec.encode({"status": "unavailable"})
-        status = "ok" if all(found.values()) else "degraded"
-        return 200, endpoint.JSON, codec.encode({"status": status})
-
-    async def dependencies() -> tuple[int, bytes, bytes]:
-        found = await look(now=True)
-        words = {name: "ok" if fine else "unavailable" for name, fine in found.items()}
-        return 200 if all(found.values()) else 503, endpoint.JSON, codec.encode(words)
-
-    return [
-        Route("/health/live", _Answer(live)),
-        Route("/health/ready", _Answer(ready)),
-        Route("/health/dependencies", _Answer(dependencies)),
-    ]
+def _sampler(
+    service: Service, admission: AdmissionControl, watch: ConnectionWatch
+) -> metrics.Sampler:
+    """The numbers that the parts keep for themselves."""
+    sampler = metrics.Sampler()
+    databases = {"main": service.main}
+    if service.dialogs is not service.main:
+        databases["dialogs"] = service.dialogs
+    for name, database in databases.items():
+        load = database.load
+        sampler.gauge(metrics.CONNECTIONS.labels(name), load, "in_use")
+        sampler.gauge(metrics.QUEUED.labels(name), load, "queued")
+        sampler.counter(metrics.WAITS.labels(name), load, "waits")
+        sampler.counter(metrics.WAITED.labels(name), load, "waited_s")
+    for name, outbox in {"main": service.outbox, "dialogs": service.dialogs_outbox}.items():
+        sampler.counter(metrics.SWEEPS.labels(name), outbox, "sweeps")
+        sampler.counter(metrics.SWEPT.labels(name), outbox, "swept")
+    sampler.gauge(metrics.UNCONFIRMED, service.outbox, "unconfirmed")
+    sampler.gauge(metrics.LOG_FAILS, service.outbox, "log_fails")
+    sampler.gauge(metrics.PASSWORDS, service.passwords, "waiting")
+    sampler.gauge(metrics.IN_PROGRESS, admission, "in_progress")
+    sampler.counter(metrics.REFUSED, admission, "refused")
+    sampler.counter(metrics.CUT, watch, "cut")
+    return sampler

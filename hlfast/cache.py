@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -17,21 +15,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from hlfast import urls
-from hlfast.bounded import Bounded
-from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
 
 T = TypeVar("T")
+# What a question is put to.
+Server = redis.Redis
 logger = logging.getLogger(__name__)
 
 # Written to see whether Redis takes it.
 _PROBE, _PROBE_S = "hlfast:probe", 60
-# Counters kept in this process while Redis is away.
-_LOCAL_COUNTERS_MAX = 10_000
 # Questions under way to Redis, each on a connection of its own; further ones wait for their turn.
 _CONNECTIONS_MAX = 32
-# Attempts of one key that wait for those under way to end.
-_ATTEMPTS_WAITING_MAX = 64
 
 
 class Cache:
@@ -58,7 +52,7 @@ class Cache:
             retry=Retry(NoBackoff(), 0),
         )
 
-    async def ask(self, question: Callable[[redis.Redis], Awaitable[T]]) -> T | None:
+    async def ask(self, question: Callable[[Server], Awaitable[T]]) -> T | None:
         """The answer, or None when Redis does not give one now."""
         if self._is_away:
             return None
@@ -97,149 +91,5 @@ class Cache:
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Redis."""
         await self._redis.aclose()
-
-
-_TOO_MANY = "Too many failed attempts."
-# One more failure, unless there are ARGV[1]: then the seconds until they are forgotten.
-_RESERVE = """
-if tonumber(redis.call('get', KEYS[1]) or '0') >= tonumber(ARGV[1]) then
-    return math.max(redis.call('ttl', KEYS[1]), 1)
-end
-if redis.call('incr', KEYS[1]) == 1 then
-    redis.call('expire', KEYS[1], ARGV[2])
-end
-return 0
-"""
-# One less, if they have not been forgotten meanwhile.
-_GIVE_BACK = """
-if redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1]) <= 0 then
-    redis.call('del', KEYS[1])
-end
-return 0
-"""
-
-
-@dataclass(slots=True)
-class _Burst:
-    """Attempts of one key in this process that are under way or about to be, and those that wait.
-
-    Nobody waits unless somebody is inside.
-    """
-
-    inside: int = 0
-    # Each is told whether to ask again.
-    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
-
-
-class FailureThrottle:
-    """Counts failures by key within a window: in Redis for all processes, here while it is away.
-
-    An attempt is counted before it is made, so that a burst of them gets no more than a sequence.
-    `name` keeps the keys of two throttles apart.
-    """
-
-    def __init__(self, cache: Cache, name: str, *, failures_max: int, window_s: int) -> None:
-        self._cache = cache
-        self._prefix = f"hlfast:{name}:"
-        self._failures_max = failures_max
-        self._window_s = window_s
-        self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
-        self._bursts: dict[str, _Burst] = {}
-
-    @asynccontextmanager
-    async def attempt(self, key: str) -> AsyncIterator[None]:
-        """One guess: a failure if it raises errors.Unauthenticated or Forbidden.
-
-        Where it ends well the key's failures are forgotten; with any other error it is as if it
-        had not been. Raises errors.TooMany.
-        """
-        burst = self._bursts.setdefault(key, _Burst())
-        burst.inside += 1
-        # How many of those who wait may ask again.
-        room = 0
-        try:
-            await self._reserve_in_turn(key, burst)
-            try:
-                yield
-            except (Unauthenticated, Forbidden):
-                raise
-            except BaseException:
-                room = 1
-                await self._give_back(key)
-                raise
-            room = self._failures_max
-            await self._forget(key)
-        finally:
-            self._leave(key, burst, room)
-
-    async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
-        """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
-        while wait_s := await self._reserve(key):
-            if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
-                raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
-            turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            burst.waiting.append(turn)
-            burst.inside -= 1
-            try:
-                may_ask = await turn
-            except BaseException:
-                if turn in burst.waiting:
-                    burst.waiting.remove(turn)
-                if turn.cancelled() or not turn.result():
-                    burst.inside += 1  # for `_leave`
-                raise
-            if not may_ask:
-                burst.inside += 1
-                raise TooMany(_TOO_MANY, wait_s)
-
-    def _leave(self, key: str, burst: _Burst, room: int) -> None:
-        burst.inside -= 1
-        while burst.waiting and (room or not burst.inside):
-            turn = burst.waiting.popleft()
-            if not turn.done():
-                turn.set_result(room > 0)
-                if room:
-                    room -= 1
-                    burst.inside += 1
-        if not burst.inside and self._bursts.get(key) is burst:
-            del self._bursts[key]
-
-    async def _reserve(self, key: str) -> int:
-        """Count one; 0, or the seconds until the key may try again."""
-        count, ends = self._local.get(key) or (0, 0.0)
-        now = time.monotonic()
-        if count >= self._failures_max and ends > now:
-            return int(ends - now) + 1
-        answer = await self._run(_RESERVE, key, self._failures_max, self._window_s)
-        return self._reserve_here(key) if answer is None else answer
-
-    def _reserve_here(self, key: str) -> int:
-        now = time.monotonic()
-        count, ends = self._local.get(key) or (0, 0.0)
-        if ends <= now:
-            count, ends = 0, now + self._window_s
-        is_over = count >= self._failures_max
-        self._local.put(key, (count if is_over else count + 1, ends))
-        return int(ends - now) + 1 if is_over else 0
-
-    async def _give_back(self, key: str) -> None:
-        count, ends = self._local.get(key) or (0, 0.0)
-        if count:
-            self._local.put(key, (count - 1, ends))
-        else:
-            await self._run(_GIVE_BACK, key)
-
-    async def _forget(self, key: str) -> None:
-        self._local.pop(key)
-        await self._cache.ask(lambda server: server.delete(self._prefix + key))
-
-    async def _run(self, script: str, key: str, *args: int) -> int | None:
-        """What a script says of a key; None while Redis is away."""
-
-        async def run(server: redis.Redis) -> int:
-            asked = server.eval(script, 1, self._prefix + key, *map(str, args))
-            return int(await cast("Awaitable[int]", asked))
-
-        return await self._cache.ask(run)

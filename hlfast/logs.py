@@ -15,16 +15,26 @@ TRACED = logging.getLogger("hlfast.traced")
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """For logging.config.dictConfig."""
+    """The dictionary that logging.config.dictConfig takes."""
     lines = JsonLines if settings.log_format == "json" else TextLines
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": f"{__name__}.{lines.__name__}"}},
+        "filters": {"untold": {"()": f"{__name__}.{Untold.__name__}"}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"level": "WARNING", "handlers": ["lines"]},
-        "loggers": {name: {"level": "INFO"} for name in ("_granian", ACCESS.name, TRACED.name)},
+        "loggers": {name: {"level": "INFO"} for name in ("_granian", ACCESS.name, TRACED.name)}
+        | {"aiormq.connection": {"filters": ["untold"]}},
     }
+
+
+class Untold(logging.Filter):
+    """Records of a library that raises what it calls an error: whoever catches that logs it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        return record.levelno < logging.ERROR and record.exc_info is None
 
 
 def named(**fields: Any) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from hlfast import codec
-from hlfast.bodies import Bodies
+from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
+from hlfast.errors import NotFound
+from hlfast.response_cache import ResponseCache
 from hlfast.web.fields import CalendarDate
 
 
@@ -34,10 +37,6 @@ def show(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return codec.rows(FIELDS, rows)
 
 
-# A page of users: the statement that finds them, and its arguments.
-Wanted = tuple[str, tuple[str | int, ...]]
-
-
 class Profile(NamedTuple):
     """A User as JSON, and the version of the row that it shows."""
 
@@ -46,41 +45,69 @@ class Profile(NamedTuple):
 
 
 def profile(row: Row) -> Profile:
-    """A row of a statement that ends in the version."""
+    """The Profile of a row of a statement that ends in the version."""
     return Profile(row[len(FIELDS)], codec.encode(show([row])[0]))
 
 
-async def by_ids(database: Database, bodies: Bodies, ids: Sequence[int]) -> Mapping[int, Profile]:
-    """Users by id, of those that there are: what a BatchReader reads."""
-    known = [user_id for user_id in ids if user_id in bodies]
-    if len(known) < len(ids):
-        # All of them in one round trip, where some have to be read anyway.
-        return await _read(database, bodies, ids)
-    rows = await database.fetch("user_versions", known)
-    return await of_versions(database, bodies, [(row[0], row[1]) for row in rows])
+class Profiles:
+    """Users by id. Concurrent reads share one statement, and unchanged users come from the cache.
 
+    The response cache's key of a user is the bare id: all its other keys are tuples.
+    """
 
-async def of_versions(
-    database: Database, bodies: Bodies, found: Sequence[tuple[int, int]]
-) -> Mapping[int, Profile]:
-    """Users by id, in the order of these ids and versions; of a later version if it has changed."""
-    profiles: dict[int, Profile] = {}
-    missing: list[int] = []
-    for user_id, version in found:
-        body = bodies.get(user_id, version)
-        if body is None:
-            missing.append(user_id)
-        else:
-            profiles[user_id] = Profile(version, body)
-    if not missing:
-        return profiles
-    profiles |= await _read(database, bodies, missing)
-    return {user_id: profiles[user_id] for user_id, _ in found if user_id in profiles}
+    def __init__(self, database: Database, cache: ResponseCache, limits: BatchLimits) -> None:
+        self._database = database
+        self._cache = cache
+        self._reader = BatchReader(self._read_by_ids, limits)
 
+    def get(self, user_id: int) -> asyncio.Future[Profile | None]:
+        """The user, or None where there is none."""
+        return self._reader.get(user_id)
 
-async def _read(database: Database, bodies: Bodies, ids: Sequence[int]) -> dict[int, Profile]:
-    found: dict[int, Profile] = {}
-    for row in await database.fetch("user_by_ids", ids):
-        one = found[row[0]] = profile(row)
-        bodies.put(row[0], *one)
-    return found
+    async def need(self, user_id: int) -> Profile:
+        """The user. Raises errors.NotFound."""
+        user = await self._reader.get(user_id)
+        if user is None:
+            raise NotFound("There is no such user.")
+        return user
+
+    async def get_many(self, ids: Sequence[int]) -> list[Profile | None]:
+        """One user, or None, for each id, in their order."""
+        return await self._reader.get_many(ids)
+
+    async def of_versions(self, found: Sequence[tuple[int, int]]) -> Mapping[int, Profile]:
+        """Users by id, in the order of these ids and versions.
+
+        A user who has changed since comes in a later version.
+        """
+        profiles: dict[int, Profile] = {}
+        missing: list[int] = []
+        for user_id, version in found:
+            body = self._cache.get(user_id, version)
+            if body is None:
+                missing.append(user_id)
+            else:
+                profiles[user_id] = Profile(version, body)
+        if not missing:
+            return profiles
+        profiles |= await self._read(missing)
+        return {user_id: profiles[user_id] for user_id, _ in found if user_id in profiles}
+
+    def put(self, user_id: int, changed: Profile) -> None:
+        """Keep what a user's own change has made."""
+        self._cache.put(user_id, *changed)
+
+    async def _read_by_ids(self, ids: Sequence[int]) -> Mapping[int, Profile]:
+        known = [user_id for user_id in ids if user_id in self._cache]
+        if len(known) < len(ids):
+            # All of them in one round trip, where some have to be read anyway.
+            return await self._read(ids)
+        rows = await self._database.fetch("user_versions", known)
+        return await self.of_versions([(row[0], row[1]) for row in rows])
+
+    async def _read(self, ids: Sequence[int]) -> dict[int, Profile]:
+        found: dict[int, Profile] = {}
+        for row in await self._database.fetch("user_by_ids", ids):
+            one = found[row[0]] = profile(row)
+            self._cache.put(row[0], *one)
+        return found

@@ -1,14 +1,15 @@
 """Everything that can be set, read from the environment here and nowhere else.
 
 Each field is one environment variable: its own alias (`DATABASE_URL`) or its
-name in capitals behind `HLFAST_` (`HLFAST_HTTP_PORT`). The README's table of
-settings is tested against this file.
+name in capitals behind `HLFAST_` (`HLFAST_HTTP_PORT`). SETTINGS.md is made from this
+file by `python -m hl_utils.settings_page`: a class is a group of it, a description a row.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -38,25 +39,26 @@ class Tuning(BaseModel):
     """A switch for every optimisation, so that its effect can be measured."""
 
     batch_reads: bool = Field(
-        True, description="Join single-row reads of one loop turn into one statement."
+        True, description="Let concurrent single-row reads of one loop turn share a statement."
     )
     batch_sends: bool = Field(
-        True, description="Join messages that are sent at once into one statement (PostgreSQL)."
+        True,
+        description="Let concurrent messages to different dialogs share a statement (PostgreSQL).",
     )
     remember_tokens: bool = Field(
         True, description="Keep verified access tokens in memory until they expire."
     )
     keep_bodies: bool = Field(
         True,
-        description="Keep encoded users and pages in memory, "
-        "and ask the database only whether they are still right.",
+        description="Hold encoded users and pages in the response cache; the database is asked "
+        "only whether they are still right.",
     )
     freeze_gc: bool = Field(
-        True, description="Take what exists after start out of the garbage collector's sight."
+        True, description="Exempt what exists after the start from garbage collection."
     )
     batch_scheduling: bool = Field(
         True,
-        description="Threads of the API that wake up do not interrupt the one at work "
+        description="Let no thread of the API that wakes up interrupt the one at work "
         "(SCHED_BATCH, Linux).",
     )
 
@@ -116,14 +118,15 @@ def _networks(text: str) -> str:
     return text
 
 
-class Settings(BaseSettings):
-    """The service's settings, bounds included. Times end in `_s` and are seconds."""
+def _websocket_url(text: str) -> str:
+    if text and not re.fullmatch(r"wss?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", text):
+        raise ValueError("it is no address of a websocket, which is wss://HOST/PATH")
+    return text
 
-    model_config = SettingsConfigDict(
-        env_prefix="HLFAST_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
-    )
 
-    # What runs where
+class Servers(BaseModel):
+    """Where the servers are, and what each process listens on."""
+
     database_url: str = Field(
         "",
         validation_alias=_env("DATABASE_URL"),
@@ -132,7 +135,8 @@ class Settings(BaseSettings):
     dialogs_database_url: str = Field(
         "",
         validation_alias=_env("DIALOGS_DATABASE_URL"),
-        description="The dialogs' database, `postgresql://…` or `mysql://…`. Empty: the main one.",
+        description="Database of the dialogs, `postgresql://…` or `mysql://…`. Empty: the main "
+        "one.",
     )
     database_replica_urls: str = Field(
         "",
@@ -147,58 +151,76 @@ class Settings(BaseSettings):
     events_url: str = Field(
         "",
         validation_alias=_env("EVENTS_URL"),
-        description="Event log, `amqp://…`, with commas between the servers of a cluster, "
-        "or `redis://…`. Empty: the same Redis.",
+        description="Event log: `redis://…`, or `amqp://…` with commas between the servers of a "
+        "cluster. Empty: the Redis of REDIS_URL.",
     )
     events_name: str = Field(
         "hlfast",
         min_length=1,
         max_length=64,
-        description="Begins every name of ours on the event log's server.",
+        description="First part of every name of ours on the event log's server.",
     )
     database_password: str = Field(
         "",
         repr=False,
-        description="Password for DATABASE_URL and DATABASE_REPLICA_URLS where they have none; "
-        "as it is, nothing in it is encoded.",
+        description="Password for DATABASE_URL and DATABASE_REPLICA_URLS if they have none, "
+        "with nothing encoded.",
     )
     dialogs_database_password: str = Field(
-        "", repr=False, description="The same for DIALOGS_DATABASE_URL."
+        "",
+        repr=False,
+        description="Password for DIALOGS_DATABASE_URL if it has none, with nothing encoded.",
     )
-    redis_password: str = Field("", repr=False, description="The same for REDIS_URL.")
-    events_password: str = Field("", repr=False, description="The same for EVENTS_URL.")
+    redis_password: str = Field(
+        "", repr=False, description="Password for REDIS_URL if it has none, with nothing encoded."
+    )
+    events_password: str = Field(
+        "", repr=False, description="Password for EVENTS_URL if it has none, with nothing encoded."
+    )
     home: Path = Field(
         default_factory=default_home, description="Directory of the embedded servers' data."
     )
     secret: str = Field(
         "",
         repr=False,
-        description="Signs tokens in every process, 32 bytes or more. "
-        "Empty: one is made at the first start and kept in HLFAST_HOME.",
+        description="Secret that signs tokens, the same in every process, 32 bytes or more. "
+        "Empty: the first start makes one in HLFAST_HOME.",
     )
     http_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     http_port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     ws_port: int = Field(8001, ge=1, le=65535, description="Port of the websocket server.")
+    ws_url: Annotated[
+        str,
+        Field(
+            description="Where browsers find the websocket, `wss://HOST/ws`. Empty: at `/ws` of "
+            "the front door, which says so by X-Forwarded-For; without one at HLFAST_WS_PORT."
+        ),
+        AfterValidator(_websocket_url),
+    ] = ""
+    demo: bool = Field(
+        True,
+        description="`up` puts some demo people into an embedded database that has nobody yet.",
+    )
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
         str,
         Field(
-            description="Addresses and networks, comma separated, "
-            "whose X-Forwarded-For is believed."
+            description="Addresses and networks, comma separated, whose X-Forwarded-For is "
+            "believed."
         ),
         AfterValidator(_networks),
     ] = ""
     allowed_origins: Annotated[
         str,
         Field(
-            description="Origins of other pages that may call, comma separated, or `*`. "
+            description="Origins of other pages that may call the API, comma separated, or `*`. "
             "Empty: none."
         ),
         AfterValidator(_origins),
     ] = ""
     access_log: bool = Field(False, description="Write a line for every request.")
     log_format: Literal["text", "json"] = Field(
-        "text", description="Lines of the log: `text`, or `json` objects."
+        "text", description="Format of the log's lines: `text`, or `json` objects."
     )
     first_superuser: str = Field(
         "",
@@ -212,57 +234,69 @@ class Settings(BaseSettings):
         description="Password of that superuser.",
     )
 
-    # Bounds
-    body_bytes_max: int = Field(65536, ge=1024, description="Bytes of a request's body.")
+
+class Requests(BaseModel):
+    """Bounds of the HTTP API: bodies, connections, requests in progress."""
+
+    body_bytes_max: int = Field(
+        65536, ge=1024, description="Bytes of a request's body; beyond: 413."
+    )
     bodies_bytes_max: int = Field(
         64 * 1024 * 1024,
         ge=0,
-        description="Bytes of memory for encoded users and pages that are kept.",
+        description="Bytes of memory for the response cache of one process.",
     )
-    friends_max: int = Field(10_000, ge=1, description="Friends of one user.")
-    feed_posts_max: int = Field(1000, ge=1, description="Posts reachable in one feed.")
+    friends_max: int = Field(10_000, ge=1, description="Friends of one user; beyond: 409.")
+    feed_posts_max: int = Field(1000, ge=1, description="Newest posts that a feed reaches back to.")
     connections_max: int = Field(
         4096, ge=1, description="Open client connections of one API process."
     )
     http2: bool = Field(
         False,
-        description="Take HTTP/2 without TLS, too. No bound counts its streams: "
-        "for a proxy, on a port that nobody else reaches.",
+        description="Take HTTP/2 without TLS, too. No bound counts its streams: only for a "
+        "proxy, on a port that nobody else reaches.",
     )
     head_timeout_s: float = Field(
         10.0,
         gt=0,
-        description="Time for the head of a connection's first request from when it was made, "
-        "of later ones from their first byte.",
+        description="Time for a request's head: of a connection's first request since the "
+        "connection was made, of later ones since their first byte.",
     )
     body_timeout_s: float = Field(
         10.0, gt=0, description="Time for a request's whole body; beyond: 408."
     )
-    answer_timeout_s: float = Field(
-        30.0, gt=0, description="Time for a client to take what it was sent."
-    )
+    answer_timeout_s: float = Field(30.0, gt=0, description="Time for a client to take the answer.")
     idle_timeout_s: float = Field(
         75.0,
         ge=1,
-        description="Longest pause between two requests of a connection. "
-        "Longer than any proxy in front of the API keeps one.",
+        description="Longest pause between two requests of a connection; longer than any proxy "
+        "in front of the API keeps one.",
     )
     requests_max: int = Field(
-        256, ge=1, description="Requests of one API process in progress; beyond: 503."
+        256,
+        ge=1,
+        description="Requests of one API process in progress; beyond, admission control answers "
+        "503.",
     )
     user_requests_max: int = Field(
-        64, ge=1, description="Requests of one user under way in one API process; beyond: 429."
+        64, ge=1, description="Requests of one user in progress in one API process; beyond: 429."
     )
     refusals_per_s_max: int = Field(
         2000,
         ge=1,
-        description="Such refusals sent in a second; further ones, and their clients, wait.",
+        description="Answers of 503 by admission control in a second; further ones, and their "
+        "clients, wait.",
     )
+
+
+class Databases(BaseModel):
+    """Bounds of the databases: connections, statements, replicas, batches."""
+
     database_pool_size: int = Field(
         8, ge=1, le=1000, description="Connections of one process to each database."
     )
     database_queue_max: int = Field(
-        2048, ge=1, description="Statements of one process waiting for a connection; beyond: 503."
+        2048, ge=1, description="Statements of one process that wait for a connection; beyond: 503."
     )
     database_timeout_s: float = Field(
         10.0,
@@ -272,8 +306,8 @@ class Settings(BaseSettings):
     replica_wait_s: float = Field(
         0.02,
         ge=0,
-        description="Longest wait for a replica to replay what a read must see; "
-        "then the primary answers.",
+        description="Longest wait for a replica to replay what a read must see; then the "
+        "primary answers.",
     )
     replica_timeout_s: float = Field(
         1.0, gt=0, description="Silence after which a replica is left out."
@@ -281,21 +315,30 @@ class Settings(BaseSettings):
     replica_retry_s: float = Field(
         1.0,
         gt=0,
-        description="Pause before a lost replica is tried again, "
-        "and between two looks at an idle one.",
+        description="Pause before a lost replica is tried again, and between two looks at an "
+        "idle one.",
     )
-    batch_max: int = Field(512, ge=1, description="Keys joined into one batched read.")
+    batch_max: int = Field(512, ge=1, description="Keys of one batch of reads.")
     batches_max: int = Field(
         2,
         ge=1,
-        description="Batches of one kind of read under way at once; further reads wait and join.",
+        description="Batches of one kind of read under way at once; further reads wait and "
+        "share the next batch.",
     )
     sends_batch_max: int = Field(
-        128, ge=1, description="Messages joined into one statement, each of another dialog."
+        128, ge=1, description="Messages of one batch, each to another dialog."
     )
     sends_batches_max: int = Field(
-        2, ge=1, description="Such statements under way; further messages wait and are joined."
+        2,
+        ge=1,
+        description="Batches of messages under way at once; further messages wait and share the "
+        "next batch.",
     )
+
+
+class EventLog(BaseModel):
+    """Redis and the event log: deadlines, retention, batches of events."""
+
     redis_timeout_s: float = Field(0.25, gt=0, description="Longest wait for Redis.")
     redis_retry_s: float = Field(
         1.0, gt=0, description="Pause before Redis is asked again after a failure."
@@ -307,123 +350,212 @@ class Settings(BaseSettings):
         1.0, gt=0, description="Longest pause before the event log is asked again after a failure."
     )
     events_kept_bytes: int = Field(
-        256 * 1024 * 1024, ge=65536, description="Bytes of events that the log keeps, about."
+        256 * 1024 * 1024, ge=65536, description="Bytes of events that the log retains, about."
     )
     events_kept_s: int = Field(
-        3600, ge=1, description="Age up to which the log keeps events, about."
+        3600, ge=1, description="Age up to which the log retains events, about."
     )
-    events_batch_max: int = Field(512, ge=1, description="Events joined into one entry of the log.")
+    events_batch_max: int = Field(
+        512, ge=1, description="Events of one batch, which is one entry of the log."
+    )
     events_batch_bytes_max: int = Field(
-        262_144, ge=1024, description="Bytes of them, unless one event alone is longer."
+        262_144,
+        ge=1024,
+        description="Bytes of the events of one batch, unless one event alone is longer.",
     )
     events_batches_max: int = Field(
-        8, ge=1, description="Entries awaiting their confirm; further events wait and are joined."
+        8,
+        ge=1,
+        description="Batches of events that await their confirm; further events wait and share "
+        "the next batch.",
     )
     events_queue_max: int = Field(
-        10_000, ge=1, description="Events of one process not confirmed yet; beyond: 503."
+        10_000, ge=1, description="Events of one process that are not confirmed yet; beyond: 503."
     )
+
+
+class Websockets(BaseModel):
+    """The websocket node: connections, frames, slow readers."""
+
     ws_host: str = Field("127.0.0.1", description="Address that the websocket server listens on.")
     ws_name: str = Field(
-        "", description="The node's name, unique among them. Empty: made of host, port and chance."
+        "",
+        description="Name of the websocket node, unique among the nodes. Empty: made of host, "
+        "port and chance.",
     )
-    ws_backlog: int = Field(4096, ge=1, description="Connections not accepted yet.")
+    ws_backlog: int = Field(
+        4096, ge=1, description="Connections of a websocket node that are not accepted yet."
+    )
     ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
     ws_handshake_timeout_s: float = Field(
         5.0, gt=0, description="Time for the request of a websocket's handshake."
     )
+    ws_handshakes_max: int = Field(
+        4096,
+        ge=1,
+        description="Connections of a websocket node whose handshake was not answered yet; "
+        "beyond, the address that has most of them loses the oldest.",
+    )
     ws_user_connections_max: int = Field(
         100,
         ge=1,
-        description="Those of one user; one more is closed with 4429. "
-        "On a full node whoever has most gives way to others.",
+        description="Connections of one user to one websocket node; one more is closed with "
+        "4429. On a full node the user with most gives way to others.",
     )
     ws_dismissed_max: int = Field(
         1000,
         ge=1,
-        description="Those that were closed at once, as for a bad token, "
-        "and whose clients have not hung up; beyond: the oldest is cut.",
+        description="Connections that were closed at once, as for a bad token, and whose "
+        "clients have not hung up; beyond, the oldest is cut.",
     )
-    ws_frame_bytes_max: int = Field(16_384, ge=256, description="Bytes of a client's message.")
-    ws_frames_max: int = Field(100, ge=1, description="Frames of one client in the window below.")
-    ws_frames_window_s: float = Field(10.0, gt=0, description="Beyond: closed with 4429.")
+    ws_frame_bytes_max: int = Field(
+        16_384, ge=256, description="Bytes of a client's message; beyond: closed with 1009."
+    )
+    ws_frames_max: int = Field(
+        100,
+        ge=1,
+        description="Frames of one client in HLFAST_WS_FRAMES_WINDOW_S; beyond: closed with 4429.",
+    )
+    ws_frames_window_s: float = Field(
+        10.0, gt=0, description="Window in which a client's frames are counted."
+    )
     ws_queue_bytes_max: int = Field(
-        1_048_576, ge=4096, description="Bytes waiting for one slow reader; beyond: 1013."
+        1_048_576,
+        ge=4096,
+        description="Bytes that wait for one slow reader; beyond: closed with 1013.",
     )
     ws_behind_s: float = Field(
-        10.0, gt=0, description="How long a reader may be behind, then 1013."
+        10.0, gt=0, description="Time that a reader may be behind; beyond: closed with 1013."
     )
     ws_join_delay_s: float = Field(
-        0.005, ge=0, description="Frames of this time to one socket are one write, when it is busy."
+        0.005, ge=0, description="Time in which frames to one busy socket share a write."
     )
     ws_ping_s: float = Field(
-        25.0, gt=0, description="Silence before a ping, and the wait after it."
+        25.0, gt=0, description="Silence of a socket before a ping, and the wait for its answer."
     )
-    tail_events_max: int = Field(100_000, ge=1, description="Events kept in memory for resumes.")
+
+
+class Live(BaseModel):
+    """What a websocket node holds for resumes, presence, and the outbox behind it."""
+
+    tail_events_max: int = Field(
+        100_000, ge=1, description="Events of a node's history, which replays come from."
+    )
     tail_bytes_max: int = Field(
-        128 * 1024 * 1024, ge=1024, description="Bytes that they hold; about 1 KB and their frames."
+        128 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of a node's history: about 1 KB for each event, and its frames.",
     )
-    tail_s: float = Field(600.0, gt=0, description="Age up to which they are kept.")
+    tail_s: float = Field(
+        600.0, gt=0, description="Age up to which events stay in a node's history."
+    )
     presence_heartbeat_s: float = Field(
-        2.0, gt=0, description="A node that is silent for 3.5 of these is taken for gone."
+        2.0,
+        gt=0,
+        description="Pause between two heartbeats of a node; after 3.5 of them in silence it "
+        "counts as gone.",
     )
     presence_grace_s: float = Field(
-        5.0, ge=0, description="A user without a socket stays online so long."
+        5.0, ge=0, description="Time that a user without a socket stays online."
     )
     presence_join_s: float = Field(
-        0.2, gt=0, description="Comings and goings of this time are told at once."
+        0.2, gt=0, description="Time in which comings and goings share a frame."
     )
     outbox_sweep_s: float = Field(
-        2.0, gt=0, description="Pause between two looks for events that a dead process left."
+        2.0,
+        gt=0,
+        description="Pause between two looks of the sweeper for outbox rows that a dead process "
+        "left.",
     )
-    outbox_age_s: float = Field(8.0, gt=0, description="Age from which an event is taken for left.")
+    outbox_age_s: float = Field(
+        8.0, gt=0, description="Age from which the sweeper takes an outbox row for left."
+    )
     friend_events_max: int = Field(
-        10, ge=1, description="Requests and withdrawals of one pair told of within the time below."
+        10,
+        ge=1,
+        description="Friend requests and withdrawals of one pair in "
+        "HLFAST_FRIEND_EVENTS_WINDOW_S that are events of their own.",
     )
     friend_events_window_s: float = Field(
-        3.0, gt=0, description="Further ones are merged into the latest, told at its end."
+        3.0,
+        gt=0,
+        description="Window in which friend requests and withdrawals of a pair are counted; "
+        "further ones merge into the latest, which is published at its end.",
     )
     broadcast_queue_max: int = Field(
-        1024, ge=1, description="Broadcasts waiting on either side; beyond: the oldest is dropped."
+        1024,
+        ge=1,
+        description="Broadcasts of presence and typing that wait on either side; beyond, the "
+        "oldest is dropped.",
     )
+
+
+class Stopping(BaseModel):
+    """How a process stops without losing a request."""
+
     drain_notice_s: float = Field(
         2.0,
         ge=0,
-        description="The API's readiness says 503 for so long before its door closes: longer than "
-        "HAProxy's checks take.",
+        description="Time that the readiness of a stopping API is 503 before it closes its "
+        "port; longer than HAProxy's checks take.",
     )
     drain_timeout_s: int = Field(
-        6, ge=1, description="Requests under way may take this long when the API stops."
+        6,
+        ge=1,
+        description="Time for the requests in progress when the API stops; a websocket node "
+        "closes its sockets in half of it.",
     )
 
-    # Security
+
+class Accounts(BaseModel):
+    """Tokens, sessions, logins and password hashes."""
+
     access_token_s: int = Field(900, ge=60, description="Life of an access token.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token.")
     refresh_grace_s: float = Field(
         10.0,
         ge=0,
-        description="A refresh token that was used gives the same next one for so long; "
-        "later it ends the session.",
+        description="Time in which a used refresh token still gives the same next one; later it "
+        "ends the session.",
     )
     sessions_max: int = Field(
         100, ge=1, description="Sessions of one user; beyond, the one renewed longest ago ends."
     )
     revocation_check_s: float = Field(
-        20.0, ge=0, le=60, description="Age at which a remembered user is looked up again."
+        20.0,
+        ge=0,
+        le=60,
+        description="Age at which the account status of a remembered user is looked up again.",
     )
     remembered_tokens_max: int = Field(65536, ge=1, description="Verified tokens kept in memory.")
     login_failures_max: int = Field(
         10,
         ge=1,
-        description="Failures of one name from one address before 429; "
-        "apart from them, wrong old passwords of one user.",
+        description="Failed logins of one name from one address in HLFAST_LOGIN_WINDOW_S, and, "
+        "counted apart, wrong old passwords of one user; beyond: 429.",
     )
-    login_window_s: int = Field(300, ge=1, description="Seconds in which they count.")
-    password_hash_threads: int = Field(2, ge=1, description="Passwords hashed at once.")
-    password_hash_queue_max: int = Field(64, ge=1, description="Passwords waiting; beyond: 503.")
+    login_window_s: int = Field(300, ge=1, description="Window in which failed logins are counted.")
+    password_hash_threads: int = Field(
+        2, ge=1, description="Passwords that one process hashes at once."
+    )
+    password_hash_queue_max: int = Field(
+        64, ge=1, description="Passwords that wait to be hashed; beyond: 503."
+    )
     password_hash_memory_kib: int = Field(
-        19456, ge=8, description="argon2id memory (OWASP's first choice, 19 MiB)."
+        19456, ge=8, description="Memory of argon2id (OWASP's first choice, 19 MiB)."
     )
-    password_hash_time: int = Field(2, ge=1, description="argon2id passes.")
+    password_hash_time: int = Field(2, ge=1, description="Passes of argon2id.")
+
+
+# Pydantic takes the fields of the last group first.
+class Settings(
+    Accounts, Stopping, Live, Websockets, EventLog, Databases, Requests, Servers, BaseSettings
+):
+    """The service's settings, bounds included. Times end in `_s` and are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HLFAST_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+    )
 
     tuning: Tuning = Field(default_factory=Tuning)
 

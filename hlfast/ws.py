@@ -6,10 +6,10 @@ import asyncio
 import gc
 import logging
 import logging.config
-import resource
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -18,25 +18,27 @@ from http import HTTPStatus
 import picows
 import uvloop
 
-from hlfast import codec, logs
+from hlfast import codec, frames, logs, open_files
+from hlfast.auth.account import AccountStatus, Authenticator, account_statuses
+from hlfast.auth.tokens import Tokens
+from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db import queries
-from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database
 from hlfast.db.open import open_database
 from hlfast.errors import Unavailable
-from hlfast.events.batching import BatchPublisher
 from hlfast.events.open import open_log
-from hlfast.live import handshake, metrics
+from hlfast.events.publisher import Publisher
+from hlfast.live import metrics, upgrade
 from hlfast.live.health import Health
-from hlfast.live.listen import Answer, listen
 from hlfast.live.node import Node
+from hlfast.metrics import CONTENT_TYPE, Metric, Reading, gauge
 from hlfast.settings import Settings, SettingsError
-from hlfast.users import service as users_service
-from hlfast.web.auth import Authenticator, Standing, Tokens
-from hlfast.web.metrics import CONTENT_TYPE, Metric, Reading, gauge
 from hlfast.web.origins import Origins
+from hlfast.websocket.listener import Answer, listen
 
 PATH = "/ws"
+# By which HAProxy's checks tell a node from an API.
+SERVER = "hlfast-ws"
 # What is answered here besides.
 _PLAIN = ("/health/live", "/health/ready", "/metrics")
 _DATABASE_START_S = 30.0
@@ -51,9 +53,8 @@ def serve(settings: Settings) -> int:
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     logging.config.dictConfig(logs.configuration(settings))
-    # A connection is an open file, and the usual bound is 1,024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = open_files.needed_by_node(settings)
+    open_files.take_all("HLFAST_WS_CONNECTIONS_MAX", settings.ws_connections_max, needed)
     uvloop.run(_serve(settings))
     return 0
 
@@ -79,7 +80,7 @@ async def _serve(settings: Settings) -> None:
                 settings.ws_host,
                 settings.ws_port,
                 backlog=settings.ws_backlog,
-                refuse=handshake.malformed,
+                refuse=upgrade.malformed,
             )
         except OSError as error:
             raise SettingsError(
@@ -111,10 +112,11 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> tuple[Node, H
     log = open_log(settings)
     stack.push_async_callback(log.close)
     tokens = Tokens(settings)
-    standings = partial(users_service.standing, main)
-    reader: BatchReader[int, Standing] = BatchReader(standings, batch_max=settings.batch_max)
+    limits = BatchLimits(settings.batch_max, sys.maxsize)
+    statuses = partial(account_statuses, main)
+    reader: BatchReader[int, AccountStatus] = BatchReader(statuses, limits)
     friends: BatchReader[int, Sequence[tuple[int, int]]] = BatchReader(
-        partial(_friends, main), batch_max=settings.batch_max
+        partial(_friends, main), limits
     )
     node = Node(
         settings.ws_name or f"{socket.gethostname()}-{settings.ws_port}-{secrets.token_hex(3)}",
@@ -123,9 +125,10 @@ async def _open_node(settings: Settings, stack: AsyncExitStack) -> tuple[Node, H
         tokens,
         Authenticator(tokens, reader.get, settings),
         friends,
-        standings,
+        statuses,
+        frames,
     )
-    publisher = BatchPublisher(log, settings)
+    publisher = Publisher(log, settings)
     stack.push_async_callback(publisher.close)
     return node, Health(node, publisher, partial(_answers, main))
 
@@ -138,7 +141,9 @@ async def _answers(database: Database) -> bool:
 
 
 def _metrics(node: Node, health: Health) -> Iterator[Metric]:
-    yield from metrics.read(node)
+    yield from metrics.read(
+        node.counts, node.writes, node.sessions, node.subscriptions, node.history, node.presence
+    )
     yield gauge(
         "hlfast_ws_events_log_fails",
         "1 while the event log takes no events, or they do not come",
@@ -162,8 +167,8 @@ def _answer(
     request: picows.WSUpgradeRequest,
 ) -> Answer:
     """A handshake, or somebody of ours who asks how we are."""
-    path = handshake.target_path(request)
-    if path in _PLAIN and (refused := handshake.refuse_method(request)) is not None:
+    path = upgrade.target_path(request)
+    if path in _PLAIN and (refused := upgrade.refuse_method(request)) is not None:
         return refused
     if path == "/health/live":
         return _status(HTTPStatus.OK, "ok")
@@ -178,7 +183,7 @@ def _answer(
         return _plain(status, "application/json", codec.encode(words))
     if path == "/metrics":
         return _plain(HTTPStatus.OK, CONTENT_TYPE.decode(), reading.exposition())
-    answer = handshake.answer(request, PATH, node.connect, origins.may_connect)
+    answer = upgrade.answer(request, PATH, node.connect, origins.may_connect)
     if answer.listener is None:
         node.counts.refusals[int(answer.response.status)] += 1
     return answer
@@ -189,7 +194,7 @@ def _status(status: HTTPStatus, word: str) -> Answer:
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": SERVER}
     if status == HTTPStatus.OK:
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
     else:

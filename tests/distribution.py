@@ -19,7 +19,13 @@ from xdist.scheduler import LoadScopeScheduling
 _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 # Files with the same costly servers. A whole folder ends in a slash.
 TOGETHER = {
-    "the event log": ("tests/events/",),
+    "the event log": tuple(
+        f"tests/events/test_{name}.py"
+        for name in (
+            *("cursor", "failover", "failures", "log", "open"),
+            *("publisher", "resubscribe", "retention"),
+        )
+    ),
     "live": tuple(
         f"tests/live/test_{name}.py"
         for name in ("delivery", "metrics", "presence", "resume", "sessions")
@@ -32,6 +38,7 @@ FIRST: tuple[str, ...] = (
     "tests/rabbitmq/",
     "tests/swarm/",
     "the event log",
+    "tests/events/test_outbox.py",
     "tests/live/test_ledger.py",
     "tests/replicas/",
     "tests/bench/",
@@ -43,8 +50,9 @@ FIRST: tuple[str, ...] = (
     "several processes",
     "two processes",
     "tests/live/",
+    "tests/websocket/",
     "tests/web/",
-    "tests/test_bodies.py",
+    "tests/test_response_cache.py",
     "tests/fuzz/",
     "tests/model/",
 )
@@ -57,18 +65,20 @@ QUICK = (
     "tests/users/",
     "tests/web/",
     "tests/live/",
+    "tests/websocket/",
 )
 # Of those, what needs a server that comes in no wheel, or minutes.
 NOT_QUICK = (
-    "tests/test_bodies.py",
+    "tests/test_response_cache.py",
     "tests/test_scheduling.py",
-    "tests/live/test_autobahn.py",
+    "tests/websocket/test_autobahn.py",
     "tests/live/test_ledger.py",
     "tests/live/test_metrics.py",
-    "tests/live/test_outbox.py",
+    "tests/events/test_outbox.py",
     "tests/live/test_presence.py",
     "tests/web/test_deadlines.py",
     "tests/web/test_docs_in_browser.py",
+    "tests/web/test_page_in_browser.py",
     "tests/web/test_metrics.py",
     "tests/web/test_overload.py",
     "tests/web/test_stop.py",

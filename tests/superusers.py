@@ -6,10 +6,10 @@ import asyncio
 import secrets
 
 from hl_utils.servers.services import Api
+from hlfast.auth.passwords import hash_password
 from hlfast.codec import search_key
 from hlfast.db import queries
 from hlfast.db.open import open_database
-from hlfast.passwords import hash_password
 from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 

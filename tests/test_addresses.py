@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hlfast import addresses
-from hlfast.web.head import Head, client_address
+from hlfast.web.request import Head, client_address
 
 FORMS = {
     "203.0.113.7": [

@@ -17,7 +17,7 @@ from hlfast.bounded import Bounded
 from hlfast.events.cursor import Cursor
 from hlfast.events.log import Position
 from hlfast.live.event import Event
-from hlfast.live.tail import Tail
+from hlfast.live.history import History
 
 
 def test_the_bound_holds_over_a_random_walk() -> None:
@@ -119,22 +119,22 @@ def test_nothing_is_taken_from_the_front_of_a_list_or_dict(folder: str) -> None:
 
 
 def test_the_tail_of_one_author_is_the_newest_of_it() -> None:
-    tail = Tail(events_max=100, bytes_max=1 << 30, age_max_s=1e9)
+    history = History(events_max=100, bytes_max=1 << 30, age_max_s=1e9)
     for number in range(1, 1001):
         cursor = Cursor(Position("e", number), 0)
         author = 1 if number % 3 else 2
-        event = Event(tail.next_seq(), f"o{number}", cursor.text(), 10, author=author)
-        tail.append(event, cursor)
-        oldest = max(1, tail.seq - len(tail) + 1)
+        event = Event(history.next_seq(), f"o{number}", cursor.text(), 10, author=author)
+        history.append(event, cursor)
+        oldest = max(1, history.seq - len(history) + 1)
         for who in (1, 2):
-            there = [one.seq for one in tail.of_author(who, oldest - 1)]
+            there = [one.seq for one in history.of_author(who, oldest - 1)]
             # They count on from the reset, which took the first number.
             assert there == [
                 seq
-                for seq in range(oldest, tail.seq + 1)
+                for seq in range(oldest, history.seq + 1)
                 if seq > 1 and ((seq - 1) % 3 > 0) == (who == 1)
             ]
-    assert len(tail) == 100
-    half = tail.seq - 50
-    between = [one.seq for one in tail.of_author(1, half, tail.seq - 10)]
-    assert between == [s for s in range(half + 1, tail.seq - 9) if (s - 1) % 3]
+    assert len(history) == 100
+    half = history.seq - 50
+    between = [one.seq for one in history.of_author(1, half, history.seq - 10)]
+    assert between == [s for s in range(half + 1, history.seq - 9) if (s - 1) % 3]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 
 from hlfast.web.endpoint import PREFIX
 from tests import contract
+from tests.http import Headers, Response
 
 USER = {
     "id": 1,
@@ -41,15 +41,14 @@ NOT_ALLOWED = {"status": 405, "title": "Method Not Allowed", "instance": f"{PREF
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 
 
-def answer(path: str, status: int, body: Any, **headers: str) -> httpx.Response:
+def answer(path: str, status: int, body: Any, **headers: str) -> Response:
     """What a server might say to a GET."""
     content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
     kind = PROBLEM_JSON if status >= 400 else JSON
     every = {"x-request-id": "r", "content-type": kind} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    request = httpx.Request("GET", f"http://test{PREFIX}{path}")
-    return httpx.Response(status, content=content, headers=every, request=request)
+    return Response("GET", PREFIX + path, status, Headers(every), content)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def answer(path: str, status: int, body: Any, **headers: str) -> httpx.Response:
         answer("/users/1", 404, PROBLEM),
     ],
 )
-def test_what_was_declared_passes(response: httpx.Response) -> None:
+def test_what_was_declared_passes(response: Response) -> None:
     contract.check(response)
 
 
@@ -94,6 +93,6 @@ def test_what_was_declared_passes(response: httpx.Response) -> None:
         ),
     ],
 )
-def test_what_was_not_is_found(response: httpx.Response) -> None:
+def test_what_was_not_is_found(response: Response) -> None:
     with pytest.raises((AssertionError, ValueError, KeyError)):
         contract.check(response)

@@ -60,7 +60,7 @@ def test_whatever_the_project_itself_reads_is_known() -> None:
 def started(verb: str, **environment: str) -> list[str]:
     """What a verb says that ends at once for want of a database."""
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", verb],
+        [sys.executable, "-m", "hl_utils", verb],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HLFAST_HOME": "/nowhere", **environment},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Settings, and the README's table of them."""
+"""Settings, and the page of them."""
 
 from __future__ import annotations
 
@@ -8,55 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from hl_utils.servers.process import ROOT
+from hl_utils import settings_page
 from hlfast import settings as settings_module
 from hlfast.settings import Settings, SettingsError, Tuning
 
-
-def variable(name: str, field: FieldInfo) -> str:
-    """The environment variable of a field."""
-    if isinstance(field.validation_alias, AliasChoices):
-        return str(field.validation_alias.choices[0])
-    return f"HLFAST_{name.upper()}"
+FIELDS: dict[str, FieldInfo] = {
+    name: field for _, fields in settings_page.groups() for name, field in fields.items()
+}
 
 
-FIELDS: dict[str, tuple[str, FieldInfo]] = {
-    variable(name, field): (name, field)
-    for name, field in Settings.model_fields.items()
-    if name != "tuning"
-} | {f"HLFAST_TUNING__{name.upper()}": (name, field) for name, field in Tuning.model_fields.items()}
+def attribute_of(name: str) -> str:
+    """The attribute that a variable sets, of Settings or of Tuning."""
+    return name.removeprefix("HLFAST_").removeprefix("TUNING__").lower()
 
 
-def table() -> dict[str, tuple[str, str]]:
-    """The README's rows: variable -> default, what it is."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, rest = readme.partition("| variable | default | what it is |\n")
-    rows: dict[str, tuple[str, str]] = {}
-    for line in rest.splitlines()[1:]:
-        if not line.startswith("|"):
-            break
-        name, default, meaning = (cell.strip() for cell in line.strip("|").split("|", 2))
-        assert name.strip("`") not in rows
-        rows[name.strip("`")] = default, meaning
-    return rows
+def test_the_page_is_made_of_the_settings() -> None:
+    made = settings_page.page()
+    assert settings_page.PAGE.read_text(encoding="utf-8") == made, (
+        "run python -m hl_utils.settings_page"
+    )
 
 
-def test_the_readme_lists_every_setting_in_order() -> None:
-    assert list(table()) == list(FIELDS)
-
-
-@pytest.mark.parametrize("name", FIELDS)
-def test_a_row_of_the_readme(name: str) -> None:
-    field = FIELDS[name][1]
-    default, meaning = table()[name]
-    assert meaning == field.description
-    if name == "HLFAST_HOME":
-        assert default == "per user, see below"
-    else:
-        assert default == (f"`{field.default}`" if field.default != "" else "")
+def test_the_page_has_every_setting() -> None:
+    every = {*Settings.model_fields, *Tuning.model_fields} - {"tuning"}
+    assert [*map(attribute_of, FIELDS)] == [
+        *(name for name in Settings.model_fields if name != "tuning"),
+        *Tuning.model_fields,
+    ]
+    assert len(FIELDS) == len(every)
+    for name, field in FIELDS.items():
+        assert f"\n| `{name}` | " in settings_page.page()
+        assert (field.description or "").endswith("."), name
 
 
 def other_than(name: str, value: Any) -> tuple[str, Any]:
@@ -73,6 +57,8 @@ def other_than(name: str, value: Any) -> tuple[str, Any]:
             return "json", "json"
         case _ if name == "HLFAST_ALLOWED_ORIGINS":
             return "https://app.example.org", "https://app.example.org"
+        case _ if name == "HLFAST_WS_URL":
+            return "wss://live.example.org/ws", "wss://live.example.org/ws"
         case _ if name == "HLFAST_TRUSTED_PROXIES":
             return "10.0.0.0/8", "10.0.0.0/8"
         case _:
@@ -83,7 +69,7 @@ def other_than(name: str, value: Any) -> tuple[str, Any]:
 def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for known in FIELDS:
         monkeypatch.delenv(known, raising=False)
-    attribute, field = FIELDS[name]
+    attribute, field = attribute_of(name), FIELDS[name]
     text, value = other_than(name, field.get_default(call_default_factory=True))
     monkeypatch.setenv(name, text)
     before = Settings.model_construct()
@@ -109,6 +95,8 @@ def test_every_variable_sets_its_field(name: str, monkeypatch: pytest.MonkeyPatc
         ("HLFAST_TUNING__BATCH_READS", "perhaps"),
         ("HLFAST_DATABASE_TIMEOUT_S", "0"),
         ("HLFAST_ALLOWED_ORIGINS", "app.example.org"),
+        ("HLFAST_WS_URL", "https://live.example.org/ws"),
+        ("HLFAST_WS_URL", "wss://live.example.org/ws; script-src *"),
         ("HLFAST_TRUSTED_PROXIES", "nonsense"),
         ("HLFAST_TRUSTED_PROXIES", "127.0.0.1, haproxy"),
         ("HLFAST_TRUSTED_PROXIES", "10.0.0.7/8"),

@@ -8,7 +8,7 @@ import pytest
 
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import rows
-from hlfast.passwords import hash_password
+from hlfast.auth.passwords import hash_password
 from hlfast.settings import Settings
 from hlfast.text import is_visible, nfc, opaque
 from tests.clients import PASSWORD, Client

@@ -22,8 +22,8 @@ from bench.growth.figures import Sample
 from bench.scenarios import PAGE, Read, Sends
 from hl_utils.servers.redis import RedisServer
 
-# Encoded answers kept in memory, as they are by default, and each of them read anew.
-KEPT, ANEW = "kept", "read anew"
+# Answers from the response cache, as by default, and each of them read anew.
+CACHED, ANEW = "cached", "read anew"
 # Few where a request may take a tenth of a second: many would not be answered in a round.
 CONNECTIONS, FEW_CONNECTIONS = 32, 8
 # Distinct requests: as many at each size, so that as many of them meet in one statement.
@@ -66,7 +66,7 @@ class Place:
         size: int,
         asked: list[Read] | Sends,
         *,
-        service: str = KEPT,
+        service: str = CACHED,
         connections: int = CONNECTIONS,
     ) -> Case:
         """These reads or sends, of one of the services."""
@@ -89,7 +89,7 @@ class Place:
                 service=name,
                 connections=connections,
             )
-            for name in (KEPT, ANEW)
+            for name in (CACHED, ANEW)
         ]
 
 
@@ -97,7 +97,7 @@ def _service(name: str, **environment: str) -> Contender:
     return replace(CONTENDERS[OURS], name=name, environment=environment)
 
 
-_BOTH = (_service(KEPT), _service(ANEW, HLFAST_TUNING__KEEP_BODIES="false"))
+_BOTH = (_service(CACHED), _service(ANEW, HLFAST_TUNING__KEEP_BODIES="false"))
 
 
 async def _place(

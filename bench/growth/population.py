@@ -11,7 +11,7 @@ import asyncpg
 
 from bench import scenarios
 from bench.scenarios import PAGE, USER, Read, Sends, Thread
-from hlfast.dialogs import ids
+from hlfast.dialogs import dialog_ids
 
 # A friend has so many posts or more: ten of them fill a page.
 _POSTS_MIN = 2
@@ -87,10 +87,10 @@ async def converse(
     found: dict[int, list[int]] = {size: [] for size in sizes}
     pairs = {tuple(sorted(chance.sample(users, 2))) for _ in range(2 * count * len(sizes))}
     there = {row["dialog_id"] for row in await database.fetch("SELECT dialog_id FROM dialog")}
-    free = (pair for pair in sorted(pairs) if ids.dialog_id(*pair) not in there)
+    free = (pair for pair in sorted(pairs) if dialog_ids.dialog_id(*pair) not in there)
     for size in sizes:
         for low, high in itertools.islice(free, count):
-            found[size].append(ids.dialog_id(low, high))
+            found[size].append(dialog_ids.dialog_id(low, high))
             await database.execute(
                 """INSERT INTO dialog (dialog_id, low_id, high_id, last_message_id, last_event_id,
                                        low_read, high_read)
@@ -101,20 +101,20 @@ async def converse(
     return found
 
 
-async def sends(database: asyncpg.Connection, dialog_ids: Sequence[int], secret: str) -> Sends:
+async def sends(database: asyncpg.Connection, dialogs: Sequence[int], secret: str) -> Sends:
     """Messages into these dialogs, from the lower id to the higher one."""
     versions = {
         row["id"]: row["token_version"]
         for row in await database.fetch(
             'SELECT id, token_version FROM "user" WHERE id = ANY($1)',
-            [ids.users_of(one)[0] for one in dialog_ids],
+            [dialog_ids.users_of(one)[0] for one in dialogs],
         )
     }
     return Sends(
         [
             Thread(one, low, high, scenarios.sign(low, secret, versions[low]))
-            for one in dialog_ids
-            for low, high in [ids.users_of(one)]
+            for one in dialogs
+            for low, high in [dialog_ids.users_of(one)]
         ]
     )
 

@@ -148,15 +148,21 @@ class Ledger:
         for person in people:
             self._open(Stream("post", person.id), everybody - {person.id})
             writers.append(self._write_posts(person))
-        for pair in itertools.pairwise(people):
+        writers += self.talk(list(itertools.pairwise(people)))
+        for stranger in strangers:
+            self._open(Stream("friend", people[0].id, stranger.id), frozenset([people[0].id]))
+        return [*writers, self._befriend(people[0], strangers)]
+
+    def talk(self, pairs: Sequence[tuple[Person, Person]]) -> list[Coroutine[Any, Any, None]]:
+        """Writers, until told to stop: the two of each pair write to each other, and read."""
+        writers: list[Coroutine[Any, Any, None]] = []
+        for pair in pairs:
             ids = frozenset(person.id for person in pair)
             self._open(dialog(*ids), ids)
             for me, other in (pair, pair[::-1]):
                 self._open(Stream("read", me.id, other.id), ids)
                 writers.append(self._write_messages(me, other))
-        for stranger in strangers:
-            self._open(Stream("friend", people[0].id, stranger.id), frozenset([people[0].id]))
-        return [*writers, self._befriend(people[0], strangers)]
+        return writers
 
     def concerning(self, person: int) -> Iterator[tuple[Stream, dict[int, Entry]]]:
         """The streams that somebody's clients are told of."""

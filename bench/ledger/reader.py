@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from bench.crowd import Person
 from bench.ledger.frames import Frame, check
 from bench.ledger.ledger import Errand, Ledger, Stream, told
-from hlfast.live.frames import CloseCode
+from hlfast.websocket.wire import CloseCode
 
 _PAUSE_S = 0.02
 _POLL_S = 0.2

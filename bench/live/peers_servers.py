@@ -19,9 +19,9 @@ from bench.live.world import HUB, NODE_CORE, World
 from bench.toolchains import npm_packages
 from hl_utils.servers.process import free_port
 from hlfast import codec
-from hlfast.events.batching import BatchPublisher
 from hlfast.events.cursor import parse
 from hlfast.events.open import open_log
+from hlfast.events.publisher import Publisher
 from hlfast.settings import Settings
 
 NODE_PEER = Path("bench/peers/node_ws").resolve()
@@ -76,7 +76,7 @@ class Ours:
         settings = Settings(redis_url=world.redis_url)
         self._world = world
         self._log = open_log(settings)
-        self._publisher = BatchPublisher(self._log, settings)
+        self._publisher = Publisher(self._log, settings)
         self._newest = ""
 
     def query(self, user: int) -> str:

@@ -18,10 +18,10 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import LogRedisServer
 from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import migrate
-from hlfast.events.batching import BatchPublisher
+from hlfast.auth.tokens import Tokens
 from hlfast.events.open import open_log
+from hlfast.events.publisher import Publisher
 from hlfast.settings import Settings
-from hlfast.web.auth import Tokens
 
 NODE_CORE, OTHER_CORE = 0, 1
 FANS, FRIENDS = 10_000, 100
@@ -110,7 +110,7 @@ class Press:
     def __init__(self, redis_url: str) -> None:
         settings = Settings(redis_url=redis_url)
         self._log = open_log(settings)
-        self._publisher = BatchPublisher(self._log, settings)
+        self._publisher = Publisher(self._log, settings)
         self.sent: dict[int, float] = {}
 
     def post(self, author: int, content: str = "x" * 100) -> asyncio.Future[None]:

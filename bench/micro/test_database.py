@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from bench.micro.conftest import USERS
-from hlfast import profiles
-from hlfast.bodies import Bodies
-from hlfast.db.batching import BatchReader
+from hlfast.batching import UNBATCHED, BatchLimits
 from hlfast.db.postgres import PostgresDatabase
+from hlfast.profiles import Profile, Profiles
+from hlfast.response_cache import ResponseCache
 
 Timed = Callable[[Callable[[], Any]], Any]
 TOGETHER = 32
@@ -36,12 +35,11 @@ def test_statement(timed: Timed, database: PostgresDatabase) -> None:
 
 @pytest.mark.parametrize("enabled", [True, False], ids=["joined", "one by one"])
 def test_reads_at_once(timed: Timed, database: PostgresDatabase, enabled: bool) -> None:
-    users: BatchReader[int, profiles.Profile] = BatchReader(
-        partial(profiles.by_ids, database, Bodies(0)), batch_max=512, enabled=enabled
-    )
+    limits = BatchLimits(512, 512) if enabled else UNBATCHED
+    users = Profiles(database, ResponseCache(0), limits)
     ids = [1 + 31 * n % USERS for n in range(TOGETHER)]
 
-    async def all_at_once() -> list[profiles.Profile | None]:
+    async def all_at_once() -> list[Profile | None]:
         return await asyncio.gather(*(users.get(user_id) for user_id in ids))
 
     found = timed(all_at_once)

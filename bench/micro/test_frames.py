@@ -15,10 +15,11 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from hlfast.live.frames import text_frame
-from hlfast.live.joined_writes import JoinedWrites
-from hlfast.live.listen import Answer, listen
-from hlfast.live.rfc6455 import Connection, Limits
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.listener import Answer, listen
+from hlfast.websocket.wire import text_frame
+from hlfast.websocket.write_queue import WriteQueue
 
 PAYLOAD = b'{"type":"post.created","cursor":"","event_id":"","post":' + b"*" * 340 + b"}"
 REQUEST = (
@@ -32,7 +33,7 @@ def pair() -> Iterator[tuple[Connection, socket.socket]]:
     """A connection and its peer's socket; the loop runs only while they connect."""
     loop = uvloop.new_event_loop()
     limits = Limits(ping_idle_s=None, queue_bytes_max=1 << 30)
-    writes = JoinedWrites(limits)
+    writes = WriteQueue(limits)
     connections: list[Connection] = []
 
     def accept(request: picows.WSUpgradeRequest) -> Answer:

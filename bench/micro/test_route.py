@@ -13,13 +13,13 @@ from starlette.types import ASGIApp, Message
 
 from bench.micro.coroutines import finished
 from hlfast.endpoints import ENDPOINTS
+from hlfast.metrics import Sampler
 from hlfast.settings import Settings
 from hlfast.web import endpoint
+from hlfast.web.admission import AdmissionControl
 from hlfast.web.dispatch import Dispatch
 from hlfast.web.edge import Edge, not_found
 from hlfast.web.endpoint import Call, Reply
-from hlfast.web.metrics import Sampler
-from hlfast.web.shedding import Shedder
 
 BODY = b'{"message":"as short as an answer can be"}'
 
@@ -35,6 +35,10 @@ class Somebody:
         """Always the same one."""
         return 1
 
+    def token_version(self, authorization: bytes | None) -> int:
+        """Always the first one."""
+        return 0
+
 
 async def answer(call: Call[Any]) -> Reply:
     """What stands in for every handler: nothing but the way to it is timed."""
@@ -45,10 +49,11 @@ async def answer(call: Call[Any]) -> Reply:
 def application() -> ASGIApp:
     """All paths of the contract, none of the work behind them."""
     table = [replace(row, handler=answer) for row in ENDPOINTS]
-    routes = endpoint.routes(table, None, Somebody(), Settings(), Sampler())
+    services = {row.tag: None for row in table}
+    paths = endpoint.paths(table, services, Somebody(), Settings(), Sampler())
     dispatch = Dispatch(endpoint.PREFIX, Router(default=not_found, redirect_slashes=False))
-    dispatch.add(routes)
-    return Edge(dispatch, Shedder(Settings()))
+    dispatch.add(paths)
+    return Edge(dispatch, AdmissionControl(Settings()))
 
 
 @pytest.mark.parametrize(

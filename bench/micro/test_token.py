@@ -6,8 +6,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.coroutines import finished
+from hlfast.auth.account import AccountStatus, Authenticator
+from hlfast.auth.tokens import Claims, Tokens
 from hlfast.settings import Settings
-from hlfast.web.auth import Authenticator, Claims, Standing, Tokens
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def test_token_verified(benchmark: BenchmarkFixture, settings: Settings) -> None
 def test_token_remembered(benchmark: BenchmarkFixture, settings: Settings) -> None:
     looked_up: list[int] = []
 
-    async def look_up(user_id: int) -> Standing:
+    async def look_up(user_id: int) -> AccountStatus:
         looked_up.append(user_id)
-        return Standing(token_version=3, disabled=False, is_superuser=False)
+        return AccountStatus(token_version=3, disabled=False, is_superuser=False)
 
     tokens = Tokens(settings)
     header = b"Bearer " + tokens.sign("access", 7, 3).encode()

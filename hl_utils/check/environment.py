@@ -10,7 +10,7 @@ SETTING_UNKNOWN = Kind(
     "setting-unknown",
     "error",
     "what it was to change is as it was before",
-    "see the table of settings in the README, or unset it",
+    "see hlfast/SETTINGS.md, or unset it",
 )
 PROXIES_EVERYBODY = Kind(
     "proxies-everybody",

@@ -30,8 +30,8 @@ _STOP_S = 10.0
 # Of pg_dump's custom format.
 _MAGIC = b"PGDMP"
 _OF_ONES_OWN = (
-    "DATABASE_URL is set: a database of your own is backed up by its own tools, see the README, "
-    "Backup and restore"
+    "DATABASE_URL is set: a database of your own is backed up by its own tools, see "
+    "hl_utils/README.md, Backup and restore"
 )
 
 

@@ -22,15 +22,12 @@ from hl_utils.embedded.processes import (
 )
 from hl_utils.servers.home import Home, StackError
 from hl_utils.servers.runtime import Runtime
-from hlfast import addresses, codec
+from hlfast import addresses
 from hlfast.settings import Settings
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 5.0
 LOG_PATIENCE_S = 5.0
-DEMO = "demo"
-CREATED = 201
-CONFLICT = 409
 OK = 200
 
 
@@ -110,7 +107,7 @@ class Service(Server):
             "EVENTS_URL": settings.events_url,
         }
         await self._launch(
-            *(runtime.python, "-m", "hlfast", self.verb),
+            *(runtime.python, "-m", "hl_utils", self.verb),
             cwd=runtime.directory,
             env={**self._inherited(), **runtime.environment, **known},
         )
@@ -164,7 +161,7 @@ class Service(Server):
 
 
 class Api(Service):
-    """The HTTP API."""
+    """The HTTP API as a process of the stack."""
 
     name = "the API"
     verb = "api"
@@ -178,27 +175,15 @@ class Api(Service):
         """Where a browser on this machine finds it."""
         return f"http://{self.address}"
 
-    async def make_demo_user(self) -> bool:
-        """Make the demo user unless there is one; whether its password is the one kept here."""
-        password = self._home.password(DEMO)
-        user = {
-            "username": DEMO,
-            "password": password,
-            "first_name": "Demo",
-            "last_name": "User",
-        }
-        status = await self._ask("POST /api/v1/users", "application/json", codec.encode(user))
-        if status == CONFLICT:
-            form = urlencode({"username": DEMO, "password": password}).encode()
-            login = await self._ask("POST /api/v1/login", "application/x-www-form-urlencoded", form)
-            return login == OK
-        if status != CREATED:
-            raise StackError(f"the API answers {status} to the registration of the demo user")
-        return True
+    async def logs_in(self, username: str, password: str) -> bool:
+        """Whether this is the user's password. Raises StackError without an answer."""
+        form = urlencode({"username": username, "password": password}).encode()
+        login = await self._ask("POST /api/v1/login", "application/x-www-form-urlencoded", form)
+        return login == OK
 
 
 class Websocket(Service):
-    """The websocket server."""
+    """The websocket server as a process of the stack."""
 
     name = "the websocket server"
     verb = "ws"

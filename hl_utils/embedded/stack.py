@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from hl_utils.embedded.console import reported, say, step
+from hl_utils.embedded.demo_people import DEMO, PEOPLE
 from hl_utils.embedded.postgres import Postgres
 from hl_utils.embedded.processes import Server, described, sweep
 from hl_utils.embedded.redis import Redis
-from hl_utils.embedded.services import DEMO, Api, Websocket
+from hl_utils.embedded.services import Api, Websocket
 from hl_utils.servers import programs
 from hl_utils.servers.home import Home, StackError, locked, write_private
 from hl_utils.servers.runtime import runtime as runtime_of
@@ -114,10 +115,10 @@ class Stack:
         self._api = api = Api(self._home, self._settings, runtime)
         self._websocket = websocket = Websocket(self._home, self._settings, runtime)
         with step("API and websocket server: starting"):
-            await asyncio.gather(api.start(), websocket.start())
-        demo_known = await api.make_demo_user()
+            await asyncio.gather(api.start(), websocket.start(), self._seed())
+        login = await self._login(api)
         self._write_stack_file()
-        self._introduce(api, websocket, time.monotonic() - started, demo_known)
+        self._introduce(api, websocket, time.monotonic() - started, login)
 
     async def _start_databases(self) -> None:
         settings = self._settings
@@ -155,6 +156,28 @@ class Stack:
                 raise StackError(f"the tables could not be made: {reason}") from error
 
     @property
+    def _has_demo(self) -> bool:
+        """Real servers are nobody's playground."""
+        real = self._postgres is None or self._settings.dialogs_database_url
+        return self._settings.demo and not real
+
+    async def _seed(self) -> None:
+        if self._has_demo:
+            from hl_utils.embedded.demo import seed_if_empty  # noqa: PLC0415 (Faker takes its time)
+
+            await seed_if_empty(self._settings, self._home.password(DEMO))
+
+    async def _login(self, api: Api) -> str:
+        """What a newcomer is told."""
+        if not self._has_demo:
+            return "as yourself: register on the page"
+        password = self._home.password(DEMO)
+        if not await api.logs_in(DEMO, password):
+            return f"name {DEMO}, password changed since"
+        others = ", ".join(person.username for person in PEOPLE[1:])
+        return f"name {DEMO}, password {password} ({others} have it, too)"
+
+    @property
     def _stack_file(self) -> Path:
         return self._settings.stack_file
 
@@ -171,16 +194,16 @@ class Stack:
         }
         write_private(self._stack_file, json.dumps(reached))
 
-    def _introduce(self, api: Api, websocket: Websocket, took_s: float, demo_known: bool) -> None:
+    def _introduce(self, api: Api, websocket: Websocket, took_s: float, login: str) -> None:
         home = self._home
-        password = f"password {home.password(DEMO)}" if demo_known else "password changed since"
         database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
         redis = self._redis
         cache = f"{redis.product} {redis.version()}" if redis else "REDIS_URL"
         say(
             f"\nhlfast runs, after {took_s:.1f} s.\n"
-            f"  open      {api.url}/docs\n"
-            f"  log in    name {DEMO}, {password}\n"
+            f"  open      {api.url}\n"
+            f"  log in    {login}\n"
+            f"  docs      {api.url}/docs, and {api.url}/asyncapi for the websocket\n"
             f"  servers   the API at {api.url}, live at {websocket.url}, {database}, {cache}\n"
             f"  files     data in {home.data}, logs in {home.logs}\n"
             f"  fill it   bash build.sh seed --users 100000\n"

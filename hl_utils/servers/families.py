@@ -20,9 +20,18 @@ def family(pid: int) -> list[int]:
 
 
 def signal_all(server: Server, number: signal.Signals) -> None:
-    """The one that we started first, so that nothing new starts; then all that it started."""
-    for pid in family(server.process.pid):
-        os.kill(pid, number)
+    """The one that we started first, then all that it started, and nothing new in between.
+
+    Each is stopped before its children are listed, or one that starts meanwhile would be missed.
+    """
+    stopped: list[int] = []
+    while new := [pid for pid in family(server.process.pid) if pid not in stopped]:
+        for pid in new:
+            os.kill(pid, signal.SIGSTOP)
+        stopped += new
+    if number != signal.SIGSTOP:
+        for pid in stopped:
+            os.kill(pid, number)
 
 
 def kill(server: Server) -> None:

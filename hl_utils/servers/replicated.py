@@ -1,4 +1,4 @@
-"""Three PostgreSQL servers that replicate, administrated by the README's own lines."""
+"""Three PostgreSQL servers that replicate, administrated by its manual's own lines."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import migrate
 
 DATABASE = "hlfast"
+MANUAL = ROOT / "hl_utils" / "replicas" / "README.md"
 
 
-def lines_of_the_readme(step: str) -> str:
+def lines_of_the_manual(step: str) -> str:
     """The commands below the paragraph that begins with `step` in bold."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"^\*\*{re.escape(step)}.*?^```sh\n(.*?)^```$", readme, re.M | re.S)
+    manual = MANUAL.read_text(encoding="utf-8")
+    found = re.search(rf"^\*\*{re.escape(step)}.*?^```sh\n(.*?)^```$", manual, re.M | re.S)
     if found is None:
-        raise StackError(f"README.md has no lines below {step!r}")
+        raise StackError(f"{MANUAL} has no lines below {step!r}")
     return found[1]
 
 
 class Member(PostgresServer):
-    """A server of the cluster; a standby is made by the README's line when it first starts."""
+    """A server of the cluster; a standby is made by the manual's line when it first starts."""
 
     def __init__(self, name: str, cluster: Cluster) -> None:
         super().__init__(wal_receiver_timeout="5s", wal_retrieve_retry_interval="100ms")
@@ -44,7 +45,7 @@ class Member(PostgresServer):
 
     def start(self) -> None:
         if self.name != "a" and not self.data.exists():
-            line = lines_of_the_readme("Add a standby").replace(" b ", f" {self.name} ")
+            line = lines_of_the_manual("Add a standby").replace(" b ", f" {self.name} ")
             self._cluster.run(line, on=self)
         super().start()
 
@@ -104,9 +105,9 @@ class Cluster:
             raise subprocess.CalledProcessError(done.returncode, lines, done.stdout)
         return str(done.stdout)
 
-    def readme(self, step: str, on: Member | None = None, **servers: Member) -> str:
-        """Run the lines of a step of the README."""
-        return self.run(lines_of_the_readme(step), on, **servers)
+    def manual(self, step: str, on: Member | None = None, **servers: Member) -> str:
+        """Run the lines of a step of the manual."""
+        return self.run(lines_of_the_manual(step), on, **servers)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -115,7 +116,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Whichever takes writes."""
+        """The URL of whichever member takes writes."""
         hosts = ",".join(str(one.home.sockets) for one in self.members)
         return f"postgresql://hlfast@/{DATABASE}?host={hosts}&target_session_attrs=read-write"
 
@@ -145,7 +146,7 @@ def running() -> Iterator[Cluster]:
     cluster = Cluster()
     with ExitStack() as stack:
         stack.enter_context(cluster.a)
-        cluster.readme("Prepare")
+        cluster.manual("Prepare")
         migrate(cluster.a, DATABASE)
         for standby in (cluster.b, cluster.c):
             stack.enter_context(standby)

@@ -47,7 +47,7 @@ def runtime(home: Home) -> Runtime:
     library = Path(os.__file__)
     reads_library = account.reads(library) and account.reaches(python.resolve())
     reads_packages = account.reads(packages / "granian" / "__init__.py")
-    reads_code = account.reads(ROOT / "hlfast" / "__main__.py") and account.reads(ROOT / "sql")
+    reads_code = account.reads(ROOT / "hl_utils" / "__main__.py") and account.reads(ROOT / "sql")
     if reads_library and reads_packages and reads_code and account.reaches(python):
         return Runtime(python, ROOT)
     environment = {}

@@ -26,6 +26,11 @@ from hl_utils.servers.process import (
 SECRET = "the tests' own secret, which signs nothing else"  # noqa: S105 (it signs nothing of value)
 
 
+def command_of(root: Path) -> str:
+    """The module of a tree that is the `hlfast` command; an older tree has it in the service."""
+    return "hl_utils" if (root / "hl_utils" / "__main__.py").exists() else "hlfast"
+
+
 class Api:
     """`hlfast api` on a free port. `settings` are environment variables."""
 
@@ -72,7 +77,7 @@ class Api:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self._log_file.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hlfast", self.verb],
+                [sys.executable, "-m", command_of(self.root), self.verb],
                 cwd=self.root,
                 env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
                 stdin=subprocess.DEVNULL,

@@ -27,6 +27,8 @@ _VERSION_MIN = (12, 0)
 # Background workers that one move takes of each node: the monitor of the queue, the task, one
 # that applies what is written meanwhile and one that copies.
 _WORKERS_FREE_MIN = 4
+# What moves a shard while it is written, its default, and what splits one.
+_PLUGINS = "pgoutput, test_decoding, citus"
 
 
 class ShardsError(HlfastError):
@@ -100,7 +102,7 @@ class Cluster:
             raise ShardsError("this database has no Citus: run `hlfast shards init` first")
         if version is None and found["available"] is None:
             raise ShardsError("this server has no Citus: install the extension, then try again")
-        if "citus" not in found["preloaded"]:
+        if not found["is_loaded"]:
             raise ShardsError(
                 "Citus is not loaded: set shared_preload_libraries = 'citus' and restart"
             )
@@ -204,12 +206,19 @@ def check_node(at: str, has: Mapping[str, Any], *, split: bool = False) -> None:
         if has[name] < _WORKERS_FREE_MIN:
             raise ShardsError(f"{at} has {name} = {has[name]}: set 10 or more and restart it")
     # Not there before PostgreSQL 15.19, 16.15, 17.11: then any library may be used.
-    plugins = has["output_plugin_libraries"]
-    if split and plugins is not None and "citus" not in re.split(r"[\s,\"]+", plugins):
-        raise ShardsError(
-            f"{at} has output_plugin_libraries = {plugins}: splitting a shard needs citus there, "
-            "add it and reload"
-        )
+    if (plugins := has["output_plugin_libraries"]) is not None:
+        for name in ("pgoutput", "citus") if split else ("pgoutput",):
+            if name not in _names(plugins):
+                raise ShardsError(
+                    f"{at} has output_plugin_libraries = {plugins}, a list without {name}: "
+                    f"ALTER SYSTEM SET output_plugin_libraries = {_PLUGINS} (each name by itself: "
+                    "quotes around all would make one name of them), then SELECT pg_reload_conf()"
+                )
+
+
+def _names(setting: str) -> list[str]:
+    """Of a setting that PostgreSQL reads as a list: what is in double quotes is one name."""
+    return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s,"]+)', setting)]
 
 
 def first_line(text: str) -> str:

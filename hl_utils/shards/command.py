@@ -22,6 +22,7 @@ from hl_utils.failures import need_database, reported
 from hl_utils.shards import operations, progress
 from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsError
 from hl_utils.shards.operations import Operation
+from hl_utils.shards.stalls import watched
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import connect
 from hlfast.settings import Settings
@@ -134,7 +135,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         elif operation.needs_yes and not arguments.yes:
             raise ShardsError("nothing was changed: if that is meant, repeat it with --yes")
         else:
-            await _do(operation, cluster, console)
+            await _do(operation, cluster, settings.dialogs_url, console)
     return 0
 
 
@@ -201,16 +202,16 @@ def _show(operation: Operation, console: Console) -> None:
         console.print("COMMIT;")
 
 
-async def _do(operation: Operation, cluster: Cluster, console: Console) -> None:
+async def _do(operation: Operation, cluster: Cluster, url: str, console: Console) -> None:
     started = time.monotonic()
+    waited = ""
     try:
-        if operation.atomic:
-            with _told("nothing was changed"):
-                async with cluster.connection.transaction():
-                    await progress.run(cluster, operation.steps, console)
+        if operation.stalls:
+            async with watched(url) as stall:
+                await _take_steps(operation, cluster, console)
+            waited = f"; the longest that a message had to wait: {stall.longest_s:.1f} s"
         else:
-            with _told("what was done before stays; the same command goes on from there"):
-                await progress.run(cluster, operation.steps, console)
+            await _take_steps(operation, cluster, console)
     except asyncpg.PostgresConnectionError:
         # Of a node, unless the coordinator is gone, too.
         if not cluster.connection.is_closed():
@@ -226,9 +227,19 @@ async def _do(operation: Operation, cluster: Cluster, console: Console) -> None:
             await progress.follow(cluster, operation.moves, console)
     if operation.until_stopped:
         await progress.until_stopped(cluster)
-    console.print(f"done in {time.monotonic() - started:.1f} s")
+    console.print(f"done in {time.monotonic() - started:.1f} s{waited}")
     for hint in operation.hints:
         console.print(hint)
+
+
+async def _take_steps(operation: Operation, cluster: Cluster, console: Console) -> None:
+    if operation.atomic:
+        with _told("nothing was changed"):
+            async with cluster.connection.transaction():
+                await progress.run(cluster, operation.steps, console)
+    else:
+        with _told("what was done before stays; the same command goes on from there"):
+            await progress.run(cluster, operation.steps, console)
 
 
 @contextmanager

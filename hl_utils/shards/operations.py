@@ -45,6 +45,10 @@ class Step:
         return re.sub(r"\$(\d+)", literal, CHANGE[self.statement]) + ";"
 
 
+# What tables are written anew after.
+_ALONE = (Step("", "one_connection"), Step("wait for what is being written", "lock_dialogs"))
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """A shard that a rebalance takes elsewhere."""
@@ -68,6 +72,8 @@ class Operation:
     # A rebalance runs on by itself and is followed to its end; or to the one that was asked for.
     follow: bool = False
     until_stopped: bool = False
+    # Messages may have to wait for it: how long is measured, and said.
+    stalls: bool = False
     # Said at the end.
     hints: Sequence[str] = field(default=())
     # What nobody should do by mistake needs a word of its own.
@@ -99,8 +105,10 @@ async def init(cluster: Cluster, coordinator: Address, *, reference_user: bool) 
     distribution = _distribution(tables["dialog"].colocation_id is None, [
         name for name in TABLES if tables[name].colocation_id is None
     ], [name for name in FUNCTIONS if name not in await cluster.delegated()])  # fmt: skip
+    if not (await cluster.look("guard"))[0]["is_there"]:
+        distribution.append(Step("guard them", "guard", (True,)))
     if distribution:
-        steps += [Step("", "one_connection"), *distribution]
+        steps += [*_ALONE, *distribution]
     if reference_user:
         user = tables.get("user")
         if user is None:
@@ -121,6 +129,7 @@ async def init(cluster: Cluster, coordinator: Address, *, reference_user: bool) 
         "dialogs are distributed already",
         steps,
         atomic=True,
+        stalls=True,
         warnings=warnings,
         hints=[
             "next: hlfast shards add HOST, then hlfast shards rebalance; "
@@ -334,18 +343,18 @@ async def count(cluster: Cluster, wanted: int) -> Operation:
         await cluster.must_be_movable(split=True)
         warnings = [] if len(nodes) > 1 else ["one node only: messages wait while it splits"]
         hints = ["if nodes hold more than others now: hlfast shards rebalance"]
-        return Operation("", steps, warnings=warnings, hints=hints)
+        return Operation("", steps, stalls=True, warnings=warnings, hints=hints)
     size = (await cluster.look("bytes"))[0]["bytes"]
     warning = (
         f"{size:,} bytes are written anew, and writes to dialogs wait meanwhile: "
         f"some {1 + size // _REWRITTEN_BYTES_PER_S} s"
     )
     steps = [
-        Step("", "one_connection"),
+        *_ALONE,
         Step(f"write {wanted} new shards", "change_count", (wanted,)),
         *_delegation(list(FUNCTIONS)),
     ]
-    return Operation("", steps, atomic=True, warnings=[warning])
+    return Operation("", steps, atomic=True, stalls=True, warnings=[warning])
 
 
 def splits(ranges: Sequence[Any], wanted: int, nodes: Sequence[int]) -> list[Step]:
@@ -383,6 +392,8 @@ async def undistribute(cluster: Cluster) -> Operation:
         for name in names
         if name != "user" or tables[name].is_reference
     ]
+    if names and (await cluster.look("guard"))[0]["is_there"]:
+        steps.append(Step("take the guard away", "guard", (False,)))
     if "message" in names:
         steps.append(Step("give message its triggers", "message_triggers", (True,)))
     if "user" in names and tables["user"].is_reference:
@@ -390,8 +401,9 @@ async def undistribute(cluster: Cluster) -> Operation:
     warning = f"{size:,} bytes go to the coordinator, and writes to dialogs wait meanwhile"
     return Operation(
         "nothing is distributed",
-        [Step("", "one_connection"), *steps] if steps else [],
+        [*_ALONE, *steps] if steps else [],
         atomic=True,
+        stalls=True,
         warnings=[warning] if steps else [],
     )
 

@@ -48,7 +48,9 @@ async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> N
     size = sum(move.bytes for move in moves)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("moving shards", total=size or None)
+        said = ""
         while True:
+            said = await _say_what_fails(cluster, said, console)
             try:
                 (newest,) = await cluster.look("rebalance")
                 arrived = await _arrived(cluster, moves)
@@ -59,7 +61,6 @@ async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> N
             bar.update(task, completed=min(arrived, size), description=counts(newest).lstrip(", "))
             if newest["state"] in ENDED:
                 break
-            _must_get_on(newest)
             await asyncio.sleep(_LOOK_S)
     if newest["state"] != "finished":
         reason = _trouble(newest) or "Citus says no more"
@@ -81,14 +82,22 @@ async def until_stopped(cluster: Cluster) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-def _must_get_on(rebalance: Mapping[str, Any]) -> None:
-    """Raises ShardsError where a move was tried so often that it needs a hand: Citus tries on."""
-    tasks = json.loads(rebalance["details"] or "{}").get("tasks") or []
-    if any(task.get("retried", 0) >= _RETRIED_MAX for task in tasks):
-        raise ShardsError(
-            f"the rebalance does not get on: {_trouble(rebalance) or 'Citus says no more'}; it is "
-            "tried again by itself: mend that, or end it with `hlfast shards stop`"
-        )
+async def _say_what_fails(cluster: Cluster, said: str, console: Console) -> str:
+    """What a move failed with, said once: Citus tries on, for hours.
+
+    Raises ShardsError where it was tried so often that it needs a hand.
+    """
+    for row in await cluster.look("retried"):
+        trouble = first_line(row["message"] or "Citus says no more")
+        if row["retried"] >= _RETRIED_MAX:
+            raise ShardsError(
+                f"the rebalance does not get on: {trouble}; it is tried again by itself: mend "
+                "that, or end it with `hlfast shards stop`"
+            )
+        if trouble != said:
+            console.print(f"note: a move failed and is tried again: {trouble}", markup=False)
+        said = trouble
+    return said
 
 
 async def _arrived(cluster: Cluster, moves: Sequence[Move]) -> int:

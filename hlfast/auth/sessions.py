@@ -6,10 +6,10 @@ import logging
 import secrets
 from typing import Any
 
+from hlfast.auth.tokens import LEEWAY_S, Tokens
 from hlfast.db.database import Database
 from hlfast.errors import Invalid, Unauthenticated
 from hlfast.settings import Settings
-from hlfast.web.auth import LEEWAY_S, Tokens
 
 logger = logging.getLogger(__name__)
 

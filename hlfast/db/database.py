@@ -28,11 +28,15 @@ class Load(Protocol):
 
     @property
     def in_use(self) -> int:
-        """Connections at work."""
+        """The number of connections at work."""
 
     @property
     def queued(self) -> int:
         """Statements that wait for a connection."""
+
+
+class KeyTaken(Exception):
+    """What was to be written has a unique key that is there already; nothing was."""
 
 
 class Database(Protocol):
@@ -41,7 +45,7 @@ class Database(Protocol):
     Each call is one statement, one round trip and one transaction. What must be more than a
     statement is a function in the database. All raise errors.Unavailable when the database does
     not answer, is not reached in time, or too many wait already; whether a write took place is
-    then unknown.
+    then unknown. Raises KeyTaken for a row that cannot be written twice.
     """
 
     load: Load

@@ -21,7 +21,7 @@ from pymysql.converters import decoders
 
 from hlfast import codec, urls
 from hlfast.db import queries
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database, KeyTaken, Row
 from hlfast.db.mysql_text import Statement, text_literal
 from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
@@ -140,6 +140,8 @@ class MysqlDatabase(Database):
             try:
                 return await self._run(text)
             except Exception as error:
+                if _code(error) == ER.DUP_ENTRY:
+                    raise KeyTaken from error
                 if _code(error) != ER.LOCK_DEADLOCK or attempt == _ATTEMPTS_MAX:
                     if _is_unavailable(error):
                         raise self._pool.unavailable(error) from error

@@ -14,7 +14,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from hlfast import urls
 from hlfast.db import queries
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database, KeyTaken, Row
 from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
@@ -134,7 +134,11 @@ class PostgresDatabase(Database):
             # An argument that does not fit its type is our mistake, though asyncpg
             # counts it among the errors of its interface.
             raise
-        except _UNAVAILABLE as error:
+        except asyncpg.UniqueViolationError as error:
+            raise KeyTaken from error
+        except (*_UNAVAILABLE, asyncpg.UndefinedTableError) as error:
+            # It was there when the statement was prepared: a node of a cluster does not have the
+            # new shards of dialogs that are written anew, for a moment.
             raise self._pool.unavailable(error) from error
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:

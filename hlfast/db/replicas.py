@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
 from hlfast.db import queries
-from hlfast.db.batching import BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.postgres import PostgresDatabase, is_of_server, open_database
 from hlfast.errors import Unavailable
@@ -110,7 +111,7 @@ class _Session:
 
     @property
     def reads(self) -> int:
-        """Under way."""
+        """The number of reads under way on this replica."""
         return len(self._reading)
 
     async def watch(self) -> None:
@@ -262,7 +263,10 @@ class Replicated(Database):
         # Reads of one loop turn need one look at the primary. A read joins only a look that was
         # not sent yet, so it takes in all that was acknowledged before it.
         self._positions: BatchReader[None, Position] = BatchReader(
-            self._look, batch_max=settings.batch_max, enabled=settings.tuning.batch_reads
+            self._look,
+            BatchLimits(settings.batch_max, sys.maxsize)
+            if settings.tuning.batch_reads
+            else UNBATCHED,
         )
         self._unmarked = asyncio.Event()
         self._tasks = [

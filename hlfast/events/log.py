@@ -37,6 +37,9 @@ class Reset(NamedTuple):
 class EventLog(Protocol):
     """Publish and follow. Used from one event loop; connections are opened when first needed."""
 
+    # Entries under way at once, beyond which more of them bring nothing: fewer and longer ones do.
+    entries_at_once_max: int
+
     async def publish(self, batch: bytes) -> None:
         """Append an entry; it is there, and survives the server's death, when this returns.
 

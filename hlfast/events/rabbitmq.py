@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
@@ -32,13 +33,15 @@ from aio_pika.abc import (
 )
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
+    ChannelClosed,
     ChannelPreconditionFailed,
+    ConnectionClosed,
 )
 
+from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
-from hlfast.events.joining import JoiningSender
-from hlfast.events.lasting import lasting
 from hlfast.events.log import Entry, Position, Reset
+from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,13 @@ def _failures() -> Iterator[None]:
             raise
         raise Unavailable("The event log hung up") from error
     except (TimeoutError, *CONNECTION_EXCEPTIONS) as error:
-        raise Unavailable(f"The event log does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"The event log does not answer ({_cause(error)})") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What is told of an error. What a server says holds no secret, other messages may."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ConnectionClosed | ChannelClosed) else name
 
 
 async def _close(connection: AbstractConnection) -> None:
@@ -95,7 +104,8 @@ class _Reader:
         self._prefetch = prefetch
         self._arrived: deque[AbstractIncomingMessage] = deque()
         self._changed = asyncio.Event()
-        self._lost = False
+        # Why there is nothing more to come; empty as long as there may be.
+        self._lost = ""
         self._last: AbstractIncomingMessage | None = None
         self._unacknowledged = 0
 
@@ -117,7 +127,7 @@ class _Reader:
             self._unacknowledged = 0
         while not self._arrived:
             if self._lost:
-                raise Unavailable("The event log hung up")
+                raise Unavailable(self._lost)
             self._changed.clear()
             await self._changed.wait()
         self._last = self._arrived.popleft()
@@ -132,8 +142,9 @@ class _Reader:
         self._arrived.append(message)
         self._changed.set()
 
-    async def _lose(self, *_: object) -> None:
-        self._lost = True
+    async def _lose(self, _: object, why: object = None) -> None:
+        cause = f" ({_cause(why)})" if isinstance(why, Exception) else ""
+        self._lost = f"The event log hung up{cause}"
         self._changed.set()
 
 
@@ -234,6 +245,9 @@ class _Publishing(NamedTuple):
 class RabbitLog:
     """An EventLog. `urls` are those of the servers of one cluster."""
 
+    # Each waits for its confirm, whatever the others do.
+    entries_at_once_max = sys.maxsize
+
     def __init__(self, urls: Iterable[str], settings: Settings) -> None:
         self._servers = deque(urls)
         self._name = settings.events_name
@@ -251,8 +265,8 @@ class RabbitLog:
         self._turn = asyncio.Lock()
         self._away_until = 0.0
         self._leaving: set[asyncio.Task[None]] = set()
-        self._broadcasting = JoiningSender(
-            self._broadcast_joined, joined_max=_JOINED_MAX, waiting_max=self._heard_max
+        self._broadcasting = BatchSender(
+            self._broadcast_joined, batch_max=_JOINED_MAX, waiting_max=self._heard_max
         )
 
     async def publish(self, batch: bytes) -> None:
@@ -274,7 +288,9 @@ class RabbitLog:
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
-        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+        return resubscribing(
+            lambda last: self._follow(last.position if last else after), self._retry_s
+        )
 
     async def end(self) -> Position:
         """See EventLog."""
@@ -288,7 +304,7 @@ class RabbitLog:
 
     def listen(self) -> AsyncGenerator[bytes, None]:
         """See EventLog."""
-        return lasting(lambda _: self._listen(), self._retry_s)
+        return resubscribing(lambda _: self._listen(), self._retry_s)
 
     async def close(self) -> None:
         """See EventLog."""
@@ -341,6 +357,9 @@ class RabbitLog:
         """The connection that publishes, opened again if it was lost."""
         if self._publishing is not None and self._publishing.stream.usable:
             return self._publishing
+        if self._publishing is not None:
+            logger.warning("The event log hung up on who publishes, and is connected to anew")
+            self._leave(self._publishing.connection)
         if time.monotonic() < self._away_until:
             raise Unavailable("The event log did not answer a moment ago")
         try:

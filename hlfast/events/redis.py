@@ -19,10 +19,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
+from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
-from hlfast.events.joining import JoiningSender
-from hlfast.events.lasting import lasting
 from hlfast.events.log import Entry, Position, Reset
+from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,9 @@ class RedisLog:
     when it is killed.
     """
 
+    # Redis writes one after the other to its disk: those that wait meanwhile are one entry.
+    entries_at_once_max = 1
+
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
         self._key = f"{settings.events_name}:events"
@@ -106,24 +109,32 @@ class RedisLog:
         # Another number whenever a server is left for what it is: nobody stays with it.
         self._life = 0
         self._client = self._connect(self._timeout_s)
-        self._appending = JoiningSender(self._append_joined, joined_max=_JOINED_MAX)
-        self._broadcasting = JoiningSender(
+        # Entries go one after the other: those that come meanwhile would go over other connections.
+        self._appending = asyncio.Lock()
+        self._broadcasting = BatchSender(
             self._broadcast_joined,
-            joined_max=_JOINED_MAX,
+            batch_max=_JOINED_MAX,
             waiting_max=settings.broadcast_queue_max,
         )
 
     async def publish(self, batch: bytes) -> None:
         """See EventLog."""
-        appended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with _failures():
-            async with asyncio.timeout(self._timeout_s):
-                self._appending.put((batch, appended))
-                await appended
+            async with asyncio.timeout(self._timeout_s), self._appending:
+                try:
+                    newest = await self._append(batch)
+                except ResponseError as error:
+                    await self._leave(error)
+                    raise
+        if time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + _RETENTION_EVERY_S
+            await self._retain(newest)
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
-        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+        return resubscribing(
+            lambda last: self._follow(last.position if last else after), self._retry_s
+        )
 
     async def end(self) -> Position:
         """See EventLog."""
@@ -137,13 +148,12 @@ class RedisLog:
 
     def listen(self) -> AsyncGenerator[bytes, None]:
         """See EventLog."""
-        return lasting(lambda _: self._listen(), self._retry_s)
+        return resubscribing(lambda _: self._listen(), self._retry_s)
 
     async def close(self) -> None:
         """See EventLog."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_s):
-                await self._appending.close()
                 await self._broadcasting.close()
         await self._client.aclose()
 
@@ -157,32 +167,6 @@ class RedisLog:
             protocol=2,
         )
 
-    async def _append_joined(self, waiting: Sequence[tuple[bytes, asyncio.Future[None]]]) -> None:
-        # Whoever gave up before this was sent is not surprised by it later.
-        wanted = [(batch, appended) for batch, appended in waiting if not appended.done()]
-        if not wanted:
-            return
-        failure: Exception | None = None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                newest = await self._append([batch for batch, _ in wanted])
-        except (RedisError, OSError, TimeoutError) as error:
-            failure = error
-            if isinstance(error, ResponseError):
-                await self._leave(error)
-            # Nothing may be there whose forerunner is not.
-            wanted += self._appending.withdraw()
-        for _, appended in wanted:
-            if appended.done():
-                continue
-            if failure is None:
-                appended.set_result(None)
-            else:
-                appended.set_exception(failure)
-        if failure is None and time.monotonic() >= self._retention_due:
-            self._retention_due = time.monotonic() + _RETENTION_EVERY_S
-            await self._retain(newest)
-
     async def _leave(self, why: Exception) -> None:
         """Keep no connection to a server that refuses: the address may lead to another one now."""
         if isinstance(why, ReadOnlyError | MasterDownError):
@@ -195,14 +179,12 @@ class RedisLog:
         if life != self._life:
             raise Unavailable("The event log is looked for on another server")
 
-    async def _append(self, batches: Sequence[bytes]) -> int:
-        """All or none, in order. Gives the offset of the last."""
+    async def _append(self, batch: bytes) -> int:
+        """The offset of the new entry."""
         await self._warn_unless_durable()
-        async with self._client.pipeline(transaction=True) as pipe:
-            for batch in batches:
-                pipe.xadd(self._key, {_BATCH: batch})
-            ids = await pipe.execute()
-        return _offset(ids[-1])
+        entry_id = await self._client.xadd(self._key, {_BATCH: batch})
+        assert isinstance(entry_id, bytes)  # answers are not decoded  # noqa: S101
+        return _offset(entry_id)
 
     async def _warn_unless_durable(self) -> None:
         if self._asked_whether_durable:

@@ -1,1 +1,1 @@
-"""Sockets: who is connected, who cares about whom, event -> frame, the replayable tail."""
+"""Sockets: who is connected, who cares about whom, event -> frame, the replayable history."""

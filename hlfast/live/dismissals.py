@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from hlfast.live.frames import CloseCode
-from hlfast.live.joined_writes import JoinedWrites
 from hlfast.live.metrics import Counts
-from hlfast.live.rfc6455 import Connection
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.wire import CloseCode
+from hlfast.websocket.write_queue import WriteQueue
 
 
 class Dismissals:
@@ -44,7 +44,7 @@ class Dismissed(Connection):
     __slots__ = ("_counts", "_dismissals", "_reason")
 
     def __init__(
-        self, writes: JoinedWrites, dismissals: Dismissals, counts: Counts, reason: str
+        self, writes: WriteQueue, dismissals: Dismissals, counts: Counts, reason: str
     ) -> None:
         super().__init__(writes)
         self._dismissals = dismissals

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hlfast import codec
-from hlfast.live.frames import payload_of, text_frame
-from hlfast.outbox import VOID
+from hlfast.events.outbox_row import VOID
+from hlfast.live.frame_table import Frames
+from hlfast.websocket.wire import payload_of, text_frame
 
 _CREATED = "post.created"
 _REQUESTED, _ADDED = "friend.requested", "friend.added"
@@ -74,7 +74,7 @@ class Friendship:
         return other if user == one else one
 
 
-def read(body: Any, seq: int, cursor: str) -> Event:
+def read(body: Any, seq: int, cursor: str, frames: Frames) -> Event:
     """An event of the log, with its frames encoded once. Raises KeyError, TypeError, ValueError."""
     kind, event_id = body["type"], body["id"]
     if not isinstance(kind, str) or not isinstance(event_id, str):
@@ -82,8 +82,8 @@ def read(body: Any, seq: int, cursor: str) -> Event:
     if kind == VOID:
         return Event(seq, event_id, cursor, 0)
     if "pair" in body:
-        return _of_friendship(body, seq, cursor)
-    frame = _frame(kind, cursor, event_id, body["data"])
+        return _of_friendship(body, seq, cursor, frames)
+    frame = _frame(frames, kind, cursor, event_id, body["data"])
     if "author" in body:
         data = body["data"]
         post = int(data["post"]["id"] if "post" in data else data["post_id"])
@@ -102,13 +102,13 @@ def read(body: Any, seq: int, cursor: str) -> Event:
     return Event(seq, event_id, cursor, len(frame), targets=targets)
 
 
-def _of_friendship(body: Mapping[str, Any], seq: int, cursor: str) -> Event:
+def _of_friendship(body: Mapping[str, Any], seq: int, cursor: str, frames: Frames) -> Event:
     kind, event_id = body["type"], body["id"]
     actor, other = map(int, body["pair"])
     shown = _REMOVED if kind == _WITHDRAWN else kind
-    targets = [(other, _frame(shown, cursor, event_id, {"user_id": actor}))]
+    targets = [(other, _frame(frames, shown, cursor, event_id, {"user_id": actor}))]
     if kind in _TOLD_TO_BOTH:
-        targets.append((actor, _frame(shown, cursor, event_id, {"user_id": other})))
+        targets.append((actor, _frame(frames, shown, cursor, event_id, {"user_id": other})))
     friendship = None
     if kind in (_ADDED, _REMOVED):
         friendship = Friendship((actor, other), int(body["version"]), kind == _ADDED)
@@ -116,10 +116,5 @@ def _of_friendship(body: Mapping[str, Any], seq: int, cursor: str) -> Event:
     return Event(seq, event_id, cursor, size, targets=tuple(targets), friendship=friendship)
 
 
-def _frame(kind: str, cursor: str, event_id: str, data: Mapping[str, Any]) -> bytes:
-    return frame({"type": kind, "cursor": cursor, "event_id": event_id, **data})
-
-
-def frame(fields: Mapping[str, Any]) -> bytes:
-    """A text frame of one JSON object."""
-    return text_frame(codec.encode(fields))
+def _frame(frames: Frames, kind: str, cursor: str, event_id: str, data: Mapping[str, Any]) -> bytes:
+    return text_frame(frames.build(kind, {"cursor": cursor, "event_id": event_id, **data}))

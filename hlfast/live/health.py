@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from hlfast.events.batching import BatchPublisher
-
-if TYPE_CHECKING:
-    from hlfast.live.node import Node
+from hlfast.events.publisher import Publisher
 
 _LOOK_EVERY_S = 1.0
 # Entries come from everywhere, and if there are none for a second a node publishes one that holds
@@ -18,11 +15,22 @@ _LOOK_EVERY_S = 1.0
 _QUIET_MAX_S = 4.0
 
 
+class Node(Protocol):
+    """What is asked of a node."""
+
+    # When the log was heard of last, by the monotonic clock.
+    heard_at: float
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it follows the log, and is not about to stop."""
+
+
 class Health:
     """Looks all the time, because a handshake's answer cannot wait."""
 
     def __init__(
-        self, node: Node, publisher: BatchPublisher, database: Callable[[], Awaitable[bool]]
+        self, node: Node, publisher: Publisher, database: Callable[[], Awaitable[bool]]
     ) -> None:
         self._node = node
         self._publisher = publisher
@@ -45,7 +53,7 @@ class Health:
         return {"database": self._database_answers, "events": self.takes_events}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look at the database and the event log, until cancelled."""
         while True:
             self._database_answers, _ = await asyncio.gather(self._database(), self._look_at_log())
             await asyncio.sleep(_LOOK_EVERY_S)

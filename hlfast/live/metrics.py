@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sized
 
-from hlfast.live.frames import CloseCode
-from hlfast.web.metrics import Durations, Metric, counter, counters, gauge
-
-if TYPE_CHECKING:
-    from hlfast.live.node import Node
+from hlfast.live.history import History
+from hlfast.live.presence import Presence
+from hlfast.live.subscriptions import Subscriptions
+from hlfast.metrics import Durations, Metric, counter, counters, gauge
+from hlfast.websocket.wire import CloseCode
+from hlfast.websocket.write_queue import WriteQueue
 
 _CODES = frozenset(map(int, CloseCode))
 
@@ -51,11 +51,17 @@ class Delivery:
         self._lag.observe(max(0.0, time.time() - self._since))
 
 
-def read(node: Node) -> Iterator[Metric]:
-    """Everything that there is to know of a node."""
-    counts, writes, presence = node.counts, node.writes, node.presence
-    yield gauge("hlfast_ws_sockets", "Open sockets", len(node.sessions))
-    yield gauge("hlfast_ws_users", "Users that have sockets here", len(node.interest))
+def read(
+    counts: Counts,
+    writes: WriteQueue,
+    sessions: Sized,
+    subscriptions: Subscriptions,
+    history: History,
+    presence: Presence,
+) -> Iterator[Metric]:
+    """Everything that there is to know of a node, from its parts."""
+    yield gauge("hlfast_ws_sockets", "Open sockets", len(sessions))
+    yield gauge("hlfast_ws_users", "Users that have sockets here", len(subscriptions))
     yield gauge("hlfast_ws_readers_behind", "Readers that are behind", writes.behind)
     yield counter("hlfast_ws_frames_total", "Frames written", writes.frames)
     yield counter(
@@ -92,8 +98,8 @@ def read(node: Node) -> Iterator[Metric]:
         "status",
         {str(status): count for status, count in counts.refusals.items()},
     )
-    yield gauge("hlfast_ws_tail_events", "Events kept for resumes", len(node.tail))
-    yield gauge("hlfast_ws_tail_bytes", "Bytes that they hold, about", node.tail.size_bytes)
+    yield gauge("hlfast_ws_tail_events", "Events kept for resumes", len(history))
+    yield gauge("hlfast_ws_tail_bytes", "Bytes that they hold, about", history.size_bytes)
     yield gauge("hlfast_ws_users_online", "Users online on any node", presence.online)
     yield gauge("hlfast_ws_other_nodes", "Other nodes that are heard", presence.others)
 

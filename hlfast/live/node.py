@@ -12,29 +12,31 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from hlfast import codec
-from hlfast.db.batching import BatchReader
+from hlfast.auth.account import AccountStatus, Authenticator
+from hlfast.auth.tokens import Tokens
+from hlfast.batching import BatchReader
 from hlfast.errors import Malformed, Unauthenticated, Unavailable
-from hlfast.events.batching import read_batch
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
+from hlfast.events.publisher import read_batch
 from hlfast.live.dismissals import Dismissals, Dismissed
-from hlfast.live.event import Event, Friendship, frame, read
-from hlfast.live.frames import CloseCode
-from hlfast.live.handshake import Upgrade
-from hlfast.live.interest import Follower, Interest
-from hlfast.live.joined_writes import JoinedWrites
+from hlfast.live.event import Event, Friendship, read
+from hlfast.live.frame_table import Frames
+from hlfast.live.history import History
 from hlfast.live.metrics import Counts, Delivery
 from hlfast.live.presence import Presence
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
-from hlfast.live.rfc6455 import Limits
 from hlfast.live.session import Session
 from hlfast.live.shares import Shares
-from hlfast.live.tail import Tail
+from hlfast.live.subscriptions import Subscriber, Subscriptions
+from hlfast.live.upgrade import Upgrade
 from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
 from hlfast.trace import CURRENT, of_event
-from hlfast.web.auth import Authenticator, Standing, Tokens
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.wire import CloseCode, text_frame
+from hlfast.websocket.write_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Node:
     """Everything of one websocket process but its listening socket.
 
     `friends_of` reads a user's friends, each with the version of the pair, from the primary;
-    `standings` reads those of many users.
+    `statuses` reads those of many users.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Node:
         tokens: Tokens,
         authenticator: Authenticator,
         friends_of: BatchReader[int, Sequence[tuple[int, int]]],
-        standings: Callable[[Sequence[int]], Awaitable[Mapping[int, Standing]]],
+        statuses: Callable[[Sequence[int]], Awaitable[Mapping[int, AccountStatus]]],
+        frames: Frames,
     ) -> None:
         self.name = name
         self.tokens = tokens
+        self.frames = frames
         self.limits = Limits(
             message_bytes_max=settings.ws_frame_bytes_max,
             frames_max=settings.ws_frames_max,
@@ -73,20 +77,21 @@ class Node:
             behind_max_s=settings.ws_behind_s,
             join_delay_s=settings.ws_join_delay_s,
             handshake_timeout_s=settings.ws_handshake_timeout_s,
+            handshakes_max=settings.ws_handshakes_max,
             ping_idle_s=settings.ws_ping_s,
             ping_reply_s=settings.ws_ping_s,
         )
-        self.writes = JoinedWrites(self.limits)
+        self.writes = WriteQueue(self.limits)
         self._settings = settings
         self._log = log
         self._authenticator = authenticator
         self._friends_of = friends_of
-        self._standings = standings
+        self._statuses = statuses
         self.sessions: set[Session] = set()
-        self.interest = Interest()
-        self._shares = Shares(settings.ws_user_connections_max)
+        self.subscriptions = Subscriptions()
+        self._shares = Shares(self.subscriptions, settings.ws_user_connections_max)
         self.dismissals = Dismissals(settings.ws_dismissed_max)
-        self.tail = Tail(
+        self.history = History(
             events_max=settings.tail_events_max,
             bytes_max=settings.tail_bytes_max,
             age_max_s=settings.tail_s,
@@ -119,13 +124,13 @@ class Node:
         return self._is_following.is_set() and not self.is_draining
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the log and the broadcasts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())
             group.create_task(self.presence.run(self._settings.presence_join_s))
             group.create_task(self._tell_presence())
-            group.create_task(end_revoked(self, self._standings, self._settings))
+            group.create_task(end_revoked(self.subscriptions, self._statuses, self._settings))
 
     async def drain(self, within_s: float) -> None:
         """Close every connection with 1001, spread over some seconds, and wait for that."""
@@ -149,7 +154,7 @@ class Node:
             return Dismissed(self.writes, self.dismissals, self.counts, error.close_reason)
         # On a full node somebody who has more sockets gives way.
         is_full = len(self.sessions) >= self._settings.ws_connections_max
-        if is_full and not self._shares.make_room(self.interest, claims.user_id):
+        if is_full and not self._shares.make_room(claims.user_id):
             raise Unavailable(_NO_ROOM)
         return Session(self, claims, upgrade.cursor)
 
@@ -158,7 +163,7 @@ class Node:
         self.sessions.add(session)
         if self.is_draining:
             session.close(CloseCode.GOING_AWAY, _DRAINING)
-        elif not self._shares.enter(self.interest, session.claims.user_id):
+        elif not self._shares.enter(session.claims.user_id):
             self._dismiss(session, CloseCode.TOO_MANY_FRAMES, "too many connections of one user")
         else:
             self._spawn(self._enter(session))
@@ -175,12 +180,12 @@ class Node:
         self.counts.closes[code] += 1
         if self.is_draining and not self.sessions:
             self._is_empty.set()
-        follower = session.follower
-        if follower is not None:
-            follower.sockets.remove(session)
-            if not follower.sockets:
-                self.interest.remove(follower)
-                self.presence.departed(follower.id)
+        subscriber = session.subscriber
+        if subscriber is not None:
+            subscriber.sockets.remove(session)
+            if not subscriber.sockets:
+                self.subscriptions.remove(subscriber)
+                self.presence.departed(subscriber.id)
 
     async def _enter(self, session: Session) -> None:
         cursor = parse(session.cursor) if session.cursor is not None else None
@@ -188,7 +193,7 @@ class Node:
             await self._authenticator.check(session.claims)
             if cursor is not None:
                 await self._catch_up(cursor)
-            follower = await self._follower(session.claims.user_id)
+            subscriber = await self._follower(session.claims.user_id)
         except Unauthenticated as error:
             self._dismiss(session, CloseCode.POLICY, error.close_reason)
         except Unavailable as error:
@@ -199,29 +204,29 @@ class Node:
             logger.error("%s when a socket was to enter\n%s", type(error).__name__, where)
             self._dismiss(session, CloseCode.INTERNAL_ERROR)
         else:
-            self._attach(session, follower, cursor)
+            self._attach(session, subscriber, cursor)
         finally:
             self._shares.entered(session.claims.user_id)
 
-    def _attach(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
+    def _attach(self, session: Session, subscriber: Subscriber, cursor: Cursor | None) -> None:
         """Nothing else runs meanwhile: what is replayed and what comes live meet."""
         if session.is_open:
-            session.follower = follower
-            follower.sockets.append(session)
-            if len(follower.sockets) == 1:
-                self.presence.arrived(follower.id)
-            self._welcome(session, follower, cursor)
-        elif not follower.sockets:
-            self.interest.remove(follower)
+            session.subscriber = subscriber
+            subscriber.sockets.append(session)
+            if len(subscriber.sockets) == 1:
+                self.presence.arrived(subscriber.id)
+            self._welcome(session, subscriber, cursor)
+        elif not subscriber.sockets:
+            self.subscriptions.remove(subscriber)
 
     async def _catch_up(self, cursor: Cursor) -> None:
         """Another node was ahead of this one: wait for the log, within reason."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.events_timeout_s):
-                while self.tail.is_behind(cursor):
+                while self.history.is_behind(cursor):
                     await self._advance.wait()
 
-    async def _follower(self, user_id: int) -> Follower:
+    async def _follower(self, user_id: int) -> Subscriber:
         """The user among those followed, with their friends as of now.
 
         Between the noted event and the reading there is no gap: the friends are read later than
@@ -229,40 +234,39 @@ class Node:
         """
         while True:
             await self._is_following.wait()
-            noted = self.tail.seq
+            noted = self.history.seq
             friends = await self._friends_of.get(user_id)
-            known = self.interest.get(user_id)
+            known = self.subscriptions.get(user_id)
             if known is not None:
                 return known
-            if self.tail.has_since(noted):
-                follower = self.interest.add(user_id, friends or ())
-                for event in self.tail.of_user(user_id, noted):
+            if self.history.has_since(noted):
+                subscriber = self.subscriptions.add(user_id, friends or ())
+                for event in self.history.of_user(user_id, noted):
                     if (change := event.friendship) is not None:
-                        self.interest.apply_to(follower, change.other(user_id), change)
-                return follower
+                        self.subscriptions.apply_to(subscriber, change.other(user_id), change)
+                return subscriber
 
-    def _welcome(self, session: Session, follower: Follower, cursor: Cursor | None) -> None:
-        online = [friend for friend in follower.friends if self.presence.is_online(friend)]
-        seq = self.tail.seq_at(cursor) if cursor is not None else None
+    def _welcome(self, session: Session, subscriber: Subscriber, cursor: Cursor | None) -> None:
+        online = [friend for friend in subscriber.friends if self.presence.is_online(friend)]
+        seq = self.history.seq_at(cursor) if cursor is not None else None
         bytes_max = self.limits.queue_bytes_max // 2
-        missed = replay(self.tail, follower, seq, bytes_max) if seq is not None else None
+        missed = replay(self.history, subscriber, seq, bytes_max) if seq is not None else None
         hello = {
-            "type": "hello",
-            "user_id": follower.id,
+            "user_id": subscriber.id,
             "node": self.name,
             # What this client has seen once it has read this frame: who is cut off in the middle
             # of the replay comes back for the rest.
-            "cursor": session.cursor if missed else self.tail.end.text(),
+            "cursor": session.cursor if missed else self.history.end.text(),
             "online": online,
         }
-        session.queue(frame(hello))
-        session.after_seq = self.tail.seq
+        session.send("hello", hello)
+        session.after_seq = self.history.seq
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1
             for event_frame in missed or ():
                 session.queue(event_frame)
-            session.queue(frame({"type": "resumed", "recovered": missed is not None}))
+            session.send("resumed", {"recovered": missed is not None})
 
     # The log
 
@@ -277,15 +281,15 @@ class Node:
 
     async def _reset(self, item: Reset) -> None:
         """What came before is void: whoever is connected may have missed something."""
-        self.tail.reset(item.position)
+        self.history.reset(item.position)
         if self._is_following.is_set():
             logger.warning("The event log was lost: %d clients reload", len(self.sessions))
             # Changes of friendships may be lost, too: whoever returns has them read anew.
-            for follower in self.interest:
-                self.presence.departed(follower.id)
-            self.interest = Interest()
+            for subscriber in self.subscriptions:
+                self.presence.departed(subscriber.id)
+            self.subscriptions.clear()
             for session in self.sessions:
-                session.follower = None
+                session.subscriber = None
             await self._close_all(CloseCode.GOING_AWAY, "the event log was lost: reload", 0)
         self._is_following.set()
 
@@ -300,17 +304,17 @@ class Node:
         for index, body in enumerate(bodies):
             cursor = Cursor(entry.position, index)
             try:
-                event = read(body, self.tail.next_seq(), cursor.text())
+                event = read(body, self.history.next_seq(), cursor.text(), self.frames)
             except (KeyError, TypeError, ValueError):
                 logger.error("An entry of the log holds no event of ours: it is passed over")
                 self.counts.events["unreadable"] += 1
-                self.tail.passed(cursor)
+                self.history.passed(cursor)
                 continue
-            if self.tail.knows(event.id):
+            if self.history.knows(event.id):
                 self.counts.events["repeated"] += 1
-                self.tail.passed(cursor)
+                self.history.passed(cursor)
                 continue
-            self.tail.append(event, cursor)
+            self.history.append(event, cursor)
             self.counts.events["new"] += 1
             is_told |= await self._deliver(event)
             if (traced := of_event(body)) is not None:
@@ -327,19 +331,19 @@ class Node:
         """Whether it concerned anybody here."""
         is_told = False
         for user_id, event_frame in event.targets:
-            follower = self.interest.get(user_id)
-            if follower is not None:
-                _queue((follower,), event_frame, event.seq)
+            subscriber = self.subscriptions.get(user_id)
+            if subscriber is not None:
+                _queue((subscriber,), event_frame, event.seq)
                 is_told = True
         if event.author:
-            followers = self.interest.of(event.author)
-            is_told = bool(followers)
-            for start in range(0, len(followers), _SLICE):
-                some = followers[start : start + _SLICE]
+            subscribers = self.subscriptions.of(event.author)
+            is_told = bool(subscribers)
+            for start in range(0, len(subscribers), _SLICE):
+                some = subscribers[start : start + _SLICE]
                 _queue(some, event.frame, event.seq)
                 await self._give_way(len(some))
         if event.friendship is not None:
-            self.interest.apply(event.friendship)
+            self.subscriptions.apply(event.friendship)
             if event.friendship.are_friends:
                 self._introduce(event.friendship)
         return is_told
@@ -354,9 +358,9 @@ class Node:
     def _introduce(self, friendship: Friendship) -> None:
         """New friends see at once whether the other one is online."""
         for user_id in friendship.pair:
-            follower, other = self.interest.get(user_id), friendship.other(user_id)
-            if follower is not None and self.presence.is_online(other):
-                _queue_all([follower], {"type": "presence", "user_id": other, "online": True})
+            subscriber, other = self.subscriptions.get(user_id), friendship.other(user_id)
+            if subscriber is not None and self.presence.is_online(other):
+                self._send_all([subscriber], "presence", {"user_id": other, "online": True})
 
     # What is broadcast, and never replayed
 
@@ -367,9 +371,9 @@ class Node:
                     message = codec.decode(data)
                     if "typing" in message:
                         author, reader = message["typing"]
-                        follower = self.interest.get(reader)
-                        if follower is not None and author in follower.friends:
-                            _queue_all([follower], {"type": "typing", "user_id": author})
+                        subscriber = self.subscriptions.get(reader)
+                        if subscriber is not None and author in subscriber.friends:
+                            self._send_all([subscriber], "typing", {"user_id": author})
                     else:
                         self.presence.heard(message)
                 except (Malformed, KeyError, TypeError, ValueError):
@@ -377,14 +381,14 @@ class Node:
 
     def typing(self, session: Session, user_id: int) -> None:
         """Tell a friend that the session's user writes to them; anybody else is not told."""
-        follower = session.follower
-        if follower is None:
+        subscriber = session.subscriber
+        if subscriber is None:
             session.refuse("too_early", "Wait for the hello.")
             return
-        if not 0 < user_id < 2**31 or user_id not in follower.friends:
+        if not 0 < user_id < 2**31 or user_id not in subscriber.friends:
             session.refuse("not_friends", "Only friends see that you are typing.")
             return
-        self._log.broadcast(codec.encode({"typing": [follower.id, user_id]}))
+        self._log.broadcast(codec.encode({"typing": [subscriber.id, user_id]}))
 
     def _presence_changed(self, users: Sequence[int]) -> None:
         self._came_or_went.update(dict.fromkeys(users))
@@ -400,12 +404,20 @@ class Node:
                 # Of a dict the first key would be looked for among all that were deleted.
                 user, _ = self._came_or_went.popitem(last=False)
                 online = self.presence.is_online(user)
-                if followers := self.interest.of(user):
-                    _queue_all(followers, {"type": "presence", "user_id": user, "online": online})
-                told += 1 + len(followers)
+                if subscribers := self.subscriptions.of(user):
+                    self._send_all(subscribers, "presence", {"user_id": user, "online": online})
+                told += 1 + len(subscribers)
                 if told >= _SLICE:
                     told = 0
                     await asyncio.sleep(0)
+
+    def _send_all(
+        self, subscribers: Sequence[Subscriber], kind: str, fields: Mapping[str, object]
+    ) -> None:
+        frame = text_frame(self.frames.build(kind, fields))
+        for subscriber in subscribers:
+            for socket in subscriber.sockets:
+                socket.queue(frame)
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)
@@ -424,15 +436,8 @@ class Node:
         task.add_done_callback(self._tasks.discard)
 
 
-def _queue(followers: Iterable[Follower], event_frame: bytes, seq: int) -> None:
-    for follower in followers:
-        for socket in follower.sockets:
+def _queue(subscribers: Iterable[Subscriber], event_frame: bytes, seq: int) -> None:
+    for subscriber in subscribers:
+        for socket in subscriber.sockets:
             if socket.after_seq < seq:
                 socket.queue(event_frame)
-
-
-def _queue_all(followers: Sequence[Follower], fields: Mapping[str, object]) -> None:
-    told = frame(fields)
-    for follower in followers:
-        for socket in follower.sockets:
-            socket.queue(told)

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from hlfast import codec, errors
-from hlfast.live.event import frame
-from hlfast.live.frames import CloseCode
-from hlfast.live.rfc6455 import Connection
-from hlfast.web.auth import Claims
+from hlfast import errors
+from hlfast.auth.tokens import Claims, Tokens
+from hlfast.live.frame_table import Frames
+from hlfast.live.subscriptions import Subscriber
+from hlfast.websocket.connection import Connection
+from hlfast.websocket.wire import CloseCode, text_frame
+from hlfast.websocket.write_queue import WriteQueue
 
-if TYPE_CHECKING:
-    from hlfast.live.interest import Follower
-    from hlfast.live.node import Node
+
+class Host(Protocol):
+    """What a session needs of the node that it is on."""
+
+    writes: WriteQueue
+    tokens: Tokens
+    frames: Frames
+
+    def opened(self, session: Session) -> None:
+        """The handshake is done."""
+
+    def closed(self, session: Session, code: int) -> None:
+        """The connection is gone."""
+
+    def typing(self, session: Session, to: int) -> None:
+        """Its user writes to this friend."""
 
 
 class Session(Connection):
     """A connection of a user. Until `after_seq` is set nothing is delivered to it."""
 
-    __slots__ = ("_expiry", "_node", "after_seq", "claims", "cursor", "follower")
+    __slots__ = ("_expiry", "_node", "after_seq", "claims", "cursor", "subscriber")
 
-    def __init__(self, node: Node, claims: Claims, cursor: str | None) -> None:
+    def __init__(self, node: Host, claims: Claims, cursor: str | None) -> None:
         super().__init__(node.writes)
         self._node = node
         self._expiry: asyncio.TimerHandle | None = None
         self.claims = claims
         self.cursor = cursor
-        self.follower: Follower | None = None
+        self.subscriber: Subscriber | None = None
         # Everything up to this event has been delivered, or replayed.
         self.after_seq = 0
 
@@ -38,7 +54,7 @@ class Session(Connection):
 
     def on_text(self, text: str) -> None:
         try:
-            self._take(codec.decode(text.encode()))
+            self._take(self._node.frames.parse(text))
         except errors.HlfastError as error:
             self.refuse(type(error).__name__.lower(), error.detail)
 
@@ -50,22 +66,21 @@ class Session(Connection):
             self._expiry.cancel()
         self._node.closed(self, code)
 
+    def send(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Queue a frame of this type."""
+        self.queue(text_frame(self._node.frames.build(kind, fields)))
+
     def refuse(self, code: str, detail: str) -> None:
         """An `error` frame; the connection stays."""
-        self.queue(frame({"type": "error", "code": code, "detail": detail}))
+        self.send("error", {"code": code, "detail": detail})
 
     def _take(self, message: Any) -> None:
-        kind = message.get("type") if isinstance(message, dict) else None
-        if kind == "typing":
-            self._node.typing(self, _user_id(message))
-        elif kind == "token":
-            self._renew(message.get("access_token"))
+        if message.type == "typing":
+            self._node.typing(self, message.user_id)
         else:
-            raise errors.Malformed("The frame's type is neither typing nor token.")
+            self._renew(message.access_token)
 
-    def _renew(self, token: Any) -> None:
-        if not isinstance(token, str) or not token.isascii():
-            raise errors.Malformed("access_token is a token.")
+    def _renew(self, token: str) -> None:
         claims = self._node.tokens.verify("access", token)
         if claims.user_id != self.claims.user_id:
             raise errors.Forbidden("The token is somebody else's.")
@@ -81,10 +96,3 @@ class Session(Connection):
             CloseCode.POLICY,
             errors.Unauthenticated.expired().close_reason,
         )
-
-
-def _user_id(message: dict[str, Any]) -> int:
-    user_id = message.get("user_id")
-    if type(user_id) is not int:
-        raise errors.Malformed("user_id is a user's id.")
-    return user_id

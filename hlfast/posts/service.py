@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from hlfast import errors
-from hlfast.bodies import Mark
-from hlfast.db.batching import BatchReader
+from hlfast import codec, errors
+from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
-from hlfast.outbox import VOID, Outbox, Told, rows_before
-from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
-from hlfast.profiles import Profile
-from hlfast.web.fields import ID_MAX, first
+from hlfast.events.outbox import Outbox
+from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
+from hlfast.ids import ID_MAX
+from hlfast.posts.schemas import FIELDS, PostNew, PostPatch, show
+from hlfast.profiles import Profiles
+from hlfast.response_cache import ResponseCache, Version
+from hlfast.web.fields import first, page
 
 _NOT_YOURS = "Only its author may do this."
 
 
-def told(kind: str, author: int, row: Row) -> Told:
+def outbox_row(row: Row) -> OutboxRow:
+    """A row of the outbox about a post."""
+    return _outbox_row(row["kind"], row["user_id"], row)
+
+
+def _outbox_row(kind: str, author: int, row: Row) -> OutboxRow:
     """The event of a change, from its own row or from what stayed in the outbox.
 
-    Of a post that is gone by now nothing is told but its deletion: its other events are void.
+    Of a post that is gone by now only the deletion is published: its other events are void.
     """
     post_id, event_id = row["id"], row["event_id"]
     event: dict[str, Any] = {"id": f"o{event_id}", "type": kind, "author": author}
@@ -30,102 +38,123 @@ def told(kind: str, author: int, row: Row) -> Told:
         event["data"] = {"post": {name: row[name] for name in FIELDS}}
     else:
         event["type"] = VOID
-    return Told(author, event_id, rows_before(row), event)
+    return OutboxRow(author, event_id, rows_before(row), event)
 
 
-async def create(database: Database, outbox: Outbox, me: int, new: PostNew) -> tuple[Row, bool]:
-    """The post, and whether it is new: the same `client_id` again returns the first one."""
-    post = await database.fetch_row("post_create", me, new.content, new.privacy, new.client_id)
-    if post is None:
-        # The first one was deleted between the conflict and the look.
-        raise errors.Conflict("The first post of this client_id has just been deleted.")
-    if post["created"]:
-        outbox.committed(told("post.created", me, post))
-    return post, post["created"]
+class Posts:
+    """Posts, and the pages of them that a user may see.
 
+    `reads` is the database of walls and feeds: a replica may answer them. A feed shows the newest
+    `feed_posts_max` posts.
+    """
 
-async def get(database: Database, me: int, post_id: int) -> Row:
-    """A post that I may see. Raises errors.NotFound."""
-    post = await database.fetch_row("post_get", post_id, me)
-    if post is None:
-        raise errors.NotFound("There is no such post.")
-    return post
+    def __init__(
+        self,
+        database: Database,
+        reads: Database,
+        profiles: Profiles,
+        outbox: Outbox,
+        cache: ResponseCache,
+        *,
+        limits: BatchLimits,
+        feed_posts_max: int,
+    ) -> None:
+        self._database = database
+        self._reads = reads
+        self._profiles = profiles
+        self._outbox = outbox
+        self._cache = cache
+        self._feed_versions = BatchReader(self._read_feed_versions, limits)
+        self._feed_posts_max = feed_posts_max
 
-
-async def change(
-    database: Database, outbox: Outbox, me: int, post_id: int, patch: PostPatch
-) -> Row:
-    """My post after the change. Raises errors.NotFound, Forbidden for another's."""
-    given = patch.model_fields_set
-    if given:
-        post = await database.fetch_row(
-            "post_change",
-            post_id,
-            me,
-            patch.content if "content" in given else None,
-            patch.privacy if "privacy" in given else None,
+    async def create(self, me: int, new: PostNew) -> tuple[Row, bool]:
+        """The post, and whether it is new: the same `client_id` again returns the first one."""
+        post = await self._database.fetch_row(
+            "post_create", me, new.content, new.privacy, new.client_id
         )
-        if post is not None:
-            outbox.committed(told("post.updated", me, post))
-            return post
-    post = await get(database, me, post_id)
-    if given or post["author_id"] != me:
-        raise errors.Forbidden(_NOT_YOURS)
-    return post
+        if post is None:
+            # The first one was deleted between the conflict and the look.
+            raise errors.Conflict("The first post of this client_id has just been deleted.")
+        if post["created"]:
+            self._outbox.committed(_outbox_row("post.created", me, post))
+        return post, post["created"]
 
+    async def get(self, me: int, post_id: int) -> Row:
+        """A post that I may see. Raises errors.NotFound."""
+        post = await self._database.fetch_row("post_get", post_id, me)
+        if post is None:
+            raise errors.NotFound("There is no such post.")
+        return post
 
-async def delete(
-    database: Database, outbox: Outbox, me: int, token_version: int, post_id: int
-) -> None:
-    """Delete mine, or any as a superuser with a token of the newest version.
+    async def change(self, me: int, post_id: int, patch: PostPatch) -> Row:
+        """My post after the change. Raises errors.NotFound, Forbidden for another's."""
+        given = patch.model_fields_set
+        if given:
+            post = await self._database.fetch_row(
+                "post_change",
+                post_id,
+                me,
+                patch.content if "content" in given else None,
+                patch.privacy if "privacy" in given else None,
+            )
+            if post is not None:
+                self._outbox.committed(_outbox_row("post.updated", me, post))
+                return post
+        post = await self.get(me, post_id)
+        if given or post["author_id"] != me:
+            raise errors.Forbidden(_NOT_YOURS)
+        return post
 
-    Raises errors.NotFound, Forbidden for another's.
-    """
-    gone = await database.fetch_row("post_remove", post_id, me, token_version)
-    if gone is None:
-        await get(database, me, post_id)
-        raise errors.Forbidden(_NOT_YOURS)
-    outbox.committed(told("post.deleted", gone["author_id"], gone))
+    async def delete(self, me: int, token_version: int, post_id: int) -> None:
+        """Delete mine, or any as a superuser with a token of the newest version.
 
+        Raises errors.NotFound, Forbidden for another's.
+        """
+        gone = await self._database.fetch_row("post_remove", post_id, me, token_version)
+        if gone is None:
+            await self.get(me, post_id)
+            raise errors.Forbidden(_NOT_YOURS)
+        self._outbox.committed(_outbox_row("post.deleted", gone["author_id"], gone))
 
-async def wall(
-    database: Database,
-    users: BatchReader[int, Profile],
-    me: int,
-    author_id: int,
-    before: int,
-    limit: int,
-) -> Sequence[Row]:
-    """An author's posts that I may see, newest first. Raises errors.NotFound."""
-    posts = await database.fetch("post_wall", author_id, me, before, limit)
-    if not posts and await users.get(author_id) is None:
-        raise errors.NotFound("There is no such user.")
-    return posts
+    async def wall(self, me: int, author_id: int, before: int, limit: int) -> Sequence[Row]:
+        """An author's posts that I may see, newest first. Raises errors.NotFound."""
+        posts = await self._reads.fetch("post_wall", author_id, me, before, limit)
+        if not posts:
+            await self._profiles.need(author_id)
+        return posts
 
+    async def feed(self, me: int, cursor: str | None, limit: int) -> bytes:
+        """The page of my friends' posts, newest first, as JSON."""
+        return await self._cache.serve(
+            ("feed", me, cursor, limit),
+            partial(self._feed_versions.get, me),
+            partial(self._make_feed, me, cursor, limit),
+        )
 
-async def feed_marks(database: Database, user_ids: Sequence[int]) -> Mapping[int, Mark]:
-    """By user: what changes with everything that their feed shows."""
-    return {row[0]: tuple(row) for row in await database.fetch("feed_marks", user_ids)}
+    async def _make_feed(self, me: int, cursor: str | None, limit: int) -> bytes:
+        """The page, encoded.
 
+        The cursor is `<id of the last post>-<posts so far>`. A cursor is the client's, who may
+        write whatever they like into it, so how far back a page begins is counted in the database.
+        (The number is for processes of before, which believe it.)
+        """
+        before, seen = ID_MAX, 0
+        if cursor is not None:
+            before = int(cursor.partition("-")[0])
+            reached = await self._reads.fetch_row("feed_reached", me, before, self._feed_posts_max)
+            assert reached is not None  # a count is one row  # noqa: S101
+            seen = reached["posts"]
+        room = self._feed_posts_max - seen
+        if room <= 0:
+            return codec.encode(page([], None))
+        # One more than is shown says whether anything follows.
+        posts = await self._reads.fetch("post_feed", me, before, min(limit + 1, room))
+        shown, more = first(posts, limit)
+        return codec.encode(
+            page(show(shown), f"{shown[-1]['id']}-{seen + limit}" if more else None)
+        )
 
-async def feed(
-    database: Database, me: int, cursor: str | None, limit: int, *, posts_max: int
-) -> tuple[Sequence[Row], str | None]:
-    """My friends' posts, newest first, and the cursor of the next page.
-
-    The cursor is `<id of the last post>-<posts so far>`. A cursor is the client's, who may write
-    whatever they like into it, so how far back a page begins is counted in the database. (The
-    number is for processes of before, which believe it.)
-    """
-    before, seen = ID_MAX, 0
-    if cursor is not None:
-        before = int(cursor.partition("-")[0])
-        reached = await database.fetch_row("feed_reached", me, before, posts_max)
-        assert reached is not None  # a count is one row  # noqa: S101
-        seen = reached["posts"]
-    if seen >= posts_max:
-        return [], None
-    # One more than is shown says whether anything follows.
-    posts = await database.fetch("post_feed", me, before, min(limit + 1, posts_max - seen))
-    shown, more = first(posts, limit)
-    return shown, f"{shown[-1]['id']}-{seen + limit}" if more else None
+    async def _read_feed_versions(self, user_ids: Sequence[int]) -> Mapping[int, Version]:
+        """By user: numbers of which one changes with everything that the user's feed shows."""
+        rows = await self._reads.fetch("feed_versions", user_ids)
+        return {row[0]: tuple(row) for row in rows}

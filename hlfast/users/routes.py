@@ -3,103 +3,79 @@
 from __future__ import annotations
 
 from hlfast import codec
-from hlfast.context import Call
 from hlfast.profiles import Profile, profile
-from hlfast.users import service
-from hlfast.web.endpoint import PREFIX, Reply
+from hlfast.users.service import Users
+from hlfast.web.endpoint import PREFIX, Call, Reply
 
 
 def _one(user: Profile) -> Reply:
     return Reply(user.body, version=user.version)
 
 
-async def login(call: Call) -> Reply:
+async def login(call: Call[Users]) -> Reply:
     """POST /login"""
-    form, context = call.body, call.context
+    form = call.body
     if form.grant_type == "refresh_token":
-        pair = await context.sessions.renew(form.refresh_token)
+        pair = await call.service.renew(form.refresh_token)
     else:
-        pair = await service.login(
-            context.main,
-            context.passwords,
-            context.sessions,
-            context.login_failures,
-            username=form.username,
-            password=form.password,
-            address=call.address,
+        pair = await call.service.login(
+            username=form.username, password=form.password, address=call.address
         )
     return Reply(codec.encode(pair))
 
 
-async def logout(call: Call) -> Reply:
+async def logout(call: Call[Users]) -> Reply:
     """POST /logout"""
-    await call.context.sessions.end(call.body.refresh_token)
+    await call.service.logout(call.body.refresh_token)
     return Reply()
 
 
-async def register(call: Call) -> Reply:
+async def register(call: Call[Users]) -> Reply:
     """POST /users"""
-    user = await service.register(
-        call.context.main, call.context.passwords, call.body, address=call.address
-    )
+    user = await call.service.register(call.body, address=call.address)
     return Reply(profile(user).body, location=f"{PREFIX}/users/{user['id']}")
 
 
-async def get_me(call: Call) -> Reply:
+async def get_me(call: Call[Users]) -> Reply:
     """GET /users/me"""
-    return _one(await service.get(call.context.users, call.me))
+    return _one(await call.service.get(call.me))
 
 
-async def change_me(call: Call) -> Reply:
+async def change_me(call: Call[Users]) -> Reply:
     """PATCH /users/me"""
-    context = call.context
-    user = await service.change(context.main, context.users, context.bodies, call.me, call.body)
-    return _one(user)
+    return _one(await call.service.change(call.me, call.body))
 
 
-async def change_password(call: Call) -> Reply:
+async def change_password(call: Call[Users]) -> Reply:
     """POST /users/me/password"""
-    context = call.context
-    await service.change_password(
-        context.main,
-        context.passwords,
-        context.authenticator,
-        context.password_failures,
-        call.me,
-        old=call.body.old_password,
-        new=call.body.new_password,
-        address=call.address,
+    body = call.body
+    await call.service.change_password(
+        call.me, old=body.old_password, new=body.new_password, address=call.address
     )
     return Reply()
 
 
-async def get(call: Call) -> Reply:
+async def get(call: Call[Users]) -> Reply:
     """GET /users/{id}"""
-    return _one(await service.get(call.context.users, call.id))
+    return _one(await call.service.get(call.id))
 
 
-async def several(call: Call) -> Reply:
+async def several(call: Call[Users]) -> Reply:
     """GET /users"""
     ids = [int(text) for text in call.query.ids.split(",") if text]
-    found = await service.several(call.context.users, ids)
+    found = await call.service.several(ids)
     return Reply(codec.page_of([user.body for user in found], None))
 
 
-async def administer(call: Call) -> Reply:
+async def administer(call: Call[Users]) -> Reply:
     """PATCH /users/{id}"""
     given = "disabled" in call.body.model_fields_set
-    user = await service.administer(
-        call.context.main,
-        call.context.authenticator,
-        call.me,
-        call.context.authenticator.token_version(call.head.authorization),
-        call.id,
-        disabled=call.body.disabled if given else None,
+    user = await call.service.administer(
+        call.me, call.token_version, call.id, disabled=call.body.disabled if given else None
     )
     return _one(profile(user))
 
 
-async def search(call: Call) -> Reply:
+async def search(call: Call[Users]) -> Reply:
     """GET /users/search"""
-    context, query = call.context, call.query
-    return Reply(await service.search(context.reads, context.searches, context.bodies, query))
+    return Reply(await call.service.search(call.query))

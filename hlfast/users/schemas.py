@@ -44,7 +44,7 @@ AnyText = Annotated[str, text(0, 1024)]
 
 
 class UserNew(Body):
-    """A registration."""
+    """The body of a registration."""
 
     model_config = example(
         {
@@ -148,7 +148,7 @@ class LogoutForm(Form):
 
 
 class Token(BaseModel):
-    """`expires_in` in seconds."""
+    """A pair of tokens. The access token is good for `expires_in` seconds."""
 
     access_token: str
     refresh_token: str

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hlfast.addresses import Network
 from hlfast.logs import ACCESS, named
-from hlfast.web.head import SCOPE_KEY, client_address
+from hlfast.web.request import SCOPE_KEY, client_address
 
 
 class AccessLog:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-_BEARER = "An access token; also as Authorization: Bearer, or as the subprotocols bearer, <token>."
+from hlfast.errors import Unauthenticated
+from hlfast.settings import Settings
+from hlfast.websocket.wire import CloseCode
+
+_BEARER = (
+    "An access token. Better as `Authorization: Bearer`, or as the subprotocols `bearer, <token>`: "
+    "URLs end up in logs."
+)
 _SCHEMA = "#/components/schemas/"
-CLOSE_CODES = """Close codes: 1001 the node is draining (reconnect with jitter), 1007 bad UTF-8,
-1008 the token is not good (the reason is "token invalid", "token expired" or "token revoked"),
-1009 a frame over 16 KiB, 1011 a fault of the node, 1013 too slow a reader,
-4429 too many frames, or too many connections of one user.
-A bad token of a handshake is told so, too, once the connection is open; no token at all is 401."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,55 @@ class Frame:
         """The message's name in the document."""
         return self.model.__name__
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The values that the frame's `type` may have."""
+        return get_args(self.model.model_fields["type"].annotation)
 
-def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any]:
-    """The whole document."""
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields beside `type`."""
+        return frozenset(self.model.model_fields) - {"type"}
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """A frame of each type of the model, its fields in their order."""
+        extra: Any = self.model.model_config["json_schema_extra"]
+        return list(extra["examples"])
+
+
+def close_codes(settings: Settings) -> dict[int, str]:
+    """What each close code of a node means; `/asyncapi` shows a row for each."""
+    reasons = [
+        f'"{error.close_reason}"'
+        for error in (
+            Unauthenticated.invalid(),
+            Unauthenticated.expired(),
+            Unauthenticated.revoked(),
+        )
+    ]
+    return {
+        CloseCode.GOING_AWAY: "The node is draining: reconnect, after a pause of random length, "
+        "with the last cursor.",
+        CloseCode.PROTOCOL_ERROR: "Not RFC 6455.",
+        CloseCode.INVALID_TEXT: "Bad UTF-8.",
+        CloseCode.POLICY: f"The token is not good, the reason says why: "
+        f"{', '.join(reasons)}. A handshake with such a token is closed so, too, "
+        "once the connection is open; without any token it is answered with 401.",
+        CloseCode.TOO_BIG: f"A message over {settings.ws_frame_bytes_max} bytes.",
+        CloseCode.INTERNAL_ERROR: "A fault of the node.",
+        CloseCode.TRY_AGAIN_LATER: "Too slow a reader, or a server that does not answer: "
+        "reconnect after a pause.",
+        CloseCode.TOO_MANY_FRAMES: f"More than {settings.ws_frames_max} frames in "
+        f"{settings.ws_frames_window_s:g} s, or more than {settings.ws_user_connections_max} "
+        "connections of one user to one node.",
+    }
+
+
+def document(
+    frames: Iterable[Frame], title: str, version: str, settings: Settings
+) -> dict[str, Any]:
+    """The whole document. The limits of the settings are in it."""
     frames = tuple(frames)
     references, definitions = models_json_schema(
         [(frame.model, "serialization") for frame in frames], ref_template=_SCHEMA + "{model}"
@@ -42,6 +90,9 @@ def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any
             "name": frame.name,
             "contentType": "application/json",
             "summary": frame.model.__doc__,
+            "examples": [
+                {"name": example["type"], "payload": example} for example in frame.examples
+            ],
             "payload": references[frame.model, "serialization"],
         }
         for frame in frames
@@ -50,7 +101,8 @@ def document(frames: Iterable[Frame], title: str, version: str) -> dict[str, Any
     cursor = {"type": "string", "description": "The last cursor that was seen, from any node."}
     channel = {
         "address": "/ws",
-        "description": CLOSE_CODES,
+        "description": "Close codes:\n\n"
+        + "\n".join(f"- {code}: {meaning}" for code, meaning in close_codes(settings).items()),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
         "bindings": {
             "ws": {

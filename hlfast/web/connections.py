@@ -24,10 +24,11 @@ from fcntl import ioctl
 from operator import itemgetter
 from termios import TIOCOUTQ
 
-from hlfast import addresses, codec
+from hlfast import addresses
 from hlfast.addresses import Network
 from hlfast.settings import Settings
-from hlfast.web.head import Head
+from hlfast.web.problems import CONTENT_TYPE, problem
+from hlfast.web.request import Head
 
 logger = logging.getLogger(__name__)
 
@@ -330,18 +331,9 @@ def _share(host: str, trusted: Sequence[Network]) -> str:
 def _request_timeout() -> bytes:
     """A whole answer for a request whose head was never known."""
     request_id = secrets.token_hex(8)
-    body = codec.encode(
-        {
-            "type": "about:blank",
-            "title": "Request Timeout",
-            "status": 408,
-            "detail": "The request took too long to arrive.",
-            "instance": "",
-            "request_id": request_id,
-        }
-    )
+    body = problem(408, "The request took too long to arrive.", "", request_id)
     head = (
-        "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+        f"HTTP/1.1 408 Request Timeout\r\nContent-Type: {CONTENT_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )

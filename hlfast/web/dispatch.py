@@ -1,19 +1,18 @@
-"""Which route a path belongs to: a look into a dictionary before Starlette tries its patterns."""
+"""Which application a path belongs to: a look into a dictionary, before Starlette's routes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Mapping
 
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Dispatch:
-    """ASGI: the routes given to it, and for every other path `otherwise`.
+    """ASGI: the applications of a table of paths, and for every other path `otherwise`.
 
-    Starlette asks one route after another, each with a regular expression of its own. All of these
-    begin with `prefix` and have one parameter at most, in the second place after it, as in
-    `/users/{id}/posts`: a path is looked up as a whole, then by what stands around its parameter.
+    Starlette asks one route after another, each with a regular expression of its own. The paths of
+    the table begin with `prefix` and have one parameter at most, in the second place after it, as
+    in `/users/{id}/posts`: a path is looked up as a whole, then by what is around its parameter.
     """
 
     def __init__(self, prefix: str, otherwise: ASGIApp) -> None:
@@ -22,15 +21,15 @@ class Dispatch:
         self._literal: dict[str, ASGIApp] = {}
         self._around: dict[tuple[str, str], tuple[str, ASGIApp]] = {}
 
-    def add(self, routes: Iterable[Route]) -> None:
-        """Serve these, too."""
-        for route in routes:
-            before, brace, rest = route.path.partition("{")
+    def add(self, paths: Mapping[str, ASGIApp]) -> None:
+        """Serve these paths, too; a literal path is never taken for a parameter."""
+        for path, app in paths.items():
+            before, brace, rest = path.partition("{")
             if brace:
                 name, _, after = rest.partition("}")
-                self._around[before, after] = name, route.app
+                self._around[before, after] = name, app
             else:
-                self._literal[before] = route.app
+                self._literal[path] = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """ASGI. Not a coroutine of its own: every one of them costs each request."""

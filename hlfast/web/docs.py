@@ -54,6 +54,6 @@ class _Shim:
     def _make(self) -> tuple[ASGIApp, ASGIApp]:
         from hlfast.web import openapi  # noqa: PLC0415 (a start is a third cheaper without it and aio_pika)
 
-        shim = openapi.documentation(self._endpoints, self._version)
+        shim = openapi.documentation(self._endpoints, TITLE, self._version, ASSETS)
         assets = next(route for route in shim.routes if isinstance(route, Mount))
         return shim, assets.app

@@ -9,18 +9,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hlfast import errors, trace
 from hlfast.logs import named
-from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
+from hlfast.web.admission import NEVER_REFUSED, AdmissionControl
 from hlfast.web.problems import MethodNotAllowed, send_problem
-from hlfast.web.shedding import NEVER_REFUSED, Shedder
+from hlfast.web.request import SCOPE_KEY, RequestIds, read_head
 
 logger = logging.getLogger(__name__)
-NOTHING_HERE = "There is nothing here."
+NOTHING_HERE = "There is nothing here: see /docs, and /asyncapi for the websocket."
 
 
 class Edge:
     """Wraps the router. Every response bears X-Request-ID: endpoints write it themselves."""
 
-    def __init__(self, app: ASGIApp, shedder: Shedder) -> None:
+    def __init__(self, app: ASGIApp, shedder: AdmissionControl) -> None:
         self._app = app
         self._shedder = shedder
         self._under_way = shedder.under_way

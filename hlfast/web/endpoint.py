@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from hlfast import addresses, codec, errors
 from hlfast.addresses import Network
+from hlfast.ids import ID_MAX, USER_ID_MAX, parse_id
+from hlfast.metrics import EndpointMetrics, Sampler
 from hlfast.settings import Settings
-from hlfast.web.fields import ID_MAX, USER_ID_MAX, NoQuery, pairs, parse_id, validate
+from hlfast.web.fields import NoQuery, pairs, validate
 from hlfast.web.forms import form_fields
-from hlfast.web.head import SCOPE_KEY, Head, client_address
-from hlfast.web.metrics import EndpointMetrics, Sampler
 from hlfast.web.problems import MethodNotAllowed, send_problem
+from hlfast.web.request import SCOPE_KEY, Head, client_address
 
 PREFIX = "/api/v1"
 JSON = b"application/json"
@@ -32,7 +32,7 @@ _PRIVATE = (b"cache-control", b"private, no-cache")
 _NO_STORE = (b"cache-control", b"no-store")
 # Whoever has too many requests under way may try again when some are answered.
 _SHARE_RETRY_AFTER_S = 1
-C = TypeVar("C")
+S = TypeVar("S")
 
 
 class Caller(Protocol):
@@ -42,27 +42,41 @@ class Caller(Protocol):
         """The id if nothing has to be looked up or verified for it, else 0."""
 
     async def user_id(self, authorization: bytes | None) -> int:
-        """Raises errors.Unauthenticated."""
+        """The id, however long it takes to find out. Raises errors.Unauthenticated."""
+
+    def token_version(self, authorization: bytes | None) -> int:
+        """The version that the token bears. Raises errors.Unauthenticated."""
 
 
 @dataclass(slots=True)
-class Call(Generic[C]):
-    """One request, decoded. `me` is 0 and `id` is 0 where the endpoint has none."""
+class Call(Generic[S]):
+    """One request, decoded, and the feature that answers it.
 
-    context: C
+    `me` is 0 and `id` is 0 where the endpoint has none.
+    """
+
+    service: S
     me: int
     id: int
     query: Any
     head: Head
     scope: Scope
-    trusted: Sequence[Network]
+    endpoint: CompiledEndpoint
     body: Any = None
 
     @property
     def address(self) -> str:
         """The client's, as what is counted per address counts it; empty if nobody knows it."""
-        address = client_address(self.scope, self.head, self.trusted)
+        address = client_address(self.scope, self.head, self.endpoint.trusted)
         return addresses.share(address) if address else ""
+
+    @property
+    def token_version(self) -> int:
+        """The version of the caller's token, for statements that hold it against the user's row.
+
+        Raises errors.Unauthenticated.
+        """
+        return self.endpoint.caller.token_version(self.head.authorization)
 
 
 @dataclass(slots=True)
@@ -83,7 +97,8 @@ class Endpoint:
     """A row of ENDPOINTS: what routes, documentation and tests are made from.
 
     `path` is below /api/v1 and has one parameter at most, `{id}` or `{user_id}`. `statuses` are
-    the successes; `errors` those beyond what the row implies (401 for *me*, 422 for any input).
+    the successes; `errors` those beyond what the row implies (401 unless it is public, 422 for any
+    input). `tag` is the feature's name.
     """
 
     method: str
@@ -91,7 +106,7 @@ class Endpoint:
     handler: Handler
     summary: str
     tag: str
-    anyone: bool = False
+    is_public: bool = False
     query: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
@@ -120,7 +135,7 @@ class Endpoint:
         """All statuses that a client may get, successes first."""
         # 400 and 422: a query that is malformed, or that nobody knows.
         implied = {400, 422, 503}
-        if not self.anyone:
+        if not self.is_public:
             implied |= {401, 429}
         if self.parameter:
             implied.add(404)
@@ -138,7 +153,7 @@ class CompiledEndpoint:
     """The ASGI application of one endpoint."""
 
     endpoint: Endpoint
-    context: Any
+    service: Any
     caller: Caller
     settings: Settings
     trusted: Sequence[Network]
@@ -170,7 +185,7 @@ class CompiledEndpoint:
         counted = 0
         try:
             me = 0
-            if not endpoint.anyone:
+            if not endpoint.is_public:
                 authorization = head.authorization
                 me = self.caller.known(authorization) or await self.caller.user_id(authorization)
                 others = under_way.get(me, 0)
@@ -211,7 +226,7 @@ class CompiledEndpoint:
         given = scope["query_string"]
         if given or query is None:
             query = validate(self.endpoint.query or NoQuery, pairs(given, "query"), "query")
-        return Call(self.context, me, number, query, head, scope, self.trusted)
+        return Call(self.service, me, number, query, head, scope, self)
 
     def _body(self, scope: Scope, data: bytes) -> Any:
         if self.endpoint.body is not None:
@@ -292,22 +307,21 @@ class Resource:
         return compiled(scope, receive, send)
 
 
-def routes(
+def paths(
     endpoints: Iterable[Endpoint],
-    context: Any,
+    services: Mapping[str, Any],
     caller: Caller,
     settings: Settings,
     sampler: Sampler,
-) -> Sequence[Route]:
-    """Starlette routes, one for each path; a literal path is never taken for a parameter."""
+) -> dict[str, Resource]:
+    """The ASGI application of each path of the table: what Dispatch is given."""
     trusted = settings.trusted_networks
     resources: dict[str, dict[str, CompiledEndpoint]] = {}
     under_way: dict[int, int] = {}
     for endpoint in endpoints:
         metrics = sampler.endpoint(endpoint.name)
         compiled = CompiledEndpoint(
-            endpoint, context, caller, settings, trusted, metrics, under_way
+            endpoint, services[endpoint.tag], caller, settings, trusted, metrics, under_way
         )
         resources.setdefault(endpoint.path, {})[endpoint.method] = compiled
-    literal_first = sorted(resources, key=lambda path: "{" in path)
-    return [Route(PREFIX + path, Resource(resources[path])) for path in literal_first]
+    return {PREFIX + path: Resource(methods) for path, methods in resources.items()}

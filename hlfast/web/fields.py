@@ -13,11 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from hlfast import errors
+from hlfast.ids import ID_MAX
 from hlfast.text import is_visible, nfc
 
-ID_MAX = 2**53 - 1
-USER_ID_MAX = 2**31 - 1
-_ID_DIGITS_MAX = 16
 _DECIMAL = re.compile(r"[0-9]{1,16}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # PostgreSQL's text has no NUL.
@@ -157,16 +155,6 @@ def first(found: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
 def page(items: Sequence[Any], cursor: int | str | None) -> dict[str, Any]:
     """A Listing: `cursor` leads on, None where nothing follows."""
     return {"items": items, "next": cursor}
-
-
-def parse_id(text: str, maximum: int) -> int:
-    """An id from a path. Raises errors.NotFound for what can be no id."""
-    # Cheaper than an expression. More digits could take long to read.
-    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) <= _ID_DIGITS_MAX:
-        number = int(text)
-        if number <= maximum:
-            return number
-    raise errors.NotFound("There is nothing under this id.")
 
 
 def pairs(data: bytes, where: str, known: Container[str] | None = None) -> dict[str, str]:

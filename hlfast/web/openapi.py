@@ -16,7 +16,6 @@ from fastapi import Body, Depends, FastAPI, Form, Path, Query
 from fastapi.security import OAuth2PasswordBearer
 from fastapi_offline import FastAPIOffline
 
-from hlfast.web.docs import ASSETS, TITLE
 from hlfast.web.endpoint import PREFIX, Endpoint
 from hlfast.web.forms import MULTIPART, URLENCODED
 
@@ -27,6 +26,9 @@ password (leave `client_id` and `client_secret` empty), then try any row with a 
 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
+
+What happens meanwhile is told over a websocket: see [live events](/asyncapi). All of it at work is
+[the page](/), whose [client.js](/page/client.js) any other page may use.
 """
 TAGS = [
     {"name": "users", "description": "Register, log in, profiles, search"},
@@ -61,16 +63,19 @@ PROBLEM = {
 }
 
 
-def documentation(endpoints: Sequence[Endpoint], version: str) -> FastAPI:
-    """The application whose OpenAPI is made from the endpoints' table."""
+def documentation(endpoints: Sequence[Endpoint], title: str, version: str, assets: str) -> FastAPI:
+    """The application whose OpenAPI is made from the endpoints' table.
+
+    `assets` is the path below which it serves what its pages load.
+    """
     shim: FastAPI = FastAPIOffline(
-        title=TITLE,
+        title=title,
         description=DESCRIPTION,
         version=version,
         openapi_tags=TAGS,
         docs_url="/docs",
         redoc_url="/redoc",
-        static_url=ASSETS,
+        static_url=assets,
         # Survives a reload of the page.
         swagger_ui_parameters={"persistAuthorization": True},
     )
@@ -156,7 +161,7 @@ def _never_called(endpoint: Endpoint, bearer: OAuth2PasswordBearer) -> Any:
         parameters["form"] = Annotated[endpoint.form, Form()]
     if endpoint.body is not None:
         parameters["body"] = Annotated[endpoint.body, Body()]
-    if not endpoint.anyone:
+    if not endpoint.is_public:
         parameters["token"] = Annotated[str, Depends(bearer)]
     handler.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

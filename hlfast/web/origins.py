@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hlfast.settings import Settings, origins_of
-from hlfast.web.head import SCOPE_KEY, RequestIds, read_head
+from hlfast.web.request import SCOPE_KEY, RequestIds, read_head
 
 # Chromium remembers no longer.
 MAX_AGE_S = 7200

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from hlfast import codec, errors
-from hlfast.web.head import Head
+from hlfast.web.request import Head
 
 # What a path may hold as it is (RFC 3986, 3.3).
 URI_SAFE = "/:@!$&'()*+,;=~"
@@ -31,6 +31,7 @@ STATUS: dict[type[errors.HlfastError], int] = {
 }
 
 
+CONTENT_TYPE = "application/problem+json"
 # 1,000 bytes or more.
 _LONG_BODY_DIGITS = 4
 
@@ -70,6 +71,24 @@ def _bounded(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return errors_shown
 
 
+def problem(status: int, detail: str, instance: str, request_id: str, **extra: Any) -> bytes:
+    """The body of an answer of this status: the only builder of one.
+
+    `instance` is a URI reference, empty where the request's path was never known.
+    """
+    return codec.encode(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            "instance": instance,
+            "request_id": request_id,
+            **extra,
+        }
+    )
+
+
 async def send_problem(
     scope: Scope, receive: Receive, send: Send, head: Head, error: Exception
 ) -> int:
@@ -100,20 +119,11 @@ async def send_problem(
         # Its body may not have been read, and then nothing can follow it. Unsaid, the client
         # would send its next request into a closing connection.
         headers.append((b"connection", b"close"))
-    body = codec.encode(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            # A URI reference. Bytes that were no UTF-8 arrive as lone surrogates or replacements.
-            "instance": quote(scope["path"].encode("utf-8", "replace"), URI_SAFE),
-            "request_id": head.request_id.decode(),
-            **extra,
-        }
-    )
+    # Bytes that were no UTF-8 arrive as lone surrogates or replacements.
+    instance = quote(scope["path"].encode("utf-8", "replace"), URI_SAFE)
+    body = problem(status, detail, instance, head.request_id.decode(), **extra)
     headers += [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", CONTENT_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", head.request_id),
         (b"cache-control", b"no-store"),

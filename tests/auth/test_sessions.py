@@ -15,10 +15,10 @@ import pytest
 from hl_utils.servers.services import SECRET, Api
 from hl_utils.servers.sql import rows, value
 from hlfast.auth.sessions import Sessions
+from hlfast.auth.tokens import Tokens
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.settings import Settings
-from hlfast.web.auth import Tokens
 from tests.clients import PASSWORD, Client
 
 # Beyond the contract's grace.

@@ -11,7 +11,8 @@ import pytest
 
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
-from hlfast.cache import Cache, FailureThrottle
+from hlfast.auth.throttle import FailureThrottle
+from hlfast.cache import Cache
 from hlfast.errors import Forbidden, TooMany, Unauthenticated, Unavailable
 from hlfast.settings import Settings
 
@@ -23,10 +24,15 @@ def with_throttle(url: str, use: Callable[[FailureThrottle, Cache], Awaitable[An
     """A throttle of its own, opened and closed."""
 
     async def run() -> Any:
-        cache = Cache(Settings(redis_url=url, redis_timeout_s=20, redis_retry_s=600))
-        throttle = FailureThrottle(
-            cache, secrets.token_hex(8), failures_max=FAILURES_MAX, window_s=300
+        settings = Settings(
+            redis_url=url,
+            redis_timeout_s=20,
+            redis_retry_s=600,
+            login_failures_max=FAILURES_MAX,
+            login_window_s=300,
         )
+        cache = Cache(settings)
+        throttle = FailureThrottle(cache, settings, secrets.token_hex(8))
         try:
             return await use(throttle, cache)
         finally:

@@ -14,8 +14,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from hl_utils.command import main
 from hl_utils.servers.process import ROOT, START_S
-from hlfast.__main__ import main
 
 Finding = dict[str, str]
 FIELDS = ["code", "level", "subject", "what", "why", "mend"]
@@ -31,7 +31,7 @@ def run(
             resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
 
     return subprocess.run(
-        [sys.executable, "-m", "hlfast", "check", *map(str, arguments)],
+        [sys.executable, "-m", "hl_utils", "check", *map(str, arguments)],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environment},
         stdin=subprocess.DEVNULL,

@@ -163,7 +163,7 @@ def test_lines_are_aligned_and_plain(sound: dict[str, str]) -> None:
 def test_a_terminal_has_colours_and_an_edge(sound: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hlfast", "check"],
+        [sys.executable, "-m", "hl_utils", "check"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "110", **sound, **AWAY},
         stdin=subprocess.DEVNULL,
@@ -231,7 +231,7 @@ def stack(place: Path) -> Iterator[dict[str, str]]:
     log = home.with_name("log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hlfast", "up"],
+            [sys.executable, "-m", "hl_utils", "up"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -257,10 +257,9 @@ def test_the_embedded_stack_is_sound(stack: dict[str, str]) -> None:
     assert done.returncode == 0
 
 
-def test_every_code_is_in_the_readme() -> None:
-    rows = re.findall(
-        r"^\| `([a-z-]+)` \| (error|warning) \|", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+def test_every_code_is_in_the_manual() -> None:
+    manual = (ROOT / "hl_utils" / "check" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (error|warning) \|", manual, re.MULTILINE)
     assert rows == [(kind.code, kind.level) for kind in KINDS]
 
 

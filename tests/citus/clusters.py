@@ -56,7 +56,7 @@ class Cluster:
     def hlfast(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """An `hlfast` command that talks to the coordinator."""
         return subprocess.run(
-            [sys.executable, "-m", "hlfast", *argv],
+            [sys.executable, "-m", "hl_utils", *argv],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],
@@ -116,7 +116,8 @@ def ask(url: str, sql: str, *args: Any) -> list[Any]:
     return list(run(url, lambda connection: connection.fetch(sql, *args)))
 
 
-def _execute(url: str, sql: str) -> None:
+def execute(url: str, sql: str) -> None:
+    """Statements one after the other."""
     run(url, lambda connection: connection.execute(sql))
 
 
@@ -136,15 +137,20 @@ def away(url: str) -> Iterator[None]:
 @contextmanager
 def silent(cluster: Cluster, url: str) -> Iterator[socket.socket]:
     """The coordinator finds something in its place that never answers."""
-    port = urlsplit(url).port
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        instead = mute.getsockname()[1]
-        cluster.ask("UPDATE pg_dist_node SET nodeport = $1 WHERE nodeport = $2", instead, port)
+    host, _, port = at(url).rpartition(":")
+    # Where this process is, as the coordinator sees it; on a unix socket it sees nothing.
+    (here,) = cluster.ask("SELECT coalesce(host(inet_client_addr()), '127.0.0.1') AS host")
+    move = (
+        "UPDATE pg_dist_node SET nodename = $1, nodeport = $2 WHERE nodename = $3 AND nodeport = $4"
+    )
+    with socket.create_server((here["host"], 0)) as mute:
+        mute_port = mute.getsockname()[1]
+        cluster.ask(move, here["host"], mute_port, host, int(port))
         try:
             with away(url):
                 yield mute
         finally:
-            cluster.ask("UPDATE pg_dist_node SET nodeport = $2 WHERE nodeport = $1", instead, port)
+            cluster.ask(move, host, int(port), here["host"], mute_port)
 
 
 @contextmanager
@@ -154,12 +160,12 @@ def fresh() -> Iterator[Cluster]:
     urls = []
     try:
         for server in dsns():
-            _execute(server, f"CREATE DATABASE {name}")
+            execute(server, f"CREATE DATABASE {name}")
             url = urlsplit(server)._replace(path=f"/{name}").geturl()
             urls.append(url)
-            _execute(url, "CREATE EXTENSION citus")
+            execute(url, "CREATE EXTENSION citus")
         yield Cluster(urls)
     finally:
         for server in dsns():
             with suppress(asyncpg.PostgresError):
-                _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+                execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.dialogs.test_behind import *  # noqa: F403
 from tests.dialogs.test_list import *  # noqa: F403
 from tests.dialogs.test_messages import *  # noqa: F403
 from tests.dialogs.test_paging import *  # noqa: F403

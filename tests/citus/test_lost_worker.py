@@ -15,7 +15,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.shards.command import LOCK
-from hlfast.dialogs.ids import dialog_id, peer
+from hlfast.dialogs.dialog_ids import dialog_id, peer
 from tests.citus.clusters import Cluster, ask, at, away, run
 from tests.citus.test_shards import contents, say
 
@@ -84,6 +84,25 @@ def test_every_command_says_what_leads_on(empty: Cluster) -> None:
     assert "still holds 2 shards" in empty.refused("remove", lost)
     assert "node-away" not in empty.hlfast("check", "--json").stdout
     assert "does not answer" not in empty.shards("status")
+
+
+def test_an_empty_worker_leaves_though_it_is_disabled_or_gone(empty: Cluster) -> None:
+    spread_out(empty, 3, 4)
+    before = contents(empty)
+    first, second, third = empty.workers
+    for worker in (second, third):
+        empty.shards("drain", worker)
+    host, _, port = third.rpartition(":")
+    empty.ask("SELECT citus_disable_node($1, $2, synchronous => true)", host, int(port))
+    assert "disabled" in empty.shards("status")
+    with away(empty.urls[2]), away(empty.urls[3]):
+        for worker in (second, third):
+            assert "done" in empty.shards("remove", worker)
+    assert second not in empty.shards("status")
+    assert contents(empty) == before
+    # One that has shards is not removed so.
+    with away(empty.urls[1]):
+        assert f"hlfast shards forget {first}" in empty.refused("remove", first)
 
 
 def test_a_lost_worker_is_forgotten_with_what_was_only_there(empty: Cluster) -> None:
@@ -172,7 +191,7 @@ def test_what_is_read_from_the_others(
 def started(cluster: Cluster, *argv: str) -> Iterator[subprocess.Popen[str]]:
     """An `hlfast shards` command under way."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hlfast", "shards", *argv],
+        [sys.executable, "-m", "hl_utils", "shards", *argv],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "120", "DATABASE_URL": cluster.url},
         stdout=subprocess.PIPE,
@@ -225,7 +244,10 @@ def test_a_rebalance_that_gets_nowhere_is_said_and_stopped(empty: Cluster) -> No
     assert "hlfast shards stop" in empty.refused("drain", first)
     assert "hlfast shards stop" in empty.refused("count", "8")
     assert "hlfast shards stop" in empty.refused("forget", first)
-    said = empty.refused("rebalance")
+    followed = empty.hlfast("shards", "rebalance")
+    assert followed.returncode == 1
+    assert "note: a move failed and is tried again: ERROR: Moving shards to a" in followed.stdout
+    said = followed.stderr
     assert "does not get on: ERROR: Moving shards to a node that shouldn't have a shard" in said
     assert "hlfast shards stop" in said
     assert "SELECT citus_rebalance_stop()" in empty.shards("stop", "--dry-run")

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from hlfast.db import queries
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, run
 
 STATEMENTS = queries.load("postgres", queries.DIALOGS)
@@ -17,7 +17,7 @@ DIALOG = dialog_id(7, 9)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "dialog_send": (DIALOG, 7, 9, "Hi", "one", True),
     "dialog_read": (DIALOG, 9, 1),
-    "dialog_marks": ([DIALOG],),
+    "dialog_versions": ([DIALOG],),
     "dialog_page_before": (DIALOG, 2**53, 20),
     "dialog_page_after": (DIALOG, 0, 20),
     "dialog_list": (7, 2**53, 2**53, 20),
@@ -61,6 +61,8 @@ def explained(cluster: Cluster, name: str, arguments: tuple[Any, ...]) -> dict[s
 def test_every_statement_is_known_here() -> None:
     # What is not for a cluster, and how that is found out.
     others = {"ping", "dialog_send_many", "dialogs_are_sharded"}
+    # What is put right, now and then, from the coordinator.
+    others.add("dialog_heal")
     # What is asked of each node by itself: test_worker_away.py.
     others |= {"dialog_nodes", "dialog_list_of_living", "messageoutbox_left_of_living"}
     assert set(STATEMENTS) - others == set(ARGUMENTS)

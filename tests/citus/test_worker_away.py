@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +14,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.replicated import health
 from hl_utils.servers.services import Api
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, away, fresh, silent
 from tests.citus.conftest import distribute
 from tests.clients import Client
@@ -31,15 +30,15 @@ SETTINGS = {
 }
 
 
-def homes(cluster: Cluster, dialogs: list[int]) -> dict[int, int]:
-    """The port of each dialog's worker."""
+def homes(cluster: Cluster, dialogs: list[int]) -> dict[int, str]:
+    """`host:port` of each dialog's worker."""
     rows = cluster.ask(
-        "SELECT d, nodeport FROM unnest($1::bigint[]) AS d JOIN pg_dist_placement AS p "
+        "SELECT d, nodename, nodeport FROM unnest($1::bigint[]) AS d JOIN pg_dist_placement AS p "
         "ON p.shardid = get_shard_id_for_distribution_column('dialog', d) "
         "JOIN pg_dist_node USING (groupid)",
         dialogs,
     )
-    return {row["d"]: row["nodeport"] for row in rows}
+    return {row["d"]: f"{row['nodename']}:{row['nodeport']}" for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +93,9 @@ def talking(cluster: Cluster, main: str, redis: str, api: Api, anyone: Client) -
     for other in others:
         me.send_to(other)
     home = homes(cluster, [dialog_id(me.id, other.id) for other in others])
-    port = urlsplit(cluster.urls[1]).port
-    near = [one for one in others if home[dialog_id(me.id, one.id)] != port]
-    far = [one for one in others if home[dialog_id(me.id, one.id)] == port]
+    worker = at(cluster.urls[1])
+    near = [one for one in others if home[dialog_id(me.id, one.id)] != worker]
+    far = [one for one in others if home[dialog_id(me.id, one.id)] == worker]
     assert near, "no dialog on the other worker"
     assert far, "no dialog on the worker"
     wait_until(lambda: not cluster.ask("SELECT FROM messageoutbox"), "the outbox is not emptied")

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from bench.crowd import Ask, Crowd, Line
@@ -20,6 +19,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SERVERS, SqlServer, migrate, value
 from tests.conftest import TEMPLATE, new_database
 from tests.crash.load import Actor, Ledger, audit, until
+from tests.http import get
 
 ACTORS = 10
 GROWTH = 200
@@ -58,7 +58,7 @@ class Stack:
 
     def health(self, which: str) -> int:
         """The status of a check."""
-        return httpx.get(f"{self.api.url}/health/{which}", timeout=60).status_code
+        return get(f"{self.api.url}/health/{which}").status_code
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def seeded_database_url(postgres_server: PostgresServer) -> str:
     url = new_database(postgres_server, TEMPLATE)
     options = ["--users", "100000", "--friends", "6", "--posts", "2", "--dialogs", "0.5"]
     subprocess.run(
-        [sys.executable, "-m", "hlfast", "seed", *options],
+        [sys.executable, "-m", "hl_utils", "seed", *options],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
         check=True,

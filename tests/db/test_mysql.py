@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from urllib.parse import quote, quote_plus
 
 import aiomysql
-import httpx
 import pytest
 import uvloop
 from hypothesis import given
@@ -23,12 +22,13 @@ from hlfast.db import migrations, mysql, queries
 from hlfast.db.mysql import MysqlDatabase
 from hlfast.db.mysql_text import Statement
 from hlfast.db.open import open_database
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 from tests.db.mysql_pool import BOTH, one, play, user
+from tests.http import get
 
 NASTY = [
     "",
@@ -374,6 +374,6 @@ def test_dialogs_may_live_in_postgresql(
         assert [item["content"] for item in page["items"]] == ["hello"]
         listed = friend.get("/dialogs").json()["items"]
         assert [(item["user"]["id"], item["unread"]) for item in listed] == [(me.id, 1)]
-        assert httpx.get(f"{api.url}/health/dependencies").json()["dialogs"] == "ok"
+        assert get(f"{api.url}/health/dependencies").json()["dialogs"] == "ok"
     assert value(main, "SELECT COUNT(*) FROM dialog") == 0
     assert value(dialogs, "SELECT COUNT(*) FROM dialog") == 1

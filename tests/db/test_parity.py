@@ -14,7 +14,7 @@ import pytest
 from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
 from hlfast.db import mysql, postgres, queries
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from tests.conftest import TEMPLATE, new_database
 
 DATABASES = (queries.MAIN, queries.DIALOGS)
@@ -22,7 +22,9 @@ DATABASES = (queries.MAIN, queries.DIALOGS)
 # and only there is a cluster of which a node may be away.
 POSTGRES_ONLY = ("replicas", "dialogs_joined", "dialogs_living")
 # What they delete they return in PostgreSQL only; nobody reads it.
-TELL_NOTHING = {"outbox_delete", "messageoutbox_delete", "session_end", "user_rehash"}
+TELL_NOTHING = {
+    "outbox_delete", "messageoutbox_delete", "session_end", "user_rehash", "dialog_heal",
+}  # fmt: skip
 # Events and friendships are numbered apart in PostgreSQL and together in MySQL.
 NUMBERS_OF_EVENTS = {"event_id", "previous_id", "after_ids"}
 BORN = date(1990, 5, 17)
@@ -124,7 +126,7 @@ WORLD: World = [
     ("session_start", ("s6", 2, -1.0, 9, 4)),
     ("session_end", ("s6", 2, False, 600.0)),
     ("session_renew", ("s6", 0, 2, 0, False, 60.0, 600.0)),
-    ("user_standing", ([1, 5],)),
+    ("user_account_status", ([1, 5],)),
     ("user_update", (1, "Augusta", None, "augusta", None, ["bio"], None, None, None, None)),
     ("user_update", (2, None, None, None, None, [], None, None, None, None)),
     (
@@ -184,7 +186,7 @@ WORLD: World = [
     ("post_change", (2, 1, "mine?", None)),
     ("post_wall", (2, 3, END, 10)),
     ("post_wall", (2, 1, END, 1)),
-    ("feed_marks", ([1, 2, 3, 5],)),
+    ("feed_versions", ([1, 2, 3, 5],)),
     ("post_feed", (1, END, 10)),
     ("feed_reached", (1, 1, 100)),
     ("feed_reached", (1, 2, 100)),
@@ -215,7 +217,9 @@ WORLD: World = [
     ("dialog_read", (DIALOG, 1, 1)),
     ("dialog_read", (DIALOG, 2, 99)),
     ("dialog_read", (99, 2, 1)),
-    ("dialog_marks", ([DIALOG, 99],)),
+    # Nothing is behind.
+    ("dialog_heal", (DIALOG, 2, 1)),
+    ("dialog_versions", ([DIALOG, 99],)),
     ("dialog_page_before", (DIALOG, END, 2)),
     ("dialog_page_after", (DIALOG, 1, 10)),
     ("dialog_page_after", (99, 0, 10)),

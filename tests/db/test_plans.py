@@ -12,7 +12,7 @@ import pytest
 from hl_utils.servers.postgres import PostgresServer
 from hlfast.codec import prefix_end
 from hlfast.db.postgres import connect
-from hlfast.dialogs.ids import users_of
+from hlfast.dialogs.dialog_ids import users_of
 from tests.db import plans
 
 LIMIT = 20
@@ -145,8 +145,8 @@ CASES = {
         "dialog_list", lambda _: (2**31 - 1, ID_MAX, ID_MAX, LIMIT)
     ),
     # One row for each friend, which is what makes a feed.
-    "mark of a feed": Case("feed_marks", lambda f: ([f.hermit],)),
-    "marks of dialogs": Case("dialog_marks", lambda f: ([f.dialog],)),
+    "mark of a feed": Case("feed_versions", lambda f: ([f.hermit],)),
+    "marks of dialogs": Case("dialog_versions", lambda f: ([f.dialog],)),
     "versions of users": Case(
         "user_versions", lambda f: (sorted({f.author, f.hermit, f.celebrity}),)
     ),

@@ -12,7 +12,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 
-_TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "getconf", "uname")
+_TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "getconf", "grep", "mv", "uname")
 _LOCKS = ("requirements.txt", "requirements-test.txt")
 
 
@@ -62,6 +62,18 @@ class Machine:
         finally:
             os.close(master)
             os.close(slave)
+
+    def build(self) -> str:
+        """What `bash build.sh` says last."""
+        done = subprocess.run(
+            ["bash", str(self.directory / "build.sh")],
+            env={"PATH": str(self.programs)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()[-1]
 
     @property
     def calls(self) -> list[str]:
@@ -139,3 +151,15 @@ def test_many_runs(machine: Machine) -> None:
     [call] = machine.calls
     assert call.startswith("python -m tests.repeat 8 --numprocesses ")
     assert machine.test("--repeat", "none").returncode == 1
+
+
+def test_a_build_ends_with_the_command_that_fits(machine: Machine) -> None:
+    """Compose where an image was built, and `up` where there is no Docker, or none that answers."""
+    assert machine.build() == "Built. Run it: bash build.sh up"
+    (machine.directory / "Dockerfile").touch()
+    assert machine.build() == "Built. Run it: bash build.sh up"
+    machine._program(machine.programs / "docker", "exit 1")
+    assert machine.build() == "Built. Run it: bash build.sh up"
+    machine._program(machine.programs / "docker", f'echo "docker $*" >>{machine.log}')
+    assert machine.build().startswith("Built. Run it: docker compose up -d, or ")
+    assert "docker build --tag hlfast" in "".join(machine.calls)

@@ -10,7 +10,7 @@ import pytest
 
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.sql import SqlServer, connect, rows
-from hlfast.dialogs.ids import dialog_id, pair, peer, users_of
+from hlfast.dialogs.dialog_ids import dialog_id, pair, peer, users_of
 from tests.conftest import TEMPLATE
 
 LARGEST = 2**31 - 1

@@ -104,7 +104,7 @@ def test_before_there_is_a_dialog(pair: Sequence[Client]) -> None:
     assert unread(me, other) == 1
 
 
-@pytest.mark.parametrize("up_to", [0, -1, 2**53, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("up_to", [0, -1, -(2**63), 2**53, 2**63, 2**64 - 1])
 def test_ids_out_of_range(pair: Sequence[Client], up_to: int) -> None:
     me, other = pair
     other.send_to(me)
@@ -112,7 +112,7 @@ def test_ids_out_of_range(pair: Sequence[Client], up_to: int) -> None:
     assert unread(me, other) == 1
 
 
-@pytest.mark.parametrize("up_to", ["1", 1.0, 1.5, True, None, [1], {}, ""])
+@pytest.mark.parametrize("up_to", ["1", 1.0, 1.5, True, None, [1], {}, "", 2**64])
 def test_what_is_no_id(pair: Sequence[Client], up_to: Any) -> None:
     me, other = pair
     other.send_to(me)

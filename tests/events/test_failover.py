@@ -13,9 +13,9 @@ import redis.asyncio
 
 from hl_utils.servers.redis import LogRedisServer, RedisServer
 from hlfast.errors import Unavailable
-from hlfast.events.batching import BatchPublisher
 from hlfast.events.log import Entry, Reset
 from hlfast.events.open import open_log
+from hlfast.events.publisher import Publisher
 from hlfast.settings import Settings
 from tests.events.brokers import in_a_loop, soon, until_available
 
@@ -85,7 +85,7 @@ async def test_everybody_comes_to_the_new_primary(
 
     async with Address(tmp_path / "redis", old).opened() as address:
         log, beside = open_log(settings(address.url)), open_log(settings(new.url))
-        publisher = BatchPublisher(log, settings(address.url))
+        publisher = Publisher(log, settings(address.url))
         async with (
             aclosing(log.follow(None)) as following,
             aclosing(log.listen()) as listening,

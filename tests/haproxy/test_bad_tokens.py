@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,10 +17,11 @@ from hl_utils.servers.haproxy import Proxy
 from hl_utils.servers.services import SECRET
 from tests.clients import PASSWORD, Client
 from tests.haproxy.conftest import House
+from tests.http import get
 from tests.live.conftest import signed, token
-from tests.live.raw_client import CLOSE, Peer, close, text
 from tests.nodes import DEADLINE_S, Socket
 from tests.superusers import superuser
+from tests.websocket.raw_client import CLOSE, Peer, close, text
 
 INVALID, EXPIRED, REVOKED = "token invalid", "token expired", "token revoked"
 
@@ -171,7 +171,7 @@ def test_bad_handshakes_are_in_the_share_of_their_address(house: House) -> None:
         proxy.wait_until_up()
         for _ in range(most):
             assert told(proxy.ws_url, "query", "bad") == (1008, INVALID)
-        assert httpx.get(f"{proxy.url}/health/live").status_code == 429
+        assert get(f"{proxy.url}/health/live").status_code == 429
 
 
 def test_a_good_token_after_bad_ones(house: House) -> None:

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import httpx
 import pytest
 
 from hl_utils.servers.haproxy import CONFIGURATION, PROGRAM, UNLIMITED, Proxy
 from hl_utils.servers.process import START_S, free_port, wait_until
 from tests.clients import Client
 from tests.haproxy.conftest import LOGIN_FAILURES, House
+from tests.http import get
 from tests.nodes import Socket
 
 # None of the test's own servers trusts or knows it, and the kernel gives it to whoever asks.
@@ -59,6 +59,19 @@ def test_haproxy_accepts_the_file(compose: bool, limits: dict[str, str]) -> None
     assert "[WARNING]" not in done.stdout + done.stderr
 
 
+def test_a_server_of_the_other_kind_is_none(house: House) -> None:
+    """A container may get the address that one of the other kind had."""
+    ports = [house.api.port, house.node.port]
+    wanted = {"api/api1": "UP", "api/api2": "DOWN", "websocket/ws1": "DOWN", "websocket/ws2": "UP"}
+    with Proxy(ports, ports) as proxy:
+
+        def are_told_apart() -> bool:
+            rows = proxy.statistics()
+            return {name: rows[name]["status"] for name in wanted} == wanted
+
+        wait_until(are_told_apart, "they are taken for each other")
+
+
 def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:
     with Client(house.proxy.url) as anybody:
         ada, bob = anybody.user(), anybody.user()
@@ -69,9 +82,12 @@ def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:
             created = bob.post("/posts", json={"content": "Hello"})
             assert created.status_code == 201
             live.until(lambda frame: frame.get("post") == created.json())
-    assert httpx.get(f"{house.proxy.url}/docs").status_code == 200
-    assert httpx.get(f"{house.proxy.url}/health/ready").json() == {"status": "ok"}
-    refused = httpx.get(f"{house.proxy.url}/ws")
+    assert get(f"{house.proxy.url}/docs").status_code == 200
+    assert get(f"{house.proxy.url}/health/ready").json() == {"status": "ok"}
+    assert "text/html" in get(house.proxy.url).headers["content-type"]
+    links = get(house.proxy.url, headers={"Accept": "application/json"}).json()
+    assert f"{house.proxy.url.replace('http', 'ws')}{links['websocket']}" == house.proxy.ws_url
+    refused = get(f"{house.proxy.url}/ws")
     assert refused.status_code == 426
 
 
@@ -279,9 +295,9 @@ def test_a_dead_server_is_passed_over(house: House) -> None:
 def test_statistics_are_on_a_port_of_their_own(house: House) -> None:
     with Client(house.proxy.url) as anybody:
         anybody.user()
-    page = httpx.get(house.proxy.statistics_url)
+    page = get(house.proxy.statistics_url)
     assert page.status_code == 200 and "websocket" in page.text
-    series = httpx.get(f"{house.proxy.statistics_url}/metrics").text
+    series = get(f"{house.proxy.statistics_url}/metrics").text
     found = re.search(
         r'^haproxy_server_sessions_total\{proxy="api",server="api1"\} (\d+)', series, re.M
     )

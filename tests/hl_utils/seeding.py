@@ -22,7 +22,7 @@ TABLES = ('"user"', "friend", "friendcount", "post", "dialog", "message")
 PROFILES_ONLY = ("--friends", 0, "--posts", 0, "--dialogs", 0)
 
 
-def command(*arguments: object, program: tuple[str, ...] = ("-m", "hlfast", "seed")) -> list[str]:
+def command(*arguments: object, program: tuple[str, ...] = ("-m", "hl_utils", "seed")) -> list[str]:
     """Its words; `program` as the interpreter takes it."""
     return [sys.executable, *program, *map(str, arguments)]
 

@@ -60,7 +60,7 @@ class Stack:
         """Start it without waiting."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hlfast", "up"],
+                [sys.executable, "-m", "hl_utils", "up"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -94,7 +94,7 @@ class Stack:
     def run(self, *verb: str, prefix: tuple[str, ...] = ()) -> tuple[int, str, str]:
         """Exit code, output and errors of a verb that ends by itself."""
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "hlfast", *verb],
+            [*prefix, sys.executable, "-m", "hl_utils", *verb],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -128,7 +128,7 @@ class Stack:
         return next(
             child
             for child in children
-            if child.name().startswith(name) or child.cmdline()[-2:] == ["hlfast", name]
+            if child.name().startswith(name) or child.cmdline()[-2:] == ["hl_utils", name]
         )
 
     def answers(self, username: str) -> bool:
@@ -138,9 +138,6 @@ class Stack:
                 form = {"username": username, "password": PASSWORD}
                 return somebody.post("/login", data=form).status_code == 200
             except OSError:
-                return False
-            except Exception as error:  # httpx wraps what a dying server does in many ways
-                assert type(error).__module__.startswith("httpx"), error
                 return False
 
 

@@ -21,8 +21,11 @@ import psutil
 import pytest
 
 from hl_utils.embedded.processes import services_of
+from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import wait_until
 from tests.clients import Client
+from tests.conftest import new_database
+from tests.hl_utils import first_steps
 from tests.hl_utils.stacks import Stack, refusal
 
 IS_ROOT = os.geteuid() == 0
@@ -78,8 +81,7 @@ def first_start(stack: Stack) -> None:
     assert f"{stack.url}/docs" in output
     assert "bash build.sh clean" in output
     password = output.partition("name demo, password ")[2].split()[0]
-    with Client(stack.url) as somebody:
-        somebody.token("demo", password)
+    assert_alive(stack, password)
     for name in ("stack.json", "secret", "passwords.json"):
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o600
     assert told["http_port"] == stack.port
@@ -89,6 +91,35 @@ def first_start(stack: Stack) -> None:
     assert stack.stop(signal.SIGINT) == 0
     assert not stack.processes()
     assert not (stack.home / "stack.json").exists()
+
+
+def assert_alive(stack: Stack, password: str) -> None:
+    """There is something to see, and to answer, for whoever logs in first."""
+    with Client(stack.url) as somebody:
+        demo = Client(stack.url, somebody.token("demo", password))
+        # So that one can talk to oneself, in two windows.
+        mira = Client(stack.url, somebody.token("mira", password))
+    with demo, mira:
+        assert len(demo.items("/feed")) >= 5
+        assert {post["privacy"] for post in demo.items("/feed")} == {"public", "friends"}
+        assert len(demo.items("/friends")) == 4
+        assert len(demo.items("/friends/requests")) == 1
+        last, *_ = demo.items("/dialogs")
+        assert (last["user"]["username"], last["unread"]) == ("mira", 2)
+        # What is new comes after what was put there.
+        written = mira.write("Good morning")
+        assert demo.items("/feed")[0] == written
+        sent = mira.post(
+            f"/dialogs/{last['last_message']['to_user_id']}/messages", json={"content": "?"}
+        )
+        assert sent.json()["id"] == last["last_message"]["id"] + 1
+
+
+def nobody_is_there(stack: Stack) -> bool:
+    """Whether the database has no user, and the summary names none."""
+    wait_until(lambda: "as yourself: register" in stack.output, "no summary")
+    with Client(stack.url) as somebody:
+        return not somebody.items("/users", ids="1,2,3")
 
 
 def assert_private(stack: Stack) -> None:
@@ -137,8 +168,12 @@ def test_second_start_keeps_every_row_and_ignores_stale_files(home: Path) -> Non
     stack = Stack(home)
     secret = (home / "secret").read_text()
     stack.start()
+    known = json.loads((home / "passwords.json").read_text())["demo"]
     with Client(stack.url) as somebody:
         somebody.user(username="keeper")
+        with Client(stack.url, somebody.token("demo", known)) as demo:
+            change = {"old_password": known, "new_password": "of my own now"}
+            assert demo.post("/users/me/password", json=change).status_code == 204
     assert stack.stop() == 0
     assert not stack.processes()
     # As a container's restart leaves them: the number is a stranger's now, here ours.
@@ -157,6 +192,7 @@ def test_second_start_keeps_every_row_and_ignores_stale_files(home: Path) -> Non
     stranger.kill()
     stranger.wait()
     assert stack.answers("keeper")
+    wait_until(lambda: "name demo, password changed since" in stack.output, "no summary")
     assert (home / "secret").read_text() == secret
     assert stack.stop() == 0
 
@@ -196,14 +232,18 @@ def test_second_up_and_clean_are_refused(running: Stack) -> None:
     assert running.told()
 
 
-def test_real_servers_replace_the_embedded_ones(running: Stack, place: Path) -> None:
+def test_real_servers_replace_the_embedded_ones(
+    running: Stack, place: Path, postgres_server: PostgresServer
+) -> None:
     urls = wait_until(running.told, "not running")
-    only_database = Stack(place / "external", DATABASE_URL=urls["database_url"])
+    real = new_database(postgres_server)
+    only_database = Stack(place / "external", DATABASE_URL=real)
     told = only_database.start()
     names = [child.name() for child in psutil.Process(only_database.process.pid).children()]
     assert "postgres" not in names
     assert any(name.startswith(("redis", "valkey")) for name in names)
-    assert told["database_url"] == urls["database_url"]
+    assert told["database_url"] == real
+    assert nobody_is_there(only_database)
     assert told["redis_url"] == f"unix://{only_database.home}/run/redis.sock"
     assert only_database.stop() == 0
     environment = {"DATABASE_URL": urls["database_url"], "REDIS_URL": urls["redis_url"]}
@@ -211,8 +251,6 @@ def test_real_servers_replace_the_embedded_ones(running: Stack, place: Path) -> 
     told = both.start()
     assert len(psutil.Process(both.process.pid).children()) == 2  # the API, the websocket server
     assert (told["redis_url"], told["events_url"]) == (urls["redis_url"], "redis://127.0.0.1:1/")
-    # The name is taken, with the other home's password.
-    wait_until(lambda: "name demo, password changed since" in both.output, "no summary")
     assert both.stop() == 0
     assert not both.processes()
 
@@ -267,12 +305,13 @@ def test_second_signal_kills_at_once(home: Path) -> None:
 
 
 def test_signal_during_the_first_start(place: Path) -> None:
-    stack = Stack(place / "interrupted")
+    stack = Stack(place / "interrupted", HLFAST_DEMO="false")
     stack.launch()
     wait_until(lambda: "making the database cluster" in stack.output, "no start")
     assert stack.stop(signal.SIGINT) == 0
     assert not stack.processes()
     stack.start()
+    assert nobody_is_there(stack)
     assert stack.stop() == 0
 
 
@@ -349,3 +388,10 @@ def test_clean_ends_leftovers_first(home: Path) -> None:
     assert not stack.processes()
     assert not home.exists()
     assert "nothing to wipe" in stack.run("clean")[1]
+
+
+def test_the_first_steps_end_with_a_feed_and_a_live_message(home: Path) -> None:
+    stack = Stack(home)
+    stack.start()
+    first_steps.walk(stack, home / "screen")
+    assert stack.stop() == 0

@@ -37,7 +37,7 @@ FAST_HASH = {"HLFAST_PASSWORD_HASH_TIME": "1", "HLFAST_PASSWORD_HASH_MEMORY_KIB"
 
 def start(verb: str, url: str, *options: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "hlfast", verb, *options],
+        [sys.executable, "-m", "hl_utils", verb, *options],
         cwd=ROOT,
         env=environment(DATABASE_URL=url, **FAST_HASH, **variables),
         stdin=subprocess.DEVNULL,
@@ -178,7 +178,7 @@ def test_what_no_registration_would_take_is_refused(
 def test_what_is_not_set_is_asked_for(migrated_database_url: str, again: str, code: int) -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "hlfast", "superuser"],
+        [sys.executable, "-m", "hl_utils", "superuser"],
         cwd=ROOT,
         env=environment(DATABASE_URL=migrated_database_url, **FAST_HASH),
         stdin=theirs,

@@ -254,7 +254,7 @@ def test_a_script_gives_the_same_rows_and_leaves_nothing_to_migrate(
     database_server.run_script(name_of(database_url), script)
     assert digests(database_url) == digests(seeded_once)
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", "tables"],
+        [sys.executable, "-m", "hl_utils", "tables"],
         cwd=ROOT,
         env=environment(DATABASE_URL=database_url),
         capture_output=True,

@@ -13,10 +13,8 @@ from bench.ledger.frames import Frame
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
-from hlfast.live.rfc6455 import Limits
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.live.echo import Server, serving
 from tests.nodes import Socket
 
 # Short, and yet long beside what a busy machine may be late by.
@@ -72,13 +70,6 @@ def token(user: Client) -> str:
 def signed(user: Client, **claims: Any) -> str:
     """A token of the user's with other claims than the API would give."""
     return jwt.encode(jwt.decode(token(user), SECRET, ["HS256"]) | claims, SECRET, "HS256")
-
-
-@pytest.fixture(scope="session")
-def echo() -> Iterator[Server]:
-    """A server that sends back every message up to 70,000 bytes."""
-    with serving(Limits(message_bytes_max=70_000)) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from hl_utils.servers.services import Api
+from hlfast.frames import FRAMES
+from tests.http import get
 
 # What the contract lists, with the fields of each.
 EVENT = {"cursor", "event_id"}
@@ -31,7 +32,7 @@ FROM_ME = {"typing": {"user_id"}, "token": {"access_token"}}
 
 @pytest.fixture(scope="module")
 def document(api: Api) -> Any:
-    answer = httpx.get(f"{api.url}/asyncapi.json")
+    answer = get(f"{api.url}/asyncapi.json")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     return answer.json()
@@ -85,3 +86,17 @@ def test_the_document_is_whole(document: Any) -> None:
         assert str(code) in said
     for reason in ("invalid", "expired", "revoked"):
         assert f'"token {reason}"' in said
+
+
+def test_every_frame_has_an_example_that_it_fits(document: Any) -> None:
+    models = {frame.name: frame.model for frame in FRAMES}
+    shown = set()
+    for name, message in document["components"]["messages"].items():
+        for example in message["examples"]:
+            read = models[name].model_validate(example["payload"])
+            # None of its fields is unknown, nor left out.
+            assert read.model_dump().keys() == example["payload"].keys()
+            assert example["name"] == example["payload"]["type"]
+            shown.add((name in ("Typing", "Token"), example["name"]))
+    assert {name for from_me, name in shown if not from_me} == TO_ME.keys()
+    assert {name for from_me, name in shown if from_me} == FROM_ME.keys()

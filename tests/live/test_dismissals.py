@@ -7,11 +7,11 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from hlfast.live.dismissals import Dismissals, Dismissed
-from hlfast.live.joined_writes import JoinedWrites
 from hlfast.live.metrics import Counts
-from hlfast.live.rfc6455 import Limits
-from tests.live.echo import serving
-from tests.live.raw_client import CLOSE, Peer, close
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.write_queue import WriteQueue
+from tests.websocket.echo import serving
+from tests.websocket.raw_client import CLOSE, Peer, close
 
 pytestmark = pytest.mark.one_database
 MOST = 2
@@ -23,7 +23,7 @@ def test_the_oldest_makes_room() -> None:
     """Of clients that do not hang up; the newest can still say that they have read why."""
     dismissals, counts = Dismissals(MOST), Counts()
 
-    def dismissed(writes: JoinedWrites) -> Dismissed:
+    def dismissed(writes: WriteQueue) -> Dismissed:
         return Dismissed(writes, dismissals, counts, "token invalid")
 
     with serving(PATIENT, dismissed) as server, ExitStack() as stack:

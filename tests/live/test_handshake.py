@@ -12,7 +12,7 @@ import pytest
 from multidict import CIMultiDict
 
 from hlfast import errors
-from hlfast.live.handshake import (
+from hlfast.live.upgrade import (
     Upgrade,
     UpgradeRequired,
     answer,
@@ -20,13 +20,13 @@ from hlfast.live.handshake import (
     malformed,
     read_upgrade,
 )
-from hlfast.live.joined_writes import JoinedWrites
-from hlfast.live.rfc6455 import Limits
+from hlfast.websocket.limits import Limits
+from hlfast.websocket.write_queue import WriteQueue
 from tests import wire
 from tests.doors import connect as open_line
 from tests.doors import until_closed
-from tests.live.echo import Echo, Factory, serving
-from tests.live.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
+from tests.websocket.echo import Echo, Factory, serving
+from tests.websocket.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
 
 pytestmark = pytest.mark.one_database
 
@@ -51,7 +51,7 @@ def request(target: str = "/ws", *headers: tuple[str, str]) -> picows.WSUpgradeR
 
 
 def connect(upgrade: Upgrade) -> Echo:
-    return Echo(JoinedWrites(Limits()))
+    return Echo(WriteQueue(Limits()))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 # On the wire
 
 
-def factory(writes: JoinedWrites) -> Factory:
+def factory(writes: WriteQueue) -> Factory:
     return lambda asked: answer(asked, "/ws", connect)
 
 

@@ -15,16 +15,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench.ledger.frames import check
 from hl_utils.servers.services import SECRET, Node
 from hlfast import codec
+from hlfast.auth.tokens import Tokens
 from hlfast.events.open import open_log
 from hlfast.live import presence
 from hlfast.live.presence import Presence
 from hlfast.settings import Settings
-from hlfast.web.auth import Tokens
 from tests.events.brokers import in_a_loop
+from tests.events.outboxes import new_users
 from tests.live.conftest import NODE, Live, token
-from tests.live.outboxes import new_users
-from tests.live.raw_client import Peer
 from tests.nodes import Socket
+from tests.websocket.raw_client import Peer
 
 pytestmark = pytest.mark.one_database
 

@@ -19,8 +19,8 @@ from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.services import Node
 from tests.clients import PASSWORD
 from tests.live.conftest import NODE, Live, signed, token
-from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
 from tests.nodes import DEADLINE_S, Socket
+from tests.websocket.raw_client import CLOSE, TEXT, Peer, client_frame
 
 pytestmark = pytest.mark.one_database
 

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 import redis
 from hypothesis import strategies as st
@@ -24,8 +23,9 @@ from hypothesis.stateful import (
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer
-from tests.clients import PASSWORD
+from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import Response
 from tests.model.network import Network
 
 USERS_MIN, USERS_MAX = 2, 4
@@ -46,7 +46,7 @@ patches = st.fixed_dictionaries(
 class Life(RuleBasedStateMachine):
     """Each example has people of its own in a database that all of them share."""
 
-    http: ClassVar[httpx.Client]
+    http: ClassVar[Client]
     redis: ClassVar[RedisServer]
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Life(RuleBasedStateMachine):
         self.tokens: dict[int, str] = {}
         self.every_post: list[int] = []  # deleted ones too
 
-    def ask(self, me: int, method: str, path: str, body: Any = None) -> httpx.Response:
+    def ask(self, me: int, method: str, path: str, body: Any = None) -> Response:
         headers = {"Authorization": f"Bearer {self.tokens[me]}"}
         answer = self.http.request(method, path, json=body, headers=headers)
         assert answer.status_code < 500, answer.text
@@ -284,7 +284,7 @@ def life(database_server: SqlServer) -> Iterator[Callable[[], None]]:
     settings = {"HLFAST_REDIS_RETRY_S": 0.01}
     with RedisServer() as server, Api(database, server.url, **settings) as api:
         Life.redis = server
-        with httpx.Client(base_url=f"{api.url}/api/v1", timeout=30) as Life.http:
+        with Client(api.url) as Life.http:
             yield lambda: run_state_machine_as_test(Life)
         assert "Traceback" not in api.log
 

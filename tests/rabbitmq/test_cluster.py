@@ -63,6 +63,18 @@ def test_replicating_what_is_replicated_changes_nothing(cluster: list[Node]) -> 
     assert "a copy for" not in told
 
 
+def test_the_usual_recipe_works_in_a_second_node(cluster: list[Node]) -> None:
+    """What people type who have joined nodes before; the page has the same lines."""
+    page = (SCRIPTS / "README.md").read_text()
+    first, second, _ = cluster
+    for line in ("stop_app", "join_cluster rabbit@rabbit", "start_app"):
+        assert f"docker compose exec rabbitmq2 rabbitmqctl {line}\n" in page
+        done = second.run("rabbitmqctl", *line.replace("rabbit@rabbit", first.name).split())
+        assert done.returncode == 0, done.stdout + done.stderr
+    wait([second])
+    wait_until(lambda: replicated(cluster), "not replicated", CLUSTER_S)
+
+
 @in_a_loop
 async def test_the_leader_is_killed_under_load(cluster: list[Node]) -> None:
     """Who writes and who reads was connected to that one."""

@@ -1,18 +1,18 @@
-"""The acts of a fail-over, by the README."""
+"""The acts of a fail-over, by the manual."""
 
 from __future__ import annotations
 
 import subprocess
 
 from hl_utils.servers.process import wait_until
-from hl_utils.servers.replicated import Cluster, Member, lines_of_the_readme
+from hl_utils.servers.replicated import Cluster, Member, lines_of_the_manual
 
 POSTS = "SELECT string_agg(id || content || privacy, ',' ORDER BY id) FROM post"
 
 
 def make_synchronous(cluster: Cluster) -> None:
     """Each commit waits for one of the two."""
-    cluster.readme("From asynchronous to synchronous")
+    cluster.manual("From asynchronous to synchronous")
 
     def each_is() -> bool:
         return cluster.streaming(cluster.a) == {"b": "quorum", "c": "quorum"}
@@ -24,12 +24,12 @@ def promote(cluster: Cluster) -> tuple[Member, Member]:
     """The new primary, and the other one, which follows it."""
     new, other = cluster.b, cluster.c
     try:
-        cluster.readme("Promote")
+        cluster.manual("Promote")
     except subprocess.CalledProcessError as refused:
         assert "promote that one" in refused.output
         new, other = other, new
-        cluster.readme("Promote", B=new, C=other)
-    lines = lines_of_the_readme("Point the other one").replace(" c", f" {other.name}")
+        cluster.manual("Promote", B=new, C=other)
+    lines = lines_of_the_manual("Point the other one").replace(" c", f" {other.name}")
     cluster.run(lines, B=new, C=other)
     cluster.until_followed(new, other)
     return new, other
@@ -37,7 +37,7 @@ def promote(cluster: Cluster) -> tuple[Member, Member]:
 
 def bring_back(cluster: Cluster, old: Member, new: Member) -> None:
     """What has a history of its own, as a standby of the new primary."""
-    lines = lines_of_the_readme("Bring the old primary back").replace(" a ", f" {old.name} ")
+    lines = lines_of_the_manual("Bring the old primary back").replace(" a ", f" {old.name} ")
     cluster.run(lines, on=old, B=new)
     old.start()
     cluster.until_followed(new, old)

@@ -37,7 +37,7 @@ def test_an_asynchronous_cluster_loses_what_the_new_primary_had_not_received(
     the_same_everywhere(cluster.a, cluster.c)
     cluster.a.kill()
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        cluster.readme("Promote")
+        cluster.manual("Promote")
     assert "promote that one" in refused.value.output
     # Whoever promotes it in spite of that loses what only the others have.
     cluster.b.sql("SELECT pg_promote()")

@@ -10,7 +10,7 @@ import pytest
 from bench.crowd import Crowd
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
-from hl_utils.servers.replicated import DATABASE, Cluster, answered, health, lines_of_the_readme
+from hl_utils.servers.replicated import DATABASE, Cluster, answered, health, lines_of_the_manual
 from hl_utils.servers.services import Api
 from tests.clients import Client
 from tests.crash.load import Actor, Ledger, audit, until
@@ -113,12 +113,12 @@ def test_a_removed_standby_leaves_no_slot(cluster: Cluster) -> None:
         return primary.sql("SELECT slot_name FROM pg_replication_slots ORDER BY 1").split()
 
     assert slots() == ["a", other.name]
-    state = cluster.readme("See")
+    state = cluster.manual("See")
     assert state.count("| standby") + state.count(" standby ") >= 2
     assert "streaming" in state
     other.kill()
-    lines = lines_of_the_readme("Remove a standby").replace(" c\n", f" {other.name}\n")
+    lines = lines_of_the_manual("Remove a standby").replace(" c\n", f" {other.name}\n")
     wait_until(lambda: cluster.streaming(primary) == {"a": "quorum"}, "it is still there")
     cluster.run(lines, B=primary)
     assert slots() == ["a"]
-    assert "does not answer" in cluster.readme("See")
+    assert "does not answer" in cluster.manual("See")

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
-import httpx
 import pytest
 
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from tests.clients import PASSWORD, Client
+from tests.http import Response
 
 pytestmark = pytest.mark.one_database
 ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"
@@ -38,12 +38,12 @@ def api(migrated_database_url: str, redis_server: RedisServer) -> Iterator[Api]:
         yield api
 
 
-def guess(client: Client) -> httpx.Response:
+def guess(client: Client) -> Response:
     """A login under a name that was never tried before: no throttle knows it."""
     return client.login(f"nobody-{next(_names)}", **{"X-Forwarded-For": ATTACKER})
 
 
-def register(client: Client) -> httpx.Response:
+def register(client: Client) -> Response:
     """The answer to the registration of another account."""
     new = {"username": f"many-{next(_names)}", "password": PASSWORD}
     new |= {"first_name": "A", "last_name": "B"}
@@ -51,7 +51,7 @@ def register(client: Client) -> httpx.Response:
 
 
 @contextmanager
-def flood(client: Client, ask: Callable[[Client], httpx.Response]) -> Iterator[Counter[int]]:
+def flood(client: Client, ask: Callable[[Client], Response]) -> Iterator[Counter[int]]:
     """One address asks again and again; how often it was answered how, while it goes on."""
     statuses: Counter[int] = Counter()
     ends = Event()
@@ -72,7 +72,7 @@ def flood(client: Client, ask: Callable[[Client], httpx.Response]) -> Iterator[C
 
 @pytest.mark.parametrize("ask", [guess, register])
 def test_a_flood_of_one_address_delays_nobody_else(
-    api: Api, ask: Callable[[Client], httpx.Response]
+    api: Api, ask: Callable[[Client], Response]
 ) -> None:
     with Client(api.url) as client:
         me = client.user()

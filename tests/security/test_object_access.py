@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
 from hlfast.endpoints import ENDPOINTS
 from tests.clients import Client
+from tests.http import Response
 
-Answers = Callable[["World"], list[httpx.Response]]
+Answers = Callable[["World"], list[Response]]
 
 
 @dataclass
@@ -171,7 +171,7 @@ def test_nothing_of_mine_without_a_token(client: Client) -> None:
     """Nor with one that is for something else."""
     refresh = client.login(client.user().username).json()["refresh_token"]
     for row in ENDPOINTS:
-        if not row.anyone:
+        if not row.is_public:
             path = row.path.replace("{id}", "1").replace("{user_id}", "1")
             for headers in ({}, {"Authorization": f"Bearer {refresh}"}):
                 answer = client.request(row.method, path, headers=headers)

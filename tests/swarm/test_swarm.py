@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from hl_utils.servers.process import ROOT, free_port, wait_until
 from hl_utils.servers.services import Api, Node
+from tests.http import HttpClient, get
 from tests.swarm.conftest import House
 
 LOCUST = shutil.which("locust", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -150,9 +150,7 @@ def test_another_run_has_the_same_accounts_and_fails_by_its_thresholds(house: Ho
         assert re.search(r"p99 of frames \d+ ms, 0 ms at most", outcome.log)
     names = [
         user["username"]
-        for user in httpx.get(url, params={"first_name": "Lady", "last_name": "Gaga"}).json()[
-            "items"
-        ]
+        for user in get(url, params={"first_name": "Lady", "last_name": "Gaga"}).json()["items"]
     ]
     assert sorted(name for name in names if "swarm-7-" in name) == [
         f"swarm-7-star-{number}" for number in range(3)
@@ -239,7 +237,7 @@ class Liar(BaseHTTPRequestHandler):
     """Passes everything on, and not all that comes back as it was."""
 
     protocol_version = "HTTP/1.1"
-    truth: httpx.Client
+    truth: HttpClient
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -264,7 +262,7 @@ class Liar(BaseHTTPRequestHandler):
 
 def test_wrong_answers_are_noticed(house: House) -> None:
     with ExitStack() as stack:
-        truth = stack.enter_context(httpx.Client(base_url=house.door.url, timeout=30))
+        truth = stack.enter_context(HttpClient(house.door.url, {}))
         handler = type("Handler", (Liar,), {"truth": truth})
         liar = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
         threading.Thread(target=liar.serve_forever).start()

@@ -49,7 +49,7 @@ def events(url: str) -> list[str]:
         database = await open_database(url, (queries.DIALOGS,), Settings(database_pool_size=1))
         try:
             left = await database.fetch("messageoutbox_left", -1.0, 10_000)
-            return [str(service.told_of_row(row).event["id"]) for row in left]
+            return [str(service.outbox_row(row).event["id"]) for row in left]
         finally:
             await database.close()
 

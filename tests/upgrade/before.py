@@ -19,9 +19,9 @@ from pymysql.constants import ER
 
 from hl_utils.servers.sql import Connection, SqlServer, connect, rows, skip_user_ids
 from hlfast import codec
+from hlfast.auth.passwords import hash_password
 from hlfast.db import migrations, mysql, queries
 from hlfast.dialogs.schemas import show
-from hlfast.passwords import hash_password
 from hlfast.settings import Settings
 from tests.clients import PASSWORD
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from bench.crowd import Answer, Ask, Crowd, Line, Person
 from hl_utils.servers.process import ROOT
-from hl_utils.servers.services import Api
-from hlfast.events.batching import read_batch
+from hl_utils.servers.services import Api, command_of
 from hlfast.events.log import Entry, Position
 from hlfast.events.open import open_log
+from hlfast.events.publisher import read_batch
 from hlfast.settings import Settings
 from tests.crash.load import Actor, Ledger, audit, until
 
@@ -53,7 +53,7 @@ class OldApi(Api):
 def tables(root: Path, main: str, dialogs: str) -> None:
     """What `hlfast tables` of a release does."""
     done = subprocess.run(
-        [sys.executable, "-m", "hlfast", "tables"],
+        [sys.executable, "-m", command_of(root), "tables"],
         cwd=root,
         env={"DATABASE_URL": main, "DIALOGS_DATABASE_URL": dialogs, "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -15,11 +15,11 @@ from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import SECRET
 from hl_utils.servers.sql import connect
 from hlfast import api, errors
-from hlfast.context import Context
-from hlfast.passwords import Passwords, hash_password
+from hlfast.api import Service
+from hlfast.auth.passwords import Passwords, hash_password
 from hlfast.settings import Settings
-from hlfast.users import service
 from hlfast.users.schemas import UserNew
+from hlfast.users.service import Users
 from tests.clients import PASSWORD
 
 CHEAP = {"password_hash_memory_kib": 256, "password_hash_time": 1}
@@ -45,13 +45,16 @@ class Counting:
         return self._hasher.hash(password)
 
 
-async def log_in(context: Context, username: str, password: str) -> None:
+def users_of(service: Service) -> Users:
+    """The feature."""
+    users = service.features["users"]
+    assert isinstance(users, Users)
+    return users
+
+
+async def log_in(service: Service, username: str, password: str) -> None:
     """A login, from an address of its own: throttling is not what is tested here."""
-    await service.login(
-        context.main,
-        context.passwords,
-        context.sessions,
-        context.login_failures,
+    await users_of(service).login(
         username=username,
         password=password,
         address=f"{username} {password}",
@@ -67,15 +70,15 @@ def test_an_unknown_name_costs_the_same_work(
     )
 
     async def run() -> None:
-        async with api.open_context(settings) as context:
+        async with api.open_service(settings) as service:
             for name in ("known", "disabled"):
                 names = {"first_name": "A", "last_name": "B"}
                 new = UserNew(username=name, password=PASSWORD, **names)
-                await service.register(context.main, context.passwords, new, address="")
+                await users_of(service).register(new, address="")
             connection = await connect(migrated_database_url)
             await connection.rows("""UPDATE "user" SET disabled = username = 'disabled'""")
             await connection.close()
-            counting = context.passwords._hasher = Counting(context.passwords._hasher)  # type: ignore[assignment]
+            counting = service.passwords._hasher = Counting(service.passwords._hasher)  # type: ignore[assignment]
             for name, password in (
                 ("known", "wrong"),
                 ("unknown", PASSWORD),
@@ -83,8 +86,8 @@ def test_an_unknown_name_costs_the_same_work(
                 ("disabled", PASSWORD),
             ):
                 with pytest.raises(errors.Unauthenticated):
-                    await log_in(context, name, password)
-            await log_in(context, "known", PASSWORD)
+                    await log_in(service, name, password)
+            await log_in(service, "known", PASSWORD)
             assert len(counting.verified) == 5
             assert len(set(map(str, counting.verified))) == 1
             assert threading.get_ident() not in counting.threads
@@ -102,16 +105,16 @@ def test_how_old_a_hash_is_is_not_seen_in_the_time(
     async def run() -> None:
         for name, costs in (("one", cheaper), ("other", dearer), ("third", cheaper)):
             settings = Settings(secret=SECRET, **servers, **costs)
-            async with api.open_context(settings) as context:
+            async with api.open_service(settings) as service:
                 new = UserNew(username=name, password=PASSWORD, first_name="A", last_name="B")
-                await service.register(context.main, context.passwords, new, address="")
+                await users_of(service).register(new, address="")
                 if name == "one":
                     continue
-                counting = context.passwords._hasher = Counting(context.passwords._hasher)  # type: ignore[assignment]
+                counting = service.passwords._hasher = Counting(service.passwords._hasher)  # type: ignore[assignment]
                 works = []
                 for who in ("nobody", "one", name):
                     with pytest.raises(errors.Unauthenticated):
-                        await log_in(context, who, "wrong")
+                        await log_in(service, who, "wrong")
                     works.append(list(map(str, counting.verified)))
                     counting.verified.clear()
                 assert works[0] == works[1] == works[2]
@@ -129,16 +132,16 @@ def test_a_right_login_is_hashed_anew(
         seen = []
         for costs in (CHEAP, {"password_hash_memory_kib": 512, "password_hash_time": 2}):
             settings = Settings(secret=SECRET, **servers, **costs)
-            async with api.open_context(settings) as context:
+            async with api.open_service(settings) as service:
                 if not seen:
                     new = UserNew(
                         username="myself", password=PASSWORD, first_name="A", last_name="B"
                     )
-                    await service.register(context.main, context.passwords, new, address="")
+                    await users_of(service).register(new, address="")
                 for password in ("wrong", PASSWORD, PASSWORD):
                     with suppress(errors.Unauthenticated):
-                        await log_in(context, "myself", password)
-                    row = await context.main.fetch_row("user_credentials", "myself")
+                        await log_in(service, "myself", password)
+                    row = await service.main.fetch_row("user_credentials", "myself")
                     assert row is not None
                     seen.append((row["password_hash"], row["token_version"]))
         # Once, and no token is refused for it.

@@ -82,7 +82,7 @@ def test_who_needs_a_token_is_described(schema: Any) -> None:
     assert flow["tokenUrl"] == f"{PREFIX}/login"
     for row in ENDPOINTS:
         operation = schema["paths"][PREFIX + row.path][row.method.lower()]
-        assert bool(operation.get("security")) == (not row.anyone), row.name
+        assert bool(operation.get("security")) == (not row.is_public), row.name
 
 
 def test_every_reference_leads_somewhere(schema: Any) -> None:

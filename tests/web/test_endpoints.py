@@ -54,7 +54,7 @@ def filled(path: str) -> str:
 
 
 def test_the_table_has_the_contracts_rows() -> None:
-    assert {(row.method, row.path): row.anyone for row in ENDPOINTS} == CONTRACT
+    assert {(row.method, row.path): row.is_public for row in ENDPOINTS} == CONTRACT
     assert len(ENDPOINTS) == len(CONTRACT)
 
 
@@ -118,7 +118,7 @@ def test_what_is_no_id_of_a_user(client: Client, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ENDPOINTS if not row.anyone], ids=lambda row: row.name
+    "row", [row for row in ENDPOINTS if not row.is_public], ids=lambda row: row.name
 )
 def test_me_needs_a_token(client: Client, row: Endpoint) -> None:
     """Before anything else: nothing is told of what is there, and no body is looked at."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import ValidationError
 from websockets.exceptions import InvalidStatus
@@ -17,6 +16,7 @@ from hlfast.settings import Settings, SettingsError, from_environment, origins_o
 from hlfast.web.origins import Origins
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import Response, ask
 from tests.nodes import Socket
 
 pytestmark = pytest.mark.one_database
@@ -47,9 +47,9 @@ def allowed(answer: Any) -> str | None:
     return origin
 
 
-def preflight(client: Client, path: str, headers: Any) -> httpx.Response:
+def preflight(client: Client, path: str, headers: Any) -> Response:
     """Of no endpoint: not held against their declarations."""
-    return httpx.options(f"{client.root}/api/v1{path}", headers=headers)
+    return ask("OPTIONS", f"{client.root}/api/v1{path}", headers=headers)
 
 
 @pytest.mark.parametrize("origin", [APP, "http://localhost:5173"])

@@ -15,6 +15,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
+from tests.http import Response
 
 pytestmark = pytest.mark.one_database
 
@@ -42,7 +43,7 @@ def client(strict: Api) -> Iterator[Client]:
         yield client
 
 
-def login(client: Client, name: str, address: str, password: str = WRONG) -> httpx.Response:
+def login(client: Client, name: str, address: str, password: str = WRONG) -> Response:
     """The answer to a login from an address."""
     return client.login(name, password, **{"X-Forwarded-For": address})
 
@@ -168,7 +169,7 @@ def test_right_passwords_at_once_are_no_guesses(client: Client) -> None:
     assert together(client, 20, me.username, "192.0.2.10", PASSWORD) == {200: 20}
 
 
-def change(me: Client, old: str, address: str) -> httpx.Response:
+def change(me: Client, old: str, address: str) -> Response:
     """The answer to a change of the password to the same."""
     fields = {"old_password": old, "new_password": PASSWORD}
     return me.post("/users/me/password", json=fields, headers={"X-Forwarded-For": address})

@@ -15,10 +15,10 @@ from typing import Any
 
 import asyncpg
 import jwt
+from hlfast.dialogs.ids import dialog_id
 
 from hlfast.codec import prefix_end, search_key
 from hlfast.db import queries
-from hlfast.dialogs.ids import dialog_id
 
 METHODS = frozenset(os.environ.get("LAB_METHODS", "").split(","))
 SECRET = os.environ["HLFAST_SECRET"]

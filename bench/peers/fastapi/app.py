@@ -37,7 +37,7 @@ from bench.peers.fastapi.models import (
     UserOut,
 )
 from hlfast.codec import prefix_end, search_key
-from hlfast.dialogs.ids import dialog_id
+from hlfast.dialogs.dialog_ids import dialog_id
 from hlfast.settings import Settings
 
 ID_MAX = 2**53 - 1

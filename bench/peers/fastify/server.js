@@ -27,7 +27,7 @@ const feedPostsMax = number("HLFAST_FEED_POSTS_MAX", 1000);
 const database = new Database(process.env.DATABASE_URL, number("HLFAST_DATABASE_POOL_SIZE", 8));
 const auth = new Authenticator(
   process.env.HLFAST_SECRET,
-  async (id) => (await database.query("user_standing", [[id]]))[0],
+  async (id) => (await database.query("user_account_status", [[id]]))[0],
   number("HLFAST_REVOCATION_CHECK_S", 20),
 );
 
@@ -170,7 +170,7 @@ app.get(
   },
 );
 
-// The pair with its bits mixed, as hlfast/dialogs/ids.py has it.
+// The pair with its bits mixed, as hlfast/dialogs/dialog_ids.py has it.
 function dialogId(one, other) {
   let id = (BigInt(Math.min(one, other)) << 31n) | BigInt(Math.max(one, other));
   id = BigInt.asUintN(62, (id ^ (id >> 31n)) * 0x3f58476d1ce4e5b9n);

@@ -366,7 +366,7 @@ func (a *api) pair(r *http.Request, path string) (me, other int64, err error) {
 	return me, other, nil
 }
 
-// dialogID is the pair with its bits mixed, as hlfast/dialogs/ids.py has it.
+// dialogID is the pair with its bits mixed, as hlfast/dialogs/dialog_ids.py has it.
 func dialogID(one, other int64) int64 {
 	const all = 1<<62 - 1
 	if one > other {

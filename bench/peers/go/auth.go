@@ -83,7 +83,7 @@ func (a *authenticator) userID(authorization string) (int64, error) {
 		err := a.database.each(func(row [][]byte) {
 			found = true
 			held = standing{number(row[1]), row[2][0] != 0, now.Add(a.checkEvery)}
-		}, "user_standing", []int32{int32(one.id)})
+		}, "user_account_status", []int32{int32(one.id)})
 		if err != nil {
 			return 0, err
 		}

@@ -18,7 +18,7 @@ const (
 
 // Prepared on every connection.
 var used = []string{
-	"user_by_ids", "user_credentials", "user_standing",
+	"user_by_ids", "user_credentials", "user_account_status",
 	"user_search_first", "user_search_last",
 	"user_search_first_then_last", "user_search_last_then_first",
 	"post_feed", "dialog_page_before", "dialog_page_after", "dialog_send",

@@ -36,7 +36,7 @@ WHERE p.author_id = $1
 ORDER BY p.id DESC
 LIMIT $4;
 
--- name: feed_marks
+-- name: feed_versions
 -- What changes with everything that the feed of a user shows: their friends, and whatever those
 -- post, edit and delete.
 SELECT f.user_id, COUNT(*) AS friends, CAST(SUM(f.version) AS SIGNED) AS friend_versions,

@@ -9,7 +9,11 @@ FROM message_send($1, $2, $3, $4, $5, $6);
 SELECT up_to, event_id, previous_id
 FROM message_read($1, $2, $3);
 
--- name: dialog_marks
+-- name: dialog_heal
+-- After a key was there already: its counters go on behind what is stored.
+SELECT dialog_heal($1, $2, $3);
+
+-- name: dialog_versions
 -- What changes with everything that a page of a dialog shows.
 SELECT dialog_id, last_message_id, last_message_at, low_read, high_read
 FROM dialog

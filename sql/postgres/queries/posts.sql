@@ -44,7 +44,7 @@ WHERE p.author_id = $1
 ORDER BY p.id DESC
 LIMIT $4;
 
--- name: feed_marks
+-- name: feed_versions
 -- What changes with everything that the feed of a user shows: their friends, and whatever those
 -- post, edit and delete.
 -- One user after another: for all at once a plan made beforehand reads every author there is.

@@ -18,7 +18,7 @@ SELECT id, password_hash, token_version, disabled
 FROM "user"
 WHERE id = $1;
 
--- name: user_standing
+-- name: user_account_status
 -- What a token is held against.
 SELECT id, token_version, disabled, is_superuser
 FROM "user"

@@ -10,9 +10,19 @@ SELECT citus_set_coordinator_host($1, $2);
 -- Tables and functions in one transaction need one connection to each node.
 SET LOCAL citus.multi_shard_modify_mode TO sequential;
 
+-- name: lock_dialogs
+-- On every node, before anything is read: a send is a transaction on the node of its dialog, and what
+-- it committed after its dialog was copied and before its messages were would be half there. In the
+-- order in which statements take them, so that none waits for this one and is waited for.
+LOCK TABLE dialog, messageoutbox, message IN ACCESS EXCLUSIVE MODE;
+
 -- name: message_triggers
 -- By which pages that are kept see what was changed by a statement. A distributed table has none.
 SELECT message_triggers($1);
+
+-- name: guard
+-- Whoever copies the tables by hand has to lock them, too.
+SELECT dialogs_guarded($1);
 
 -- name: user_triggers
 SELECT user_triggers($1);

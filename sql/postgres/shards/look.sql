@@ -3,7 +3,9 @@
 -- name: extension
 SELECT (SELECT extversion FROM pg_extension WHERE extname = 'citus') AS installed,
        (SELECT default_version FROM pg_available_extensions WHERE name = 'citus') AS available,
-       current_setting('shared_preload_libraries') AS preloaded;
+       -- Of the settings that it brings along any will do; shared_preload_libraries is not for every
+       -- user to see.
+       current_setting('citus.shard_count', true) IS NOT NULL AS is_loaded;
 
 -- name: coordinator
 -- group_id is 0 on the coordinator, and on a server that belongs to no cluster.
@@ -48,6 +50,13 @@ JOIN pg_proc AS f ON o.classid = 'pg_proc'::regclass AND f.oid = o.objid
 JOIN pg_dist_partition AS t ON t.colocationid = o.colocationid
 WHERE t.logicalrelid = to_regclass('dialog') AND o.distribution_argument_index = 0;
 
+-- name: guard
+SELECT to_regclass('dialogs_guard') IS NOT NULL AS is_there;
+
+-- name: send_nowhere
+-- As a message is sent, to a dialog that is not there: nothing is written.
+SELECT outcome FROM message_send($1, 1, 2, '', NULL, false);
+
 -- name: ranges
 -- Each shard of dialog: its hashes, both ends included, and its node.
 SELECT s.shardid AS id, s.shardminvalue::integer AS low, s.shardmaxvalue::integer AS high,
@@ -72,7 +81,10 @@ FROM run_command_on_all_nodes($command$
                OR backend_type LIKE 'Citus%'),
         'max_replication_slots', current_setting('max_replication_slots')::int,
         'max_wal_senders', current_setting('max_wal_senders')::int,
-        'output_plugin_libraries', current_setting('output_plugin_libraries', true))
+        -- Not for every user to see: then it is not looked at.
+        'output_plugin_libraries',
+        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+             THEN current_setting('output_plugin_libraries', true) END)
 $command$) AS a
 JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
 ORDER BY n.groupid;
@@ -117,6 +129,16 @@ WHERE progress = 1;
 -- The newest rebalance, if there ever was one.
 SELECT job_id, state::text AS state, details
 FROM citus_rebalance_status();
+
+-- name: retried
+-- The move of the newest rebalance that was tried again most often. (Not from the status of before,
+-- which fails while a shard whose size it asks for is moved away.)
+SELECT t.retry_count AS retried, t.message
+FROM pg_dist_background_task AS t
+WHERE t.job_id = (SELECT max(job_id) FROM pg_dist_background_job WHERE job_type = 'rebalance')
+  AND t.retry_count > 0 AND t.status IN ('runnable', 'running')
+ORDER BY t.retry_count DESC
+LIMIT 1;
 
 -- name: bytes
 SELECT coalesce(sum(shard_size), 0)::bigint AS bytes

@@ -1,0 +1,1 @@
+"""A realistic population: people who know each other, as rows, into any database."""

@@ -1,0 +1,116 @@
+"""Concurrent messages to different dialogs share one statement."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from typing import Any, NamedTuple
+
+from hlfast.batching import BatchLimits, BatchWriter
+from hlfast.db.database import Database, KeyTaken, Row
+from hlfast.errors import Unavailable
+from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Called for a message that is committed: dialog, author, recipient, row of the message.
+Sent = Callable[[int, int, int, Row], None]
+
+
+class _Asked(NamedTuple):
+    dialog: int
+    me: int
+    to: int
+    content: str
+    client_id: str | None
+    # `sent` is called on behalf of this request.
+    context: Context
+
+
+class SendBatch:
+    """Writes messages; `sent` is called for each new one, also if nobody waits for it any more.
+
+    A shared statement does not wait for a dialog that is locked from elsewhere. What it leaves out
+    for that, or because the dialog is not there yet, is sent alone: it delays nobody else.
+    """
+
+    def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, shared: bool) -> None:
+        self._dialogs = dialogs
+        self._sent = sent
+        self._writer: BatchWriter[int, _Asked, Row | None] | None = None
+        if shared:
+            self._writer = BatchWriter(
+                self._send_many,
+                BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
+                waiting_max=settings.database_queue_max,
+                timeout_s=settings.database_timeout_s,
+            )
+
+    async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
+        """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
+        if self._writer is not None:
+            asked = _Asked(dialog, me, to, content, client_id, copy_context())
+            row = await self._writer.write(dialog, asked)
+            if row is not None:
+                return row
+        return await self.send_alone(dialog, me, to, content, client_id, create=False)
+
+    async def send_alone(
+        self,
+        dialog: int,
+        me: int,
+        to: int,
+        content: str,
+        client_id: str | None,
+        *,
+        create: bool,
+    ) -> Row:
+        """The same by a statement of its own, which can begin a dialog."""
+        arguments = (dialog, me, to, content, client_id, create)
+        row = await fetch_healed(self._dialogs, (dialog, me, to), "dialog_send", *arguments)
+        assert row is not None  # the function returns one row  # noqa: S101
+        if row["outcome"] == "sent":
+            self._sent(dialog, me, to, row)
+        return row
+
+    async def _send_many(self, asked: Sequence[_Asked]) -> Sequence[Row | None]:
+        """None for those that have to be sent alone. Raises errors.Unavailable."""
+        dialogs, authors, _, contents, client_ids, _ = map(list, zip(*asked, strict=True))
+        try:
+            found = await self._dialogs.fetch(
+                "dialog_send_many", dialogs, authors, contents, client_ids
+            )
+        except Unavailable:
+            raise
+        except Exception:
+            # Nothing was written. One is at fault, or the dialogs have been sharded since.
+            logger.warning("%d messages are sent one by one", len(asked), exc_info=True)
+            return [None] * len(asked)
+        rows = {row["dialog_id"]: row for row in found}
+        for one in asked:
+            row = rows.get(one.dialog)
+            if row is not None and row["outcome"] == "sent":
+                one.context.run(self._sent, one.dialog, one.me, one.to, row)
+        return [rows.get(one.dialog) for one in asked]
+
+
+async def fetch_healed(
+    dialogs: Database, which: tuple[int, int, int], statement: str, *args: Any
+) -> Row | None:
+    """The row of a statement that counts on; repeated once for a dialog that was behind its rows.
+
+    `which`: the dialog and its two users.
+    """
+    try:
+        return await dialogs.fetch_row(statement, *args)
+    except KeyTaken:
+        logger.warning("Dialog %d is behind its messages or events: its counters go on", which[0])
+    await dialogs.fetch("dialog_heal", *which)
+    return await dialogs.fetch_row(statement, *args)
+
+
+async def are_sharded(dialogs: Database) -> bool:
+    """Whether the dialogs of a PostgreSQL are on a cluster: no statement should name several."""
+    found = await dialogs.fetch_row("dialogs_are_sharded")
+    return found is not None and found["answer"]

@@ -1,0 +1,137 @@
+"""Who is connected here, and who cares about whom: all that delivery looks up."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from hlfast.live.event import Friendship
+
+# Ended friendships remembered for one user: their late news are seconds old, not more.
+_GONE_MAX = 256
+
+
+class Socket(Protocol):
+    """What a delivery needs of a connection: events up to `after_seq` are not for it."""
+
+    after_seq: int
+
+    def queue(self, frame: bytes) -> None:
+        """Write it soon, together with others."""
+
+
+class Subscriber:
+    """A user with sockets here. There are ten thousand, so friends are arrays of numbers."""
+
+    __slots__ = ("friends", "gone", "id", "sockets", "versions")
+
+    def __init__(self, user_id: int) -> None:
+        self.id = user_id
+        self.sockets: list[Socket] = []
+        self.friends = array("i")
+        # Of each pair, beside the friend; older news of it is ignored.
+        self.versions = array("q")
+        # The same of pairs that are friends no longer.
+        self.gone: dict[int, int] | None = None
+
+
+class Subscriptions:
+    """Followers by id, and by the authors whose friends they are.
+
+    Most authors have one subscriber here: that one stands alone, without a dict around it. (A list
+    would be smaller, and ten thousand leaving a celebrity at once would search it from end to end.)
+    """
+
+    def __init__(self) -> None:
+        self._subscribers: dict[int, Subscriber] = {}
+        self._of_author: dict[int, Subscriber | dict[Subscriber, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(self._subscribers.values())
+
+    def clear(self) -> None:
+        """Forget all subscribers."""
+        self._subscribers.clear()
+        self._of_author.clear()
+
+    def get(self, user_id: int) -> Subscriber | None:
+        """A user with sockets here."""
+        return self._subscribers.get(user_id)
+
+    def add(self, user_id: int, friends: Iterable[tuple[int, int]]) -> Subscriber:
+        """A user whose first socket came: friends with the version of the pair."""
+        subscriber = self._subscribers[user_id] = Subscriber(user_id)
+        for friend, version in friends:
+            subscriber.friends.append(friend)
+            subscriber.versions.append(version)
+            self._follow(friend, subscriber)
+        return subscriber
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """A user whose last socket is gone."""
+        del self._subscribers[subscriber.id]
+        for friend in subscriber.friends:
+            self._unfollow(friend, subscriber)
+
+    def of(self, author: int) -> Sequence[Subscriber]:
+        """The author's friends that are here; a snapshot only if there are several."""
+        found = self._of_author.get(author)
+        if found is None:
+            return ()
+        return tuple(found) if isinstance(found, dict) else (found,)
+
+    def apply(self, change: Friendship) -> None:
+        """A friendship began or ended. Of a pair's news only the newest counts."""
+        one, other = change.pair
+        for user, friend in ((one, other), (other, one)):
+            subscriber = self._subscribers.get(user)
+            if subscriber is not None:
+                self.apply_to(subscriber, friend, change)
+
+    def apply_to(self, subscriber: Subscriber, friend: int, change: Friendship) -> None:
+        """The same, for one of the two."""
+        friends, versions, version = subscriber.friends, subscriber.versions, change.version
+        if friend in friends:
+            place = friends.index(friend)
+            if versions[place] >= version:
+                return
+            versions[place] = version
+            if not change.are_friends:
+                del friends[place], versions[place]
+                self._unfollow(friend, subscriber)
+                self._note_gone(subscriber, friend, version)
+        elif subscriber.gone is None or subscriber.gone.get(friend, 0) < version:
+            if change.are_friends:
+                friends.append(friend)
+                versions.append(version)
+                self._follow(friend, subscriber)
+            else:
+                self._note_gone(subscriber, friend, version)
+
+    @staticmethod
+    def _note_gone(subscriber: Subscriber, friend: int, version: int) -> None:
+        if subscriber.gone is None or len(subscriber.gone) >= _GONE_MAX:
+            subscriber.gone = {}
+        subscriber.gone[friend] = version
+
+    def _follow(self, author: int, subscriber: Subscriber) -> None:
+        found = self._of_author.get(author)
+        if found is None:
+            self._of_author[author] = subscriber
+        elif isinstance(found, dict):
+            found[subscriber] = None
+        else:
+            self._of_author[author] = {found: None, subscriber: None}
+
+    def _unfollow(self, author: int, subscriber: Subscriber) -> None:
+        found = self._of_author[author]
+        if not isinstance(found, dict):
+            del self._of_author[author]
+            return
+        del found[subscriber]
+        if len(found) == 1:
+            self._of_author[author] = next(iter(found))

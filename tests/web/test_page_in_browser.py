@@ -1,0 +1,442 @@
+"""The page at `/` as people use it: two of them, in a real browser, while parts of it fail."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis
+
+from hl_utils.embedded.demo import seed_if_empty
+from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.process import ROOT, wait_until
+from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.services import Api, Node
+from hlfast.settings import Settings
+from tests.clients import PASSWORD, Client
+from tests.conftest import TEMPLATE, new_database
+from tests.live.conftest import API, NODE, signed
+
+if TYPE_CHECKING:
+    from tests.web.chromium import Browser, Person
+
+pytestmark = pytest.mark.one_database
+
+WORDS = itertools.count(1)
+# Tries in every field where people type.
+MARKUP = """<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'"""
+
+
+@dataclass
+class Site:
+    """The servers, and a browser in front of them."""
+
+    api: Api
+    node: Node
+    log: RedisServer
+    browser: Browser
+
+
+@dataclass
+class Pair:
+    """Two friends, each at a window of their own, and as clients of the API."""
+
+    ada: Person
+    bob: Person
+    ada_api: Client
+    bob_api: Client
+
+    def both_live(self) -> None:
+        """Wait until both are connected."""
+        for one in (self.ada, self.bob):
+            one.state("Live")
+
+    def talk(self) -> None:
+        """Bob types, writes and posts: Ada sees each of it at once, and once."""
+        said, posted = f"said {next(WORDS)}", f"posted {next(WORDS)}"
+        self.ada.at(f"#/messages/{self.bob_api.id}")
+        self.ada.find("//section[contains(@class, 'conversation')]")
+        self.bob.at(f"#/messages/{self.ada_api.id}")
+        self.bob.write("Message", said)
+        self.ada.find("//p[contains(@class, 'typing')][normalize-space()='Bob is writing …']")
+        self.bob.press("Send")
+        self.ada.sees(said, "//ol")
+        self.bob.find(f"//li[.//p='{said}']//*[normalize-space()='Read']")
+        assert self.ada.count(said) == self.bob.count(said) == 1
+        self.ada.at("#/feed")
+        self.ada.find("//h1[normalize-space()='Feed']")
+        self.bob.at("#/feed")
+        self.bob.write("A new post", posted)
+        self.bob.press("Post")
+        self.ada.sees(posted, "//article")
+        assert self.ada.count(posted) == 1
+
+
+@pytest.fixture(scope="module")
+def site(
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """With demo people, and a list of origins in which the page's own is not: it needs none."""
+    from tests.web.chromium import Browser
+
+    with ExitStack() as stack:
+        log = stack.enter_context(RedisServer())
+        database = new_database(postgres_server, TEMPLATE)
+        asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
+        servers = database, redis_server.url
+        more = {"EVENTS_URL": log.url, "HLFAST_ALLOWED_ORIGINS": "https://app.example.org"}
+        api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
+        api.settings["HLFAST_WS_PORT"] = str(node.port)
+        node.settings["HLFAST_HTTP_PORT"] = str(api.port)
+        stack.enter_context(api)
+        stack.enter_context(node)
+        browser = Browser(tmp_path_factory.mktemp("chromium"))
+        stack.callback(browser.quit)
+        yield Site(api, node, log, browser)
+
+
+@pytest.fixture(scope="module")
+def pair(site: Site) -> Iterator[Pair]:
+    """Ada and Bob, friends."""
+    with Client(site.api.url) as anybody:
+        ada = anybody.user(first_name="Ada", last_name="Arden")
+        bob = anybody.user(first_name="Bob", last_name="Blum")
+    ada.befriend(bob)
+    people = [site.browser.person(site.api.url) for _ in (ada, bob)]
+    for person, user in zip(people, (ada, bob), strict=True):
+        person.log_in(user.username, PASSWORD)
+    yield Pair(*people, ada, bob)
+    assert site.browser.hosts() == {"127.0.0.1"}
+
+
+def test_what_is_pasted_into_a_console(site: Site) -> None:
+    """The first lines of a client, word for word, end with a message that comes live."""
+    text = (ROOT / "hlfast" / "README.md").read_text()
+    (pasted,) = re.findall(r"^```js\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    somebody = site.browser.person(f"{site.api.url}/asyncapi")
+    somebody.find("//*[@id='MessageCreated']")
+
+    def paste(lines: str) -> Any:
+        # As a console has it, where `await` may stand anywhere and names stay.
+        how = {"replMode": True, "awaitPromise": True, "returnByValue": True}
+        done = somebody.command("Runtime.evaluate", expression=lines, **how)
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    paste("const told = []; console.log = (frame) => told.push(frame)")
+    paste(pasted)
+    frames = site.browser.until(
+        lambda: [f for f in paste("told") if f["type"] == "message.created"], "nothing came live"
+    )
+    assert frames[0]["message"]["content"] == "Hello from a console!"
+    assert paste("told")[0]["type"] == "hello"
+
+
+def test_from_joining_to_a_friend_who_answers(site: Site) -> None:
+    """Registered on the page, found as one types, asked, accepted, online."""
+    with Client(site.api.url) as anybody:
+        friend = anybody.user(first_name="Zoë", last_name="Zimt")
+    one = site.browser.person(site.api.url)
+    one.press("Join", "//form")
+    one.write("First name", "Nils")
+    one.write("Last name", "Newcomer")
+    one.write("User name", "x")
+    one.write("Password", "short")
+    one.press("Join", "//form")
+    # Each field says what is wrong with it, and the first one is where the keyboard is.
+    for label in ("username", "password"):
+        one.find(f"//*[@id='{label}'][@aria-invalid]")
+    assert one.run("return document.activeElement.id") == "username"
+    one.write("User name", "nils")
+    one.write("Password", PASSWORD)
+    one.press("Join", "//form")
+    one.state("Live")
+    one.sees("Find some friends")
+
+    one.at("#/people")
+    one.write("Find people", "zo")
+    one.press("Zoë Zimt", "//ul[@aria-label='Found']")
+    one.press("Add friend")
+    one.sees("Asked")
+    other = site.browser.person(site.api.url)
+    other.log_in(friend.username, PASSWORD)
+    other.find("//*[@id='asking'][normalize-space()='1']")
+    other.at("#/people")
+    other.press("Accept", "//section[h2='They ask you']")
+    other.gone("//*[@id='asking']")
+    other.sees("Nils Newcomer", "//ul[@aria-label='Friends']")
+    one.sees("Unfriend")
+    one.find("//aside//a[normalize-space()='Zoë Zimt' or contains(., 'Zoë Zimt')]")
+    for person in (one, other):
+        person.at("#/me")
+        person.press("Log out")
+        person.find("//form//*[normalize-space()='Log in']")
+    assert friend.get(f"/friends/{friend.items('/friends')[0]['id']}").json() == {
+        "status": "friends"
+    }
+
+
+def test_a_message_a_post_and_typing_are_seen_live(pair: Pair) -> None:
+    pair.talk()
+    # Who reads something else has a number beside it.
+    pair.bob.at(f"#/messages/{pair.ada_api.id}")
+    pair.bob.write("Message", "Are you there?")
+    pair.bob.press("Send")
+    pair.ada.find("//*[@id='unread'][normalize-space()='1']")
+    pair.ada.at("#/messages")
+    pair.ada.find("//a[contains(., 'Are you there?')]//*[contains(@class, 'badge')]")
+    pair.ada.press("Feed", "//nav")
+
+
+def test_after_the_node_was_killed(site: Site, pair: Pair) -> None:
+    site.node.kill()
+    for person in (pair.ada, pair.bob):
+        person.state("Reconnecting …")
+    pair.bob_api.send_to(pair.ada_api, "While the node was away")
+    site.node.start()
+    pair.both_live()
+    pair.ada.at(f"#/messages/{pair.bob_api.id}")
+    pair.ada.sees("While the node was away", "//ol")
+    pair.talk()
+
+
+def test_after_the_event_log_was_restarted(site: Site, pair: Pair) -> None:
+    pair.ada.at(f"#/messages/{pair.bob_api.id}")
+    site.log.kill()
+    pair.bob_api.send_to(pair.ada_api, "While the log was away")
+    site.log.start()
+    pair.both_live()
+    pair.ada.sees("While the log was away", "//ol")
+    pair.talk()
+    assert pair.ada.count("While the log was away") <= 1
+
+
+def test_after_being_offline(pair: Pair) -> None:
+    ada, bob = pair.ada, pair.bob
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.find("//section[contains(@class, 'conversation')]")
+    ada.offline()
+    ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
+    ada.write("Message", "From the tunnel")
+    ada.press("Send")
+    ada.find("//li[.//p='From the tunnel'][contains(., 'Not sent')]")
+    pair.bob_api.send_to(pair.ada_api, "Into the tunnel")
+    written = pair.bob_api.write("Above the tunnel")
+    assert ada.count("Into the tunnel") == 0
+    ada.offline(False)
+    ada.state("Live")
+    # What was missed is replayed, what waited is sent; each once.
+    ada.sees("Into the tunnel", "//ol")
+    assert ada.read_anew() == 0
+    bob.at(f"#/messages/{pair.ada_api.id}")
+    bob.sees("From the tunnel", "//ol")
+    ada.gone("//*[contains(@class, 'unsettled')]")
+    assert ada.count("Into the tunnel") == ada.count("From the tunnel") == 1
+    ada.at("#/feed")
+    ada.find(f"//article[@data-post='{written['id']}']")
+    pair.talk()
+
+
+def test_after_the_access_token_expired(site: Site, pair: Pair) -> None:
+    """At the API and at the websocket; nobody is logged out, and the refresh token rotates."""
+    ada = pair.ada
+    key = f"hlfast {site.api.url}"
+    expired = signed(pair.ada_api, exp=int(time.time()) - 60)
+    before = ada.run(
+        """const [key, access_token] = arguments;
+        const session = JSON.parse(localStorage.getItem(key));
+        localStorage.setItem(key, JSON.stringify({...session, access_token}));
+        return session.refresh_token;""",
+        key,
+        expired,
+    )
+    # The next connection comes with it.
+    ada.offline()
+    ada.state("Offline")
+    ada.offline(False)
+    ada.state("Live")
+    pair.talk()
+    after = ada.run("return JSON.parse(localStorage.getItem(arguments[0]))", key)
+    assert after["access_token"] != expired
+    assert after["refresh_token"] != before
+
+
+def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
+    """With a cursor of before, nothing can be replayed: `recovered` is false."""
+    ada = pair.ada
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.find("//section[contains(@class, 'conversation')]")
+    ada.offline()
+    ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
+    pair.bob.at(f"#/messages/{pair.ada_api.id}")
+    pair.bob_api.send_to(pair.ada_api, "Nobody replays this")
+    pair.bob.sees("Nobody replays this", "//ol")
+    with Redis(unix_socket_path=str(site.log.address)) as log:
+        log.flushall()
+    wait_until(lambda: "The event log was lost" in site.node.log, "it was not missed")
+    ada.offline(False)
+    pair.both_live()
+    ada.sees("Nobody replays this", "//ol")
+    assert ada.read_anew() > 0
+    pair.talk()
+
+
+def test_one_renewal_at_a_time_in_all_tabs_together(site: Site) -> None:
+    """A refresh token is good once: who uses it a second time, and late, ends the session."""
+    with Client(site.api.url) as anybody:
+        me = anybody.user()
+    # Where nothing but the test makes a client.
+    url = f"{site.api.url}/asyncapi"
+    one = site.browser.person(url)
+    tabs = [one, one.tab(url)]
+    one.run(
+        """const [username, password, key, access_token] = arguments;
+        import("/page/client.js").then(async ({Client}) => {
+            await new Client().login(username, password);
+            const session = JSON.parse(localStorage.getItem(key));
+            localStorage.setItem(key, JSON.stringify({...session, access_token, expires_at: 0}));
+            window.isReady = true;
+        });""",
+        me.username,
+        PASSWORD,
+        f"hlfast {site.api.url}",
+        signed(me, exp=int(time.time()) - 60),
+    )
+    one.until("return window.isReady")
+    for tab in tabs:
+        # Whoever begins to renew does not get further before all have asked.
+        tab.run(
+            """performance.clearResourceTimings();
+            const real = fetch;
+            const gate = new Promise((open) => (window.release = open));
+            window.fetch = async (url, options) => {
+                if (String(url).endsWith("/login")) await gate;
+                return real(url, options);
+            };
+            import("/page/client.js").then(async ({Client}) => {
+                const client = new Client();
+                const asked = [1, 2, 3].map(() => client.get("/users/me"));
+                window.asked = asked.length;
+                window.answers = await Promise.all(asked);
+            });"""
+        )
+        tab.until("return window.asked")
+    for tab in tabs:
+        tab.run("window.release()")
+    renewals = 0
+    for tab in tabs:
+        tab.until("return window.answers")
+        renewals += tab.run(
+            "return performance.getEntriesByType('resource')"
+            ".filter(({name}) => name.endsWith('/login')).length"
+        )
+    assert renewals == 1
+
+
+def test_what_people_type_stays_text(site: Site, pair: Pair) -> None:
+    ada, bob = pair.ada, pair.bob
+    ada.at("#/me/edit")
+    labels = ("First name", "Last name", "About you", "City", "Country")
+    for label in labels:
+        ada.write(label, MARKUP[:60] + "'" if label != "About you" else MARKUP)
+    ada.press("Save")
+    ada.find("//h1[contains(., '<img')]")
+    ada.at("#/feed")
+    ada.write("A new post", MARKUP)
+    ada.press("Post")
+    ada.find("//article//footer")
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.write("Message", MARKUP)
+    ada.press("Send")
+    ada.gone("//*[contains(@class, 'unsettled')]")
+    bob.at("#/people")
+    bob.write("Find people", MARKUP)
+    for place, within in (
+        ("#/feed", "//article"),
+        (f"#/users/{pair.ada_api.id}", "//section"),
+        (f"#/messages/{pair.ada_api.id}", "//ol"),
+    ):
+        bob.at(place)
+        bob.sees(MARKUP, within)
+    for person in (ada, bob):
+        assert person.run("return window.hurt") is None
+        assert person.run("return document.querySelectorAll('img:not(header img)').length") == 0
+    changed = {"first_name": "Ada", "last_name": "Arden"}
+    assert pair.ada_api.patch("/users/me", json=changed).status_code == 200
+    bob.run("location.reload()")
+    bob.state("Live")
+
+
+def test_lists_go_on_while_one_scrolls(pair: Pair) -> None:
+    texts = [f"Number {n}" for n in range(45)]
+    for text in texts:
+        pair.bob_api.write(text)
+    ada = pair.ada
+    for place in (f"#/users/{pair.bob_api.id}", "#/feed"):
+        ada.at("#/people")
+        ada.find("//h1[normalize-space()='People']")
+        ada.at(place)
+        ada.sees(texts[-1], "//article")
+        for text in reversed(texts):
+            ada.run("scrollTo(0, document.documentElement.scrollHeight)")
+            ada.sees(text, "//article")
+            assert ada.count(text) == 1
+
+
+VIEWS = (
+    "#/feed",
+    "#/people",
+    "#/me",
+    "#/me/edit",
+    "#/messages",
+    "#/messages/{bob}",
+    "#/users/{bob}",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
+    """Neither of those who see little or nothing, nor of a window of 320 pixels."""
+    from axe_core_python.selenium import Axe
+
+    ada = pair.ada
+    word = "Donaudampfschifffahrtsgesellschaft" * 9
+    pair.bob_api.write(word)
+    pair.bob_api.send_to(pair.ada_api, word)
+    for user in (pair.ada_api, pair.bob_api):
+        names = {"last_name": word[:64], "bio": word, "city": "ש" * 64, "country": word[:64]}
+        assert user.patch("/users/me", json=names).status_code == 200
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    ada.command("Emulation.setEmulatedMedia", features=[feature])
+    for width in (1280, 320):
+        size = {"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": False}
+        ada.command("Emulation.setDeviceMetricsOverride", **size)
+        for view in VIEWS:
+            ada.at(view.format(bob=pair.bob_api.id))
+            ada.state("Live")
+            ada.gone("//*[@aria-busy] | //*[normalize-space()='…']")
+            found = Axe().run(ada.browser)["violations"]
+            assert not [one["help"] for one in found if one["impact"] in ("serious", "critical")], (
+                view,
+                width,
+                [(one["id"], [n["html"] for n in one["nodes"]]) for one in found],
+            )
+            assert ada.run("return document.documentElement.scrollWidth") <= width, view
+    ada.command("Emulation.clearDeviceMetricsOverride")
+
+
+def test_nothing_was_complained_about(site: Site, pair: Pair) -> None:
+    """By the page's policy above all: the network was away on purpose."""
+    complaints = site.browser.complaints()
+    assert not [one for one in complaints if "Security Policy" in one or "Uncaught" in one]
