@@ -193,7 +193,7 @@ def curves_of(words: Sequence[str]) -> int:
         points = uvloop.run(curves.measure(plan, cores, progress, opened))
     except (load.WrongAnswer, RuntimeError, OSError) as error:
         progress.end()
-        print(f"FAILED: {error}", file=sys.stderr)
+        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     finally:
         os.sched_setaffinity(0, allowed)

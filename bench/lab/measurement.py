@@ -44,7 +44,7 @@ def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened
         status = 130
     except (load.WrongAnswer, RuntimeError, OSError) as error:
         progress.end()
-        print(f"FAILED: {error}", file=sys.stderr)
+        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr)
         return Taken(journal, quiet.worst(looks), 1)
     progress.end()
     if status:
