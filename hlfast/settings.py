@@ -433,6 +433,11 @@ class Websockets(BaseModel):
     ws_ping_s: float = Field(
         25.0, gt=0, description="Silence of a socket before a ping, and the wait for its answer."
     )
+    ws_comment_s: float = Field(
+        15.0,
+        gt=0,
+        description="Pause between two comments in an event stream, which keep it open.",
+    )
 
 
 class Live(BaseModel):
