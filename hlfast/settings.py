@@ -367,7 +367,7 @@ class EventLog(BaseModel):
         8,
         ge=1,
         description="Batches of events that await their confirm; further events wait and share "
-        "the next batch.",
+        "the next batch. On Redis it is one.",
     )
     events_queue_max: int = Field(
         10_000, ge=1, description="Events of one process that are not confirmed yet; beyond: 503."

@@ -40,7 +40,7 @@ PATH = "/ws"
 # By which HAProxy's checks tell a node from an API.
 SERVER = "hlfast-ws"
 # What is answered here besides.
-_PLAIN = ("/health/live", "/health/ready", "/metrics")
+_PLAIN = ("/health/live", "/health/ready", "/health/dependencies", "/metrics")
 _DATABASE_START_S = 30.0
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ async def _serve(settings: Settings) -> None:
                 settings.ws_port,
                 backlog=settings.ws_backlog,
                 refuse=upgrade.malformed,
+                trusted=settings.trusted_networks,
                 streams={stream.PATH.encode(): partial(_stream, node, origins)},
             )
         except OSError as error:

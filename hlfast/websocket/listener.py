@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ import picows
 # Not in picows' typed face, yet what its ws_create_server puts together: see `listen`.
 from picows.picows import WSProtocol, _parse_http_request  # type: ignore[attr-defined]
 
+from hlfast.addresses import Network
 from hlfast.websocket.connection import Connection
 from hlfast.websocket.event_stream import EventStream
 from hlfast.websocket.handshakes import Handshakes
@@ -225,6 +226,7 @@ async def listen(
     sock: socket.socket | None = None,
     backlog: int = 1024,
     refuse: Refuse = _bare,
+    trusted: Sequence[Network] = (),
     streams: Streams = MappingProxyType({}),
 ) -> asyncio.Server:
     """Accept websockets; `factory` answers each handshake, and `refuse` what is no request.
@@ -233,7 +235,7 @@ async def listen(
     sends its message to the client: see `upgrade.answer`. Raises OSError when the address is taken.
     The server's `close` stops accepting and leaves open connections alone.
     """
-    handshakes = Handshakes(limits.handshakes_max)
+    handshakes = Handshakes(limits.handshakes_max, trusted)
 
     def protocol() -> _Protocol:
         made = _Protocol(
