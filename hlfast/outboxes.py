@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +20,8 @@ from hlfast.events.sweeper import Sweeper
 from hlfast.friends import service as friends_service
 from hlfast.posts import service as posts_service
 from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # By the first word of a row's kind: what makes an event of the row.
 _OUTBOX_ROWS: Mapping[str, Callable[[Row], OutboxRow]] = {
@@ -38,8 +41,12 @@ async def open_outboxes(
     """The outboxes of both databases, and the sweep of what dead processes left in them."""
     publisher = Publisher(log, settings)
 
-    def main_row(row: Row) -> OutboxRow:
-        return _OUTBOX_ROWS[row["kind"].partition(".")[0]](row)
+    def main_row(row: Row) -> OutboxRow | None:
+        outbox_row = _OUTBOX_ROWS.get(row["kind"].partition(".")[0])
+        if outbox_row is None:
+            logger.error("A row of the outbox is of a newer release, which has to sweep it")
+            return None
+        return outbox_row(row)
 
     async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
         """Those of a node that is away stay there until it is back, and hold up no others."""

@@ -115,7 +115,8 @@ def test_what_prometheus_asks_is_a_service() -> None:
         for targets in job.get("static_configs", ()):
             asked.update(target.partition(":")[0] for target in targets["targets"])
     services = [
-        yaml.load(path.read_text(), _Compose)["services"]  # noqa: S506 (a SafeLoader)
+        # One of them only includes another.
+        yaml.load(path.read_text(), _Compose).get("services", {})  # noqa: S506 (a SafeLoader)
         for path in (ROOT / "compose").glob("*.yml")
     ]
     assert asked and asked <= set().union(*services)

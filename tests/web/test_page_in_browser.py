@@ -93,8 +93,10 @@ def site(
         database = new_database(postgres_server, TEMPLATE)
         asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
         servers = database, redis_server.url
-        more = {"EVENTS_URL": log.url, "HLFAST_ALLOWED_ORIGINS": "https://app.example.org"}
+        more = {"EVENTS_URL": log.url}
         api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
+        for server in (api, node):
+            server.settings["HLFAST_ALLOWED_ORIGINS"] = f"http://localhost:{node.port}"
         api.settings["HLFAST_WS_PORT"] = str(node.port)
         node.settings["HLFAST_HTTP_PORT"] = str(api.port)
         stack.enter_context(api)
@@ -115,7 +117,8 @@ def pair(site: Site) -> Iterator[Pair]:
     for person, user in zip(people, (ada, bob), strict=True):
         person.log_in(user.username, PASSWORD)
     yield Pair(*people, ada, bob)
-    assert site.browser.hosts() == {"127.0.0.1"}
+    # The other name is that of the test with another origin.
+    assert site.browser.hosts() <= {"127.0.0.1", "localhost"}
 
 
 def test_what_is_pasted_into_a_console(site: Site) -> None:
@@ -139,6 +142,32 @@ def test_what_is_pasted_into_a_console(site: Site) -> None:
     )
     assert frames[0]["message"]["content"] == "Hello from a console!"
     assert paste("told")[0]["type"] == "hello"
+
+
+def test_a_page_of_another_origin_uses_the_client(site: Site) -> None:
+    """One that is named: it need not know where the websocket is."""
+    with Client(site.api.url) as anybody:
+        me, other = anybody.user(), anybody.user()
+    # Any document will do for a page: this one is the node's, by another name of the machine.
+    somebody = site.browser.person(f"http://localhost:{site.node.port}/health/live")
+    somebody.run(
+        """const [url, username, password] = arguments;
+        window.told = [];
+        import(`${url}/page/client.js`).then(async ({Client}) => {
+            const client = new Client(url);
+            await client.login(username, password);
+            client.on("state message.created", (told) => window.told.push(told));
+            client.connect();
+        });""",
+        site.api.url,
+        me.username,
+        PASSWORD,
+    )
+    somebody.until("return window.told.includes('live')")
+    message = other.send_to(me, "To wherever you are")
+    somebody.until("return window.told.find((told) => told.message)")
+    told = somebody.run("return window.told.find((told) => told.message)")
+    assert told["message"] == message
 
 
 def test_from_joining_to_a_friend_who_answers(site: Site) -> None:
