@@ -151,14 +151,15 @@ def measured(
     if taken.status == 1:
         return 1
     journal = taken.journal
-    found = findings.comparisons(journal.windows, plan.arms)
+    windows = plan.in_order(journal.windows)
+    found = findings.comparisons(windows, plan.arms)
     if not found:
         return taken.status or too_few()
     results = Results(
         heading=page.heading,
         facts=report.machine() | {"commit": plan_module.commit(), **page.facts},
         words=sentences(plan, cores),
-        windows=journal.windows,
+        windows=windows,
         comparisons=found,
         noise=taken.noise,
         rounds=len(journal.rounds),

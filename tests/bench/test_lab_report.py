@@ -18,7 +18,7 @@ from bench.lab.quiet import Quiet
 from bench.lab.report.scale import Scale
 from bench.lab.results import Results
 from tests.bench import lab_runs
-from tests.web.test_docs_in_browser import CHROMIUM, Browser
+from tests.web.chromium import CHROMIUM, Browser
 
 BYTES_MAX = 1_000_000
 WIDTHS = (360, 1280)

@@ -48,11 +48,13 @@ def panel(found: Mapping[str, Line], below: str) -> str:
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in spots]
         ends.append((spots[-1][1], name, colour))
     xs = {name: _x(line[-1][0], most) for name, line in found.items()}
-    last = -math.inf
+    named: list[tuple[float, float]] = []
     for y, name, colour in sorted(ends):
-        last = max(y, last + _LETTER)
+        below_others = [other + _LETTER for x, other in named if abs(x - xs[name]) < _RIGHT]
+        at = max([y, *below_others])
+        named.append((xs[name], at))
         parts.append(
-            f'<text x="{xs[name] + 8:.1f}" y="{last + 4:.1f}" style="fill:{colour}">'
+            f'<text x="{xs[name] + 8:.1f}" y="{at + 4:.1f}" style="fill:{colour}">'
             f"{escape(name)}</text>"
         )
     return (
