@@ -308,7 +308,7 @@ def test_ctrl_c_in_one_transaction_changes_nothing(empty: Cluster) -> None:
         reader.stdin.flush()
         wait_until(lambda: asks(empty, "LOCK TABLE dialog"), "nobody reads")
         with started(empty, "count", "3") as process:
-            said = interrupted(process, lambda: asks(empty, "alter_distributed_table"))
+            said = interrupted(process, lambda: asks(empty, "LOCK TABLE dialog, messageoutbox"))
             assert "nothing was changed" in said
         reader.stdin.close()
     assert empty.spread() == [2, 2]
