@@ -19,6 +19,7 @@ RUNGS = ("granian", "plain-sql", "pool", "no-dependencies", "plain-asgi", "whole
 
 
 @pytest.mark.one_database
+@pytest.mark.timeout(600)
 def test_every_application_of_the_ladder_gives_the_same_bytes(tmp_path: Path) -> None:
     """A wrong answer, or other bytes than another arm gave, would raise WrongAnswer."""
     arms = [one for one in catalog.LADDER if one.name in RUNGS]
