@@ -14,7 +14,7 @@ from functools import cache, partial
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import codec, errors, metrics
+from hlfast import VERSION, codec, errors, metrics
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -51,7 +51,6 @@ from hlfast.web.endpoint import PREFIX
 from hlfast.web.origins import Cors, Origins
 from hlfast.web.plain import PlainGet
 
-VERSION = "0.1.0"
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
 # New objects that the garbage collector looks at together.

@@ -89,6 +89,7 @@ async def _serve(settings: Settings) -> None:
             raise SettingsError(
                 f"cannot listen on port {settings.ws_port}: {error.strerror}"
             ) from None
+        logs.STARTED.info("Listening at: ws://%s:%d%s", settings.ws_host, settings.ws_port, PATH)
         if settings.tuning.freeze_gc:
             gc.collect()
             gc.freeze()

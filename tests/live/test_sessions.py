@@ -322,3 +322,9 @@ def test_health(live: Live) -> None:
     with sockets.create_connection(("127.0.0.1", live.nodes[0].port)) as raw:
         raw.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert raw.recv(64).startswith(b"HTTP/1.1 200")
+
+
+def test_a_node_says_where_it_listens(live: Live) -> None:
+    node = live.nodes[0]
+    ends = [line.partition("Z ")[2] for line in node.log.splitlines()]
+    assert f"[INFO] Listening at: {node.ws_url}" in ends
