@@ -145,7 +145,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=friends.put,
         summary="Ask for friendship, or accept it",
         about="Accepts where they had asked me. The same again changes nothing.",
-        reply=friend_schemas.Friendship,
+        reply=friend_schemas.FriendshipRequest,
         errors={
             409: "One of both has as many friends as there may be.",
             422: "It is yourself, or there is an unknown parameter.",

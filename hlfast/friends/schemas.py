@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from hlfast.web.fields import PageAfter, said
 
 
-class Friendship(BaseModel):
+class FriendshipRequest(BaseModel):
     """Where the two stand after a request."""
 
     status: Annotated[Literal["requested", "friends"], said("How it ended.", "requested")]
