@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import chain
 from typing import Any
@@ -43,6 +45,27 @@ def test_pre_commit_has_every_gate() -> None:
         assert any(f" {gate}" in entry or entry.endswith(gate) for entry in entries), gate
     tests = {word for entry in entries for word in entry.split() if word.startswith("tests/")}
     assert tests and all((ROOT / path).exists() for path in tests)
+
+
+def test_a_release_has_the_changelogs_words() -> None:
+    script = [sys.executable, str(ROOT / ".ci" / "release_notes.py")]
+    version = project()["version"]
+    done = subprocess.run([*script, f"v{version}"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() and done.stdout in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert "\n## " not in done.stdout
+    for tag in (version, "v99.0.0", "latest"):
+        refused = subprocess.run([*script, tag], capture_output=True, text=True, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert tag in refused.stderr
+
+
+def test_the_release_builds_after_the_tests() -> None:
+    jobs = read(".github/workflows/release.yml")["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
+    assert jobs["release"]["needs"] == "test"
+    said = " ".join(step.get("run", "") for step in jobs["release"]["steps"])
+    for command in ("release_notes.py", "pip wheel", "docker build", "gh release create"):
+        assert command in said
 
 
 def test_the_citation_is_of_this_version() -> None:
