@@ -3,7 +3,7 @@
 # bash build.sh test ...     passes the tests; `test --help` says what else it takes
 # bash build.sh bench        installs what the benchmarks need beside it
 # bash build.sh lab ...      what each method brings on this machine; `lab --help` says more
-# bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, --help
+# bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, help
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,13 +31,11 @@ install it (Debian: apt-get install python3-venv)"
 
 # install_locked FILE [pip's options]: a copy of the file in .venv says that it is installed there.
 install_locked() {
-    local lock=$root/$1 installed=$venv/$1 quiet=--quiet
+    local lock=$root/$1 installed=$venv/$1
     shift
     ! cmp -s "$lock" "$installed" || return 0
-    echo "Installing ${lock##*/} into .venv"
-    [ ! -t 1 ] || quiet=
-    # shellcheck disable=SC2086 # empty is no argument
-    "$venv/bin/python" -m pip install $quiet --disable-pip-version-check --no-input \
+    echo "Installing ${lock##*/} into .venv (the first time it takes a minute or two)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         --require-hashes --only-binary :all: "$@" --requirement "$lock"
     cp "$lock" "$installed"
 }
@@ -224,6 +222,8 @@ case ${1-} in
 esac
 make_venv
 make_env_file
+# Locust is of the tests.
+[ "${1-}" != swarm ] || install_locked requirements-test.txt
 if [ $# -eq 0 ]; then
     build_image
     exit 0

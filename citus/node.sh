@@ -11,8 +11,9 @@ export PGPASSFILE=/var/run/postgresql/passwords
 escaped() { printf %s "$1" | sed 's/[\\:]/\\&/g'; }
 line() { printf '*:*:*:%s:%s\n' "$(escaped "$1")" "$(escaped "$2")"; }
 (umask 077 && {
-    line "$POSTGRES_USER" "$POSTGRES_PASSWORD"
+    # First: where both are one user, as in clusters of before, this is its password.
     line "$SERVICE_USER" "$SERVICE_PASSWORD"
+    line "$POSTGRES_USER" "$POSTGRES_PASSWORD"
 } >"$PGPASSFILE")
 [ "$(id -u)" != 0 ] || chown postgres "$PGPASSFILE"
 

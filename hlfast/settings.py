@@ -367,7 +367,7 @@ class EventLog(BaseModel):
         8,
         ge=1,
         description="Batches of events that await their confirm; further events wait and share "
-        "the next batch.",
+        "the next batch. On Redis it is one.",
     )
     events_queue_max: int = Field(
         10_000, ge=1, description="Events of one process that are not confirmed yet; beyond: 503."
@@ -432,6 +432,11 @@ class Websockets(BaseModel):
     )
     ws_ping_s: float = Field(
         25.0, gt=0, description="Silence of a socket before a ping, and the wait for its answer."
+    )
+    ws_comment_s: float = Field(
+        15.0,
+        gt=0,
+        description="Pause between two comments in an event stream, which keep it open.",
     )
 
 

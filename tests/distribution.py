@@ -19,6 +19,8 @@ from xdist.scheduler import LoadScopeScheduling
 _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 # Files with the same costly servers. A whole folder ends in a slash.
 TOGETHER = {
+    # Two databases of one server that split or move shards at once are in each other's way.
+    "the cluster": ("tests/citus/",),
     "the event log": tuple(
         f"tests/events/test_{name}.py"
         for name in (
@@ -35,6 +37,7 @@ TOGETHER = {
 }
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
 FIRST: tuple[str, ...] = (
+    "the cluster",
     "tests/rabbitmq/",
     "tests/swarm/",
     "the event log",

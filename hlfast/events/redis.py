@@ -104,6 +104,7 @@ class RedisLog:
         self._kept_bytes = settings.events_kept_bytes
         self._kept_ms = settings.events_kept_s * 1000
         self._retention_due = 0.0
+        self._retaining: asyncio.Task[None] | None = None
         self._asked_whether_durable = False
         self._role_due = 0.0
         # Another number whenever a server is left for what it is: nobody stays with it.
@@ -126,9 +127,11 @@ class RedisLog:
                 except ResponseError as error:
                     await self._leave(error)
                     raise
-        if time.monotonic() >= self._retention_due:
+        if time.monotonic() >= self._retention_due and self._retaining is None:
             self._retention_due = time.monotonic() + _RETENTION_EVERY_S
-            await self._retain(newest)
+            # Nobody waits for it.
+            self._retaining = asyncio.create_task(self._retain(newest))
+            self._retaining.add_done_callback(self._retained)
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
@@ -155,6 +158,8 @@ class RedisLog:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_s):
                 await self._broadcasting.close()
+                if self._retaining is not None:
+                    await self._retaining
         await self._client.aclose()
 
     def _connect(self, timeout_s: float) -> redis.Redis:
@@ -195,6 +200,9 @@ class RedisLog:
             if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
                 logger.error("Redis loses confirmed events when it dies: set appendfsync always")
         self._asked_whether_durable = True
+
+    def _retained(self, _: asyncio.Task[None]) -> None:
+        self._retaining = None
 
     async def _retain(self, newest: int) -> None:
         """Drop what is too old or too much; the newest entry of those too old stays.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from hlfast import addresses
+from hlfast.addresses import Network
 
 
 class Waiting(Protocol):
@@ -18,11 +20,13 @@ class Handshakes:
     """Connections that have not said yet what they want, by address: an IPv6 /64 is one address.
 
     Beyond `handshakes_max` the address that has most of them loses its oldest one, so that an
-    address that opens connections without end takes no place from the others.
+    address that opens connections without end takes no place from the others. Proxies that are
+    trusted speak for many, and are not counted.
     """
 
-    def __init__(self, handshakes_max: int) -> None:
+    def __init__(self, handshakes_max: int, trusted: Sequence[Network] = ()) -> None:
         self._handshakes_max = handshakes_max
+        self._trusted = trusted
         # Both in the order of their beginning.
         self._by_address: dict[str, dict[Waiting, None]] = {}
         self._addresses: dict[Waiting, str] = {}
@@ -33,6 +37,8 @@ class Handshakes:
     def begin(self, connection: Waiting, host: str) -> None:
         """A connection was accepted from a host."""
         address = addresses.parse(host)
+        if address is not None and addresses.is_among(address, self._trusted):
+            return
         share = addresses.share(address) if address is not None else ""
         self._addresses[connection] = share
         self._by_address.setdefault(share, {})[connection] = None

@@ -32,3 +32,5 @@ class Limits:
     # A silent peer is pinged, and cut when it does not answer in time. None: never.
     ping_idle_s: float | None = 30.0
     ping_reply_s: float = 15.0
+    # An event stream is written a comment so often, which shows both ends that the other is there.
+    comment_s: float = 15.0

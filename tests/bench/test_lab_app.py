@@ -61,6 +61,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.mark.one_database
+@pytest.mark.timeout(600)
 def test_a_foreign_application_is_measured_broken_off_and_resumed(directory: Path) -> None:
     words = ("shop:app", "--only", "no-access-log", "--out", str(directory / "out"))
     first = lab(directory, *words)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from hl_utils.servers.process import ROOT
+from hlfast import VERSION
 from tests.test_style import GATES
 
 
@@ -47,5 +48,6 @@ def test_pre_commit_has_every_gate() -> None:
 def test_the_citation_is_of_this_version() -> None:
     citation = read("CITATION.cff")
     assert (citation["version"], citation["license"]) == (project()["version"], "MIT")
+    assert project()["version"] == VERSION
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {citation['version']} - {citation['date-released']}\n" in changelog

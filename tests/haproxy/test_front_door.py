@@ -19,7 +19,7 @@ from hl_utils.servers.process import START_S, free_port, wait_until
 from tests.clients import Client
 from tests.haproxy.conftest import LOGIN_FAILURES, House
 from tests.http import get
-from tests.nodes import Socket
+from tests.nodes import PATH, Socket, Stream
 
 # None of the test's own servers trusts or knows it, and the kernel gives it to whoever asks.
 ANOTHER_ADDRESS = "127.0.0.2"
@@ -40,6 +40,25 @@ def ask(
         return answer.status, answer.msg, answer.read()
     finally:
         line.close()
+
+
+def test_event_streams_are_at_the_same_address(house: House) -> None:
+    """Event by event as they come, resumed at the node, with its refusals and its comments."""
+    with Client(house.proxy.url) as anybody:
+        ada, bob = anybody.user(), anybody.user()
+        given = {"Authorization": ada.headers["authorization"]}
+        with Stream(house.proxy.port, **given) as stream:
+            cursor = stream.greeted()["cursor"]
+            sent = [bob.send_to(ada, f"Number {number}") for number in range(3)]
+            assert [stream.next()["message"] for _ in sent] == sent
+        with Stream(house.node.port, **given, Last_Event_ID=cursor) as again:
+            again.greeted()
+            recovered, replayed = again.resumed()
+            assert (recovered, [frame["message"] for frame in replayed]) == (True, sent)
+        for port in (house.node.port, house.proxy.port):
+            with Stream(port) as none, Stream(port, f"{PATH}?x=1", **given) as unknown:
+                assert (none.status, unknown.status) == (401, 422)
+                assert none.problem["request_id"] == none.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("compose", [False, True])

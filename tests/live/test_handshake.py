@@ -191,6 +191,7 @@ def test_refusals(
     assert problem["request_id"] == "mine-1"
     assert "?" not in problem["instance"]
     assert {"type", "title", "detail"} < set(problem)
+    assert ("/asyncapi" in problem["detail"]) == (status == 404)
 
 
 def test_refusal_without_capacity() -> None:

@@ -118,10 +118,6 @@ class Person:
         browser.get(url)
         return Person(browser, handle)
 
-    def close(self) -> None:
-        """Of several tabs or windows this one."""
-        self._look().close()
-
     def at(self, place: str) -> None:
         """Go to a view, as by its link."""
         self._look().execute_script("location.hash = arguments[0]", place)
@@ -174,6 +170,10 @@ class Person:
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script in their page returns."""
         return self._look().execute_script(script, *arguments)
+
+    def until(self, script: str) -> None:
+        """Wait until a script in their page returns something."""
+        self._look().until(lambda: self.run(script), script)
 
     def command(self, name: str, **parameters: Any) -> Any:
         """One of the browser's own, for this window."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from hlfast.addresses import networks
 from hlfast.websocket.handshakes import Handshakes
 from hlfast.websocket.limits import Limits
 from tests.websocket.echo import serving
@@ -70,3 +71,15 @@ def test_a_network_of_64_bits_is_one_address() -> None:
     for line in [*spread, alone]:
         handshakes.end(line)
     assert len(handshakes) == 0
+
+
+def test_a_proxy_speaks_for_many() -> None:
+    handshakes = Handshakes(1, networks("10.0.0.0/8"))
+    through, alone = [Line() for _ in range(3)], Line()
+    for line in through:
+        handshakes.begin(line, "10.1.2.3")
+    handshakes.begin(alone, "192.0.2.1")
+    assert not any(line.is_cut for line in [*through, alone])
+    for line in through:
+        handshakes.end(line)
+    assert len(handshakes) == 1

@@ -92,7 +92,7 @@ def test_mistake_in_a_handler(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Limits(), reports) as server, Peer(server.port) as peer:
         peer.send(text("fail secret"))
         assert peer.frame() == (CLOSE, 1011)
-    assert "ValueError in a websocket's on_text" in caplog.text
+    assert "ValueError in a connection's on_text" in caplog.text
     assert "secret" not in caplog.text
 
 

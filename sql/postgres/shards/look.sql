@@ -126,13 +126,28 @@ FROM get_rebalance_progress()
 WHERE progress = 1;
 
 -- name: rebalance
--- The newest rebalance, if there ever was one.
-SELECT job_id, state::text AS state, details
-FROM citus_rebalance_status();
+-- The newest rebalance, if there ever was one. Not from citus_rebalance_status(): it asks for the
+-- size of what is moved, and fails while that has just moved, or while another database of the same
+-- server moves something.
+SELECT j.job_id, j.state::text AS state,
+       json_build_object(
+           'task_state_counts',
+           (SELECT json_object_agg(s.status, s.n) FROM (
+               SELECT t.status, count(*) AS n FROM pg_dist_background_task AS t
+               WHERE t.job_id = j.job_id GROUP BY t.status
+           ) AS s),
+           'tasks',
+           (SELECT json_agg(json_build_object('message', t.message))
+            FROM pg_dist_background_task AS t
+            WHERE t.job_id = j.job_id AND t.status <> 'done')
+       )::text AS details
+FROM pg_dist_background_job AS j
+WHERE j.job_type = 'rebalance'
+ORDER BY j.job_id DESC
+LIMIT 1;
 
 -- name: retried
--- The move of the newest rebalance that was tried again most often. (Not from the status of before,
--- which fails while a shard whose size it asks for is moved away.)
+-- The move of the newest rebalance that was tried again most often.
 SELECT t.retry_count AS retried, t.message
 FROM pg_dist_background_task AS t
 WHERE t.job_id = (SELECT max(job_id) FROM pg_dist_background_job WHERE job_type = 'rebalance')
