@@ -21,12 +21,15 @@ _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 TOGETHER = {
     # Two databases of one server that split or move shards at once are in each other's way.
     "the cluster": ("tests/citus/",),
-    "the event log": tuple(
-        f"tests/events/test_{name}.py"
-        for name in (
-            *("cursor", "failover", "failures", "log", "open"),
-            *("publisher", "resubscribe", "retention"),
-        )
+    "the event log": (
+        *(
+            f"tests/events/test_{name}.py"
+            for name in (
+                *("cursor", "failover", "failures", "log", "open"),
+                *("publisher", "resubscribe", "retention"),
+            )
+        ),
+        "tests/check/test_events.py",
     ),
     "live": tuple(
         f"tests/live/test_{name}.py"
