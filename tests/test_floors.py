@@ -33,7 +33,7 @@ from hlfast.web.endpoint import PREFIX
 DOORS = {
     "asyncpg": ["hlfast/db/postgres.py"],
     "aiomysql": ["hlfast/db/mysql.py"],
-    "aio_pika": ["hlfast/events/rabbitmq.py"],
+    "aio_pika": ["hlfast/events/rabbitmq.py", "hlfast/events/rabbitmq_stream.py"],
     "redis": ["hlfast/cache.py", "hlfast/events/redis.py"],
     "fastapi": ["hlfast/web/openapi.py"],
     "fastapi_offline": ["hlfast/web/openapi.py"],

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiomysql
 from pymysql.constants import ER, FIELD_TYPE
 from pymysql.converters import decoders
 
-from hlfast import codec, urls
+from hlfast import codec
 from hlfast.db import queries
 from hlfast.db.database import Database, KeyTaken, Row
 from hlfast.db.mysql_text import Statement, text_literal
+from hlfast.db.mysql_url import connect_arguments
 from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
@@ -282,7 +282,7 @@ async def open_database(
     for database in databases:
         found = queries.load("mysql", database)
         statements |= {name: Statement(text) for name, text in found.items()}
-    arguments = _connect_arguments(url)
+    arguments = connect_arguments(url)
     timeout_s = settings.database_timeout_s
 
     async def connect_with_bounds() -> _Connection:
@@ -347,7 +347,7 @@ async def connect(url: str) -> Any:
     Raises SettingsError for a URL or a server that will not do, errors.Unavailable without an
     answer.
     """
-    arguments = _connect_arguments(url) | {"local_infile": True}
+    arguments = connect_arguments(url) | {"local_infile": True}
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             connection = await _open_connection(arguments)
@@ -361,7 +361,7 @@ async def connect(url: str) -> Any:
 
 async def _open_connection(arguments: Mapping[str, Any]) -> Any:
     try:
-        connection = await aiomysql.connect(**arguments)
+        connection = await aiomysql.connect(**arguments, conv=_DECODERS, cursorclass=_Cursor)
     except RuntimeError as error:
         # A way to log in for which a library is missing.
         raise SettingsError(f"the database cannot be entered: {error}") from None
@@ -371,38 +371,3 @@ async def _open_connection(arguments: Mapping[str, Any]) -> Any:
         connection.close()
         raise
     return connection
-
-
-def _not_a_url() -> SettingsError:
-    return SettingsError(
-        "the database's URL is not acceptable: it is mysql://user:password@host:port/database, "
-        "and may end in ?unix_socket=/path"
-    )
-
-
-def _connect_arguments(url: str) -> dict[str, Any]:
-    """What aiomysql.connect wants. Raises SettingsError, which repeats nothing of the URL."""
-    urls.need("the database's URL", url, urls.DATABASES)
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 3306
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise _not_a_url() from None
-    database = unquote(parts.path.removeprefix("/"))
-    if parts.scheme != "mysql" or not database or options.keys() - {"unix_socket"}:
-        raise _not_a_url()
-    return {
-        "host": parts.hostname or "localhost",
-        "port": port,
-        "unix_socket": options.get("unix_socket"),
-        "user": unquote(parts.username or ""),
-        # aiomysql makes latin1 of it, and the server compares UTF-8.
-        "password": unquote(parts.password or "").encode().decode("latin1"),
-        "db": database,
-        "charset": "utf8mb4",
-        "autocommit": True,
-        "conv": _DECODERS,
-        "cursorclass": _Cursor,
-        "program_name": "hlfast",
-    }
