@@ -159,21 +159,21 @@ class MysqlDatabase(Database):
         await self._pool.close()
 
     async def _run(self, text: str) -> Sequence[Row]:
-        place = await self._pool.take()
+        slot = await self._pool.take()
         try:
-            return await query(place.connection.wire, text)
+            return await query(slot.connection.wire, text)
         except aiomysql.MySQLError as error:
             # The server refused and waits for more, unless the connection is gone.
             if _code(error) in _READ_ONLY_CODES:
-                place.connection.terminate()
+                slot.connection.terminate()
                 self._pool.leave()
             raise
         except BaseException:
             # Its answer is still to come, or part of it.
-            place.connection.terminate()
+            slot.connection.terminate()
             raise
         finally:
-            self._pool.give_back(place)
+            self._pool.give_back(slot)
 
 
 class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
@@ -184,15 +184,15 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
 @lru_cache(maxsize=1024)
 def _row_type(columns: tuple[str, ...]) -> tuple[type, tuple[tuple[int, Callable[..., Any]], ...]]:
     """The rows of these columns, and the columns that are converted."""
-    places = {name: place for place, name in enumerate(columns)}
+    indexes = {name: index for index, name in enumerate(columns)}
 
     class MysqlRow(tuple[Any, ...]):
         __slots__ = ()
 
         def __getitem__(self, key: Any) -> Any:
-            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
+            return tuple.__getitem__(self, indexes[key] if isinstance(key, str) else key)
 
-    converted = tuple((places[name], _CONVERTED[name]) for name in columns if name in _CONVERTED)
+    converted = tuple((indexes[name], _CONVERTED[name]) for name in columns if name in _CONVERTED)
     return MysqlRow, converted
 
 
@@ -215,9 +215,9 @@ def _rows(description: Sequence[Sequence[Any]], values: Sequence[Any]) -> Sequen
     if converted:
         values = [list(row) for row in values]
         for row in values:
-            for place, convert in converted:
-                if row[place] is not None:
-                    row[place] = convert(row[place])
+            for index, convert in converted:
+                if row[index] is not None:
+                    row[index] = convert(row[index])
     return list(map(row_type, values))
 
 
@@ -313,13 +313,13 @@ async def open_database(
 
 async def _check_all(pool: Pool[_Connection], statements: Iterable[Statement]) -> None:
     """Let the server parse every statement."""
-    place = await pool.take()
+    slot = await pool.take()
     try:
-        await _check_server(place.connection.wire)
+        await _check_server(slot.connection.wire)
         for statement in statements:
-            await _check(place.connection.wire, statement)
+            await _check(slot.connection.wire, statement)
     finally:
-        pool.give_back(place)
+        pool.give_back(slot)
 
 
 async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:

@@ -208,7 +208,7 @@ class RabbitLog:
                     message = await reader.next()
                     offset = offset_of(message)
                     # The server leaves out an offset now and then, and silently whatever it no
-                    # longer keeps: nothing is missing if the last entry is still kept now.
+                    # longer has: nothing is missing if the last entry is still there now.
                     if offset != last + 1 and await stream.oldest() > last:
                         return
                     last = offset

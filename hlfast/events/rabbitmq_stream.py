@@ -61,7 +61,7 @@ def failures() -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """What is told of an error. What a server says holds no secret, other messages may."""
+    """The text for an error. What a server says holds no secret, other messages may."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, ConnectionClosed | ChannelClosed) else name
 
@@ -181,7 +181,7 @@ class Stream:
         return Position(self.epoch, offset_of(message))
 
     async def oldest(self) -> int:
-        """The offset of the oldest entry that is kept."""
+        """The offset of the oldest entry that is still there."""
         reader = await self._read("first", prefetch=1)
         message = await reader.next()
         await reader.close()

@@ -153,7 +153,7 @@ class Node:
         claims = self.tokens.verify("access", token)
         # On a full node somebody who has more sockets gives way.
         is_full = len(self.sessions) >= self._settings.ws_connections_max
-        if is_full and not self._shares.make_room(claims.user_id):
+        if is_full and not self._shares.give_way(claims.user_id):
             raise Unavailable(_FULL)
         return claims
 

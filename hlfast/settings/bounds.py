@@ -302,7 +302,9 @@ class Accounts(BaseModel):
         le=60,
         description="Age at which the account status of a remembered user is looked up again.",
     )
-    remembered_tokens_max: int = Field(65536, ge=1, description="Verified tokens kept in memory.")
+    remembered_tokens_max: int = Field(
+        65536, ge=1, description="Verified tokens remembered in memory."
+    )
     login_failures_max: int = Field(
         10,
         ge=1,
