@@ -99,7 +99,7 @@ class Presence:
         self._leaving[user] = self._clock() + self._grace_s
 
     async def run(self, every_s: float) -> None:
-        """Broadcast changes every so many seconds, and heartbeats; notice which nodes fell silent."""
+        """Broadcast changes every so many seconds, and heartbeats; notice who fell silent."""
         self._send(ask="")
         beat_at = 0.0
         while True:
