@@ -1,4 +1,4 @@
-"""MySQL and MariaDB."""
+"""What `hlfast check` asks of MySQL and MariaDB."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Service(Server):
         await self._until(self._is_ready, START_TIMEOUT_S)
 
     def _inherited(self) -> dict[str, str]:
-        """Of the caller's environment what is no secret of others: `.env` has one for each server.
+        """The caller's environment without the secrets of other servers, which `.env` has, too.
 
         A directory of root's is no home for another user.
         """

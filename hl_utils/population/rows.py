@@ -237,7 +237,7 @@ class Population:
             yield first_id + low, first_id + high
 
     def _friend_rows(self) -> Iterator[str]:
-        """Each pair as seen from either side, under one version."""
+        """Two rows for each pair, one for either side, under one version."""
         plan, version = self._plan, self._ids.friend_version
         wanted = plan.friends_mean / (1 - _ONLY_ASKED) / plan.acquaintances_mean
         for start in circle_starts(plan.users):

@@ -44,7 +44,7 @@ class MariadbServer(Server):
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The file of the server's log."""
         return self.home.logs / "mariadb.log"
 
     @property
@@ -117,7 +117,7 @@ class MariadbServer(Server):
         self.mariadb(database, script.read_text(encoding="utf-8"))
 
     def administer(self, sql: str) -> str:
-        """The same with all rights."""
+        """The rows of a statement, run with all rights."""
         return self.mariadb("mysql", sql, user="root")
 
     def _client(self, program: str, user: str) -> list[str]:

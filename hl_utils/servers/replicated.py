@@ -40,7 +40,7 @@ class Member(PostgresServer):
 
     @property
     def conninfo(self) -> str:
-        """As the scripts take it."""
+        """The connection string that the scripts take."""
         return f"host={self.home.sockets} user=hlfast dbname=postgres"
 
     def start(self) -> None:
@@ -50,11 +50,11 @@ class Member(PostgresServer):
         super().start()
 
     def sql(self, statement: str) -> str:
-        """What a statement answers."""
+        """The output of a statement that psql runs."""
         return self.psql(DATABASE, "-c", statement).strip()
 
     def kill(self) -> None:
-        """As a crash of the machine does."""
+        """Kill all of its processes, as a crash of the machine does."""
         if self.process.poll() is None:
             families.kill(self)
 

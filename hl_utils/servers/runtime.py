@@ -110,7 +110,7 @@ def _open_directories(top: Path) -> None:
 
 
 def _link(copied: list[Path], source: str | Path, target: str | Path) -> None:
-    """The same file by another name; where that cannot be, a copy, which is added to `copied`."""
+    """Link a file to another name; where that cannot be, copy it, and add it to `copied`."""
     mode = Path(source).stat().st_mode
     # What others could read by no name is not linked.
     if mode & _READABLE and (mode & _RUNNABLE or not mode & 0o100):

@@ -120,7 +120,7 @@ class Cluster:
             )
 
     async def nodes(self) -> list[Node]:
-        """The coordinator first."""
+        """The nodes of the cluster, the coordinator first."""
         rows = await self.look("nodes")
         return [
             Node(
@@ -162,7 +162,7 @@ class Cluster:
             )
 
     async def tables(self) -> dict[str, Table]:
-        """Those of ours that are there, by name."""
+        """The tables of ours that exist, by name."""
         rows = await self.look("tables")
         return {
             row["name"]: Table(
@@ -244,7 +244,7 @@ def check_node(at: str, has: Mapping[str, Any], *, split: bool = False) -> None:
 
 
 def _names(setting: str) -> list[str]:
-    """Of a setting that PostgreSQL reads as a list: what is in double quotes is one name."""
+    """The names in a setting that is a list: what is in double quotes is one name."""
     return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s,"]+)', setting)]
 
 
