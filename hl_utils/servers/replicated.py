@@ -111,7 +111,7 @@ class Cluster:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What the API is told of the servers, each named in both."""
+        """The settings of the API for the servers, each named in both."""
         return {"DATABASE_REPLICA_URLS": ",".join(one.url(DATABASE) for one in self.members)}
 
     @property

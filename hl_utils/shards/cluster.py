@@ -102,7 +102,7 @@ class Cluster:
         version = found["installed"]
         if version is None and found["available"] is None:
             raise ShardsError(
-                "this is not Citus but a plain PostgreSQL, where all dialogs are in one place: "
+                "this is not Citus but a plain PostgreSQL, where all dialogs are on one server: "
                 "to spread them, install the extension, then run `hlfast shards init`"
             )
         if version is None and installed:
@@ -180,7 +180,7 @@ class Cluster:
         return {row["name"] for row in await self.look("delegated")}
 
     async def must_be_distributed(self) -> int:
-        """The number of shards. Raises ShardsError where dialogs are in one place."""
+        """The number of shards. Raises ShardsError where dialogs are not distributed."""
         await self.must_have_citus()
         dialog = (await self.tables()).get("dialog")
         if dialog is None or dialog.colocation_id is None:
