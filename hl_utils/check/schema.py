@@ -154,9 +154,8 @@ async def look(
 ) -> Answers:
     """The migrations of these databases, and what they made, against what is there.
 
-    `ask` gives the rows of a statement.
-
-    `spread` has the tables that a cluster has on its nodes: it spreads none that has triggers.
+    `ask` gives the rows of a statement. `spread` has the tables that a cluster has on its nodes: it
+    spreads none that has triggers.
     """
     applied = {}
     if has_ledger:
