@@ -338,7 +338,7 @@ def run(
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run all scenes, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000, help="seeded if there are none")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one load")

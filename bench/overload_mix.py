@@ -91,7 +91,7 @@ class Sent:
         self._ledger.acknowledged[send.client_id] = found
 
     def refused(self, body: bytes) -> None:
-        """Note why."""
+        """Note why the message was refused."""
         shed = b"Too many requests are in progress" in body
         (self._ledger.shed if shed else self._ledger.uncertain).add(self._send.client_id)
 
@@ -99,7 +99,7 @@ class Sent:
 def mix(
     reads: dict[str, list[Read]], threads: Sequence[Thread], ledger: Ledger, chance: random.Random
 ) -> Iterator[Exchange]:
-    """Endless."""
+    """Requests of the mix, without end."""
     asked = {
         kind: itertools.cycle([Asked(read, kind) for read in found])
         for kind, found in {**reads, "health": [_Live()]}.items()

@@ -51,7 +51,7 @@ class Seen:
         return sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
 
     def slow(self) -> list[tuple[float, float]]:
-        """Those that took longer than half a second."""
+        """The requests that took longer than half a second."""
         return [(at, seconds) for at, seconds in self.took if seconds > SLOW_S]
 
 

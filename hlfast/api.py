@@ -264,7 +264,7 @@ async def _open_replicas(
 
 
 def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:
-    """The paths of ENDPOINTS."""
+    """Every path of ENDPOINTS, with the application that serves its methods."""
     return endpoint.paths(
         ENDPOINTS, service.features, service.authenticator, service.settings, sampler
     )

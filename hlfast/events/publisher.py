@@ -119,7 +119,7 @@ class Publisher:
             self._probing.cancel()
 
     def _take(self) -> list[_Submitted] | None:
-        """As many of the events that wait as one entry may hold."""
+        """Take the events that wait, as many as one entry may hold."""
         batch: list[_Submitted] = []
         left = self._bytes_max
         while self._waiting and len(batch) < self._events_max:

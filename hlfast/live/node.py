@@ -173,7 +173,7 @@ class Node:
         self.dismissals.add(session, code, reason)
 
     def closed(self, session: Session, code: int) -> None:
-        """A connection is gone."""
+        """Forget a session whose connection is gone."""
         self.sessions.discard(session)
         self.dismissals.discard(session)
         self.counts.closes[code] += 1

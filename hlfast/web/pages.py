@@ -155,7 +155,7 @@ def _asks_for_others(scope: Scope, settings: Settings) -> bool:
 
 
 def websocket_sources(scope: Scope, settings: Settings) -> str:
-    """The same for Content-Security-Policy: not every browser counts it among 'self'."""
+    """The websocket's origins for Content-Security-Policy: 'self' lacks them in some browsers."""
     reference = websocket_reference(scope, settings)
     if reference == settings.ws_url:
         return reference
