@@ -10,6 +10,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from typing import Any
 
 from hlfast import codec
 from hlfast.auth.account import AccountStatus, Authenticator
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 # Frames queued before others have their turn: a few milliseconds.
 _SLICE = 1000
+# To read an event costs about as much as to queue so many frames.
+_READ_WEIGHS = 5
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
@@ -312,56 +315,86 @@ class Node:
             self.counts.events["unreadable"] += 1
             since, bodies = 0.0, []
         is_told = False
+        # Posts of one author that follow each other, not delivered yet.
+        posts: list[Event] = []
+        self.writes.hold()
         for index, body in enumerate(bodies):
-            cursor = Cursor(entry.position, index)
-            try:
-                event = read(body, self.history.next_seq(), cursor.text(), self.frames)
-            except (KeyError, TypeError, ValueError):
-                logger.error("An entry of the log holds no event of ours: it is passed over")
-                self.counts.events["unreadable"] += 1
-                self.history.passed(cursor)
+            event = self._read(body, Cursor(entry.position, index))
+            if event is None:
                 continue
-            if self.history.knows(event.id):
-                self.counts.events["repeated"] += 1
-                self.history.passed(cursor)
-                continue
-            self.history.append(event, cursor)
-            self.counts.events["new"] += 1
-            is_told |= await self._deliver(event)
-            if (traced := of_event(body)) is not None:
-                CURRENT.set(traced)
-                TRACED.info("event", extra=named(event_id=event.id, type=body["type"]))
-                CURRENT.set(None)
-            await self._give_way(1)
+            if posts and posts[0].author != event.author:
+                is_told |= await self._deliver_posts(posts)
+            if event.author:
+                posts.append(event)
+            else:
+                is_told |= self._deliver(event)
+            self._queued += _READ_WEIGHS
+            if self._queued >= _SLICE:
+                # Whoever enters meanwhile is replayed what is in the history.
+                is_told |= await self._deliver_posts(posts)
+                await self._give_way()
+        is_told |= await self._deliver_posts(posts)
+        self.writes.release()
         if is_told:
             self.writes.add(Delivery(since, self.counts.lag))
         self._advance.set()
         self._advance = asyncio.Event()
 
-    async def _deliver(self, event: Event) -> bool:
-        """Whether it concerned anybody here."""
+    def _read(self, body: Any, cursor: Cursor) -> Event | None:
+        """An event of the log, which is in the history now; None if it is to be told to nobody."""
+        try:
+            event = read(body, self.history.next_seq(), cursor.text(), self.frames)
+        except (KeyError, TypeError, ValueError):
+            logger.error("An entry of the log holds no event of ours: it is passed over")
+            self.counts.events["unreadable"] += 1
+            self.history.passed(cursor)
+            return None
+        if self.history.knows(event.id):
+            self.counts.events["repeated"] += 1
+            self.history.passed(cursor)
+            return None
+        self.history.append(event, cursor)
+        self.counts.events["new"] += 1
+        if (traced := of_event(body)) is not None:
+            CURRENT.set(traced)
+            TRACED.info("event", extra=named(event_id=event.id, type=body["type"]))
+            CURRENT.set(None)
+        return event
+
+    def _deliver(self, event: Event) -> bool:
+        """Tell those whom an event names; whether one of them is here."""
         is_told = False
         for user_id, event_frame in event.targets:
             subscriber = self.subscriptions.get(user_id)
             if subscriber is not None:
-                _queue((subscriber,), event_frame, event.seq)
+                _queue((subscriber,), event_frame, 1, event.seq)
                 is_told = True
-        if event.author:
-            subscribers = self.subscriptions.of(event.author)
-            is_told = bool(subscribers)
-            for start in range(0, len(subscribers), _SLICE):
-                some = subscribers[start : start + _SLICE]
-                _queue(some, event.frame, event.seq)
-                await self._give_way(len(some))
         if event.friendship is not None:
             self.subscriptions.apply(event.friendship)
             if event.friendship.are_friends:
                 self._introduce(event.friendship)
         return is_told
 
-    async def _give_way(self, queued: int) -> None:
+    async def _deliver_posts(self, posts: list[Event]) -> bool:
+        """Tell an author's friends of posts that follow each other; whether one of them is here.
+
+        The frames are joined once for all of them. The list is empty afterwards.
+        """
+        if not posts:
+            return False
+        subscribers = self.subscriptions.of(posts[0].author)
+        frames, count = b"".join([post.frame for post in posts]), len(posts)
+        newest = posts[-1].seq
+        posts.clear()
+        for start in range(0, len(subscribers), _SLICE):
+            some = subscribers[start : start + _SLICE]
+            _queue(some, frames, count, newest)
+            self._queued += len(some)
+            await self._give_way()
+        return bool(subscribers)
+
+    async def _give_way(self) -> None:
         """Others have their turn after so many frames, of one event or of many."""
-        self._queued += queued
         if self._queued >= _SLICE:
             self._queued = 0
             await asyncio.sleep(0)
@@ -447,8 +480,9 @@ class Node:
         task.add_done_callback(self._tasks.discard)
 
 
-def _queue(subscribers: Iterable[Subscriber], event_frame: bytes, seq: int) -> None:
+def _queue(subscribers: Iterable[Subscriber], frames: bytes, count: int, newest: int) -> None:
+    """Queue the frames of so many events, of which either all or none is new to a socket."""
     for subscriber in subscribers:
         for socket in subscriber.sockets:
-            if socket.after_seq < seq:
-                socket.queue(event_frame)
+            if socket.after_seq < newest:
+                socket.queue(frames, count)
