@@ -7,22 +7,21 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from hlfast.auth.account import AccountStatus, Authenticator
 from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
-from hlfast.errors import Malformed, Unauthenticated, Unavailable
+from hlfast.errors import Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
-from hlfast.events.publisher import read_batch
 from hlfast.live.broadcasts import Broadcasts
 from hlfast.live.dismissals import Dismissals, Dismissed
-from hlfast.live.event import Event, read
+from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
-from hlfast.live.metrics import Counts, Delivery
+from hlfast.live.metrics import Counts
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.session import Session, SocketSession
@@ -30,17 +29,13 @@ from hlfast.live.shares import Shares
 from hlfast.live.stream import StreamSession, Wanted
 from hlfast.live.subscriptions import Subscriber, Subscriptions
 from hlfast.live.upgrade import Upgrade
-from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
-from hlfast.trace import CURRENT, of_event
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.wire import CloseCode
 from hlfast.websocket.write_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
 
-# Frames queued before others have their turn: a few milliseconds.
-_SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
@@ -99,8 +94,6 @@ class Node:
         self._is_following = asyncio.Event()
         # When the log was heard of last, by the monotonic clock.
         self.heard_at = 0.0
-        # Frames since others had their turn.
-        self._queued = 0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
         self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames)
@@ -109,6 +102,14 @@ class Node:
         self.is_draining = False
         self._is_empty = asyncio.Event()
         self.counts = Counts()
+        self._fan_out = FanOut(
+            self.writes,
+            self.history,
+            self.subscriptions,
+            frames,
+            self.counts,
+            self._broadcasts.introduce,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -297,66 +298,9 @@ class Node:
         self._is_following.set()
 
     async def _take(self, entry: Entry) -> None:
-        try:
-            since, bodies = read_batch(entry.batch)
-        except (Malformed, KeyError, TypeError, ValueError):
-            logger.error("An entry of the log is none of ours: it is passed over")
-            self.counts.events["unreadable"] += 1
-            since, bodies = 0.0, []
-        concerns_us = False
-        for index, body in enumerate(bodies):
-            cursor = Cursor(entry.position, index)
-            try:
-                event = read(body, self.history.next_seq(), cursor.text(), self.frames)
-            except (KeyError, TypeError, ValueError):
-                logger.error("An entry of the log holds no event of ours: it is passed over")
-                self.counts.events["unreadable"] += 1
-                self.history.passed(cursor)
-                continue
-            if self.history.knows(event.id):
-                self.counts.events["repeated"] += 1
-                self.history.passed(cursor)
-                continue
-            self.history.append(event, cursor)
-            self.counts.events["new"] += 1
-            concerns_us |= await self._deliver(event)
-            if (traced := of_event(body)) is not None:
-                CURRENT.set(traced)
-                TRACED.info("event", extra=named(event_id=event.id, type=body["type"]))
-                CURRENT.set(None)
-            await self._give_way(1)
-        if concerns_us:
-            self.writes.add(Delivery(since, self.counts.lag))
+        await self._fan_out.take(entry)
         self._advance.set()
         self._advance = asyncio.Event()
-
-    async def _deliver(self, event: Event) -> bool:
-        """Whether it concerned anybody here."""
-        concerns_us = False
-        for user_id, event_frame in event.targets:
-            subscriber = self.subscriptions.get(user_id)
-            if subscriber is not None:
-                _queue((subscriber,), event_frame, event.seq)
-                concerns_us = True
-        if event.author:
-            subscribers = self.subscriptions.of(event.author)
-            concerns_us = bool(subscribers)
-            for start in range(0, len(subscribers), _SLICE):
-                some = subscribers[start : start + _SLICE]
-                _queue(some, event.frame, event.seq)
-                await self._give_way(len(some))
-        if event.friendship is not None:
-            self.subscriptions.apply(event.friendship)
-            if event.friendship.are_friends:
-                self._broadcasts.introduce(event.friendship)
-        return concerns_us
-
-    async def _give_way(self, queued: int) -> None:
-        """Others have their turn after so many frames, of one event or of many."""
-        self._queued += queued
-        if self._queued >= _SLICE:
-            self._queued = 0
-            await asyncio.sleep(0)
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)
@@ -373,10 +317,3 @@ class Node:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _queue(subscribers: Iterable[Subscriber], event_frame: bytes, seq: int) -> None:
-    for subscriber in subscribers:
-        for socket in subscriber.sockets:
-            if socket.after_seq < seq:
-                socket.queue(event_frame)

@@ -17,8 +17,8 @@ class Socket(Protocol):
 
     after_seq: int
 
-    def queue(self, frame: bytes) -> None:
-        """Write it soon, together with others."""
+    def queue(self, frames: bytes, count: int = 1) -> None:
+        """Write so many whole frames soon, together with others."""
 
 
 class Subscriber:
