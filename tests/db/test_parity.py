@@ -263,7 +263,7 @@ async def in_postgres(url: str) -> list[Answer]:
 
 
 async def in_mysql(url: str) -> list[Answer]:
-    """The same, with the columns that the server itself names."""
+    """The answers of MySQL, with the columns that the server itself names."""
     texts = statements("mysql")
     connection = await mysql.connect(url)
     answers = []
