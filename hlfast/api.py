@@ -174,6 +174,17 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         statuses = BatchReader(partial(account_statuses, main), limits)
         authenticator = Authenticator(tokens, statuses.get, settings)
         profiles = Profiles(main, responses, limits)
+        posts = Posts(
+            main,
+            reads,
+            profiles,
+            outbox,
+            responses,
+            limits=limits,
+            feed_posts_max=settings.feed_posts_max,
+            encode_at_write=tuning.encode_at_write,
+        )
+        stack.push_async_callback(posts.close)
         features = {
             "users": Users(
                 main,
@@ -188,15 +199,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
                 search_limits=limits if is_postgres else UNBATCHED,
             ),
             "friends": Friends(main, outbox, friends_max=settings.friends_max),
-            "posts": Posts(
-                main,
-                reads,
-                profiles,
-                outbox,
-                responses,
-                limits=limits,
-                feed_posts_max=settings.feed_posts_max,
-            ),
+            "posts": posts,
             "dialogs": Dialogs(
                 dialogs,
                 nodes,

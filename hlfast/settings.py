@@ -53,6 +53,11 @@ class Tuning(BaseModel):
         description="Hold encoded users and pages in the response cache; the database is asked "
         "only whether they are still right.",
     )
+    encode_at_write: bool = Field(
+        True,
+        description="Store the JSON of a post beside it, and put walls and feeds together from "
+        "that.",
+    )
     freeze_gc: bool = Field(
         True, description="Exempt what exists after the start from garbage collection."
     )

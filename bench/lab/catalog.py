@@ -44,6 +44,7 @@ def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
 SWITCHES = {
     "remember_tokens": "tokens",
     "batch_reads": "batched-reads",
+    "encode_at_write": "encoded-at-write",
     "keep_bodies": "kept-answers",
     "batch_sends": "batched-sends",
     "freeze_gc": "frozen-gc",

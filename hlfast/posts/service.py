@@ -12,10 +12,10 @@ from hlfast.db.database import Database, Row
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
 from hlfast.ids import ID_MAX
-from hlfast.posts.schemas import FIELDS, PostNew, PostPatch, show
+from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, fields, from_lines, from_rows
+from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
-from hlfast.web.fields import first, page
 
 _NOT_YOURS = "Only its author may do this."
 
@@ -58,6 +58,7 @@ class Posts:
         *,
         limits: BatchLimits,
         feed_posts_max: int,
+        encode_at_write: bool,
     ) -> None:
         self._database = database
         self._reads = reads
@@ -66,11 +67,17 @@ class Posts:
         self._cache = cache
         self._feed_versions = BatchReader(self._read_feed_versions, limits)
         self._feed_posts_max = feed_posts_max
+        self._encoding = Encoding(database, on=encode_at_write)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await self._encoding.close()
 
     async def create(self, me: int, new: PostNew) -> tuple[Row, bool]:
         """The post, and whether it is new: the same `client_id` again returns the first one."""
+        known = fields(new.content, new.privacy) if self._encoding.on else None
         post = await self._database.fetch_row(
-            "post_create", me, new.content, new.privacy, new.client_id
+            "post_create", me, new.content, new.privacy, new.client_id, known
         )
         if post is None:
             # The first one was deleted between the conflict and the look.
@@ -116,12 +123,15 @@ class Posts:
             raise errors.Forbidden(_NOT_YOURS)
         self._outbox.committed(_outbox_row("post.deleted", gone["author_id"], gone))
 
-    async def wall(self, me: int, author_id: int, before: int, limit: int) -> Sequence[Row]:
-        """An author's posts that I may see, newest first. Raises errors.NotFound."""
-        posts = await self._reads.fetch("post_wall", author_id, me, before, limit)
-        if not posts:
+    async def wall(self, me: int, author_id: int, before: int, limit: int) -> bytes:
+        """The page of an author's posts that I may see, newest first, as JSON.
+
+        Raises errors.NotFound.
+        """
+        posts = await self._read_page("post_wall", author_id, me, before, limit + 1, limit=limit)
+        if posts == NO_ITEMS:
             await self._profiles.need(author_id)
-        return posts
+        return codec.listing(*posts)
 
     async def feed(self, me: int, cursor: str | None, limit: int) -> bytes:
         """The page of my friends' posts, newest first, as JSON."""
@@ -146,13 +156,25 @@ class Posts:
             seen = reached["posts"]
         room = self._feed_posts_max - seen
         if room <= 0:
-            return codec.encode(page([], None))
+            return codec.listing(*NO_ITEMS)
         # One more than is shown says whether anything follows.
-        posts = await self._reads.fetch("post_feed", me, before, min(limit + 1, room))
-        shown, more = first(posts, limit)
-        return codec.encode(
-            page(show(shown), f"{shown[-1]['id']}-{seen + limit}" if more else None)
+        posts, last = await self._read_page(
+            "post_feed", me, before, min(limit + 1, room), limit=limit
         )
+        return codec.listing(posts, None if last is None else f"{last}-{seen + limit}")
+
+    async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
+        """The page of a statement, from JSON if all of its rows have any, else from columns."""
+        if self._encoding.on:
+            found = await self._reads.fetch_row(f"{statement}_encoded", *args)
+            assert found is not None  # a text is one row  # noqa: S101
+            items = from_lines(found[0], limit)
+            if items is not None:
+                return items
+        rows = await self._reads.fetch(statement, *args)
+        if self._encoding.on:
+            self._encoding.put(rows)
+        return from_rows(rows, limit)
 
     async def _read_feed_versions(self, user_ids: Sequence[int]) -> Mapping[int, Version]:
         """By user: numbers of which one changes with everything that the user's feed shows."""

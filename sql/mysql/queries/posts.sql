@@ -1,7 +1,7 @@
 -- Who may see a post is decided in the statement that reads it.
 
 -- name: post_create
-CALL post_create($1, $2, $3, $4);
+CALL post_create_encoded($1, $2, $3, $4, $5);
 
 -- name: post_get
 SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
@@ -35,6 +35,42 @@ WHERE p.author_id = $1
   )
 ORDER BY p.id DESC
 LIMIT $4;
+
+-- name: post_wall_encoded
+-- The same page as one text: a line for each post, of its id and its JSON after that, or a tab where
+-- a row has none.
+SELECT COALESCE(
+    GROUP_CONCAT(
+        CONCAT(w.id, COALESCE(w.encoded, '\t')) ORDER BY w.id DESC SEPARATOR '\n'
+    ),
+    ''
+) AS page
+FROM (
+    SELECT p.id, p.encoded
+    FROM post AS p FORCE INDEX (post_author)
+    WHERE p.author_id = $1
+      AND p.id < $3
+      AND (
+        p.privacy = 'public'
+        OR $1 = $2
+        OR EXISTS (
+            SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3
+        )
+      )
+    ORDER BY p.id DESC
+    LIMIT $4
+) AS w;
+
+-- name: post_encode
+-- $1: JSON of a list of posts, each with the JSON of its row in this version.
+UPDATE JSON_TABLE(
+    $1, '$[*]' COLUMNS (
+        id BIGINT PATH '$.id', version INT PATH '$.version', encoded TEXT PATH '$.encoded'
+    )
+) AS e
+STRAIGHT_JOIN post AS p FORCE INDEX (PRIMARY) ON p.id = e.id
+SET p.encoded = e.encoded
+WHERE p.version = e.version AND p.encoded IS NULL;
 
 -- name: feed_versions
 -- What changes with everything that the feed of a user shows: their friends, and whatever those
@@ -83,6 +119,45 @@ SELECT STRAIGHT_JOIN p.id, p.author_id, p.content, p.privacy, p.created_at, p.up
 FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
+
+-- name: post_feed_encoded
+-- The same page as one text, as a wall's.
+WITH RECURSIVE walk AS (
+    SELECT n.friend_id, n.id, IF(COUNT(n.id) OVER () < $3, 0, MIN(n.id) OVER ()) AS oldest,
+           1 AS step
+    FROM (
+        SELECT f.friend_id,
+               (
+                   SELECT w.id FROM post AS w FORCE INDEX (post_author)
+                   WHERE w.author_id = f.friend_id AND w.id < $2
+                   ORDER BY w.author_id DESC, w.id DESC
+                   LIMIT 1
+               ) AS id
+        FROM friend AS f
+        WHERE f.user_id = $1 AND f.state = 3
+        ORDER BY 2 DESC
+        LIMIT $3
+    ) AS n
+    UNION ALL
+    SELECT b.friend_id,
+           (
+               SELECT w.id FROM post AS w FORCE INDEX (post_author)
+               WHERE w.author_id = b.friend_id AND w.id < b.id
+               ORDER BY w.author_id DESC, w.id DESC
+               LIMIT 1
+           ),
+           b.oldest, b.step + 1
+    FROM walk AS b
+    WHERE b.id > b.oldest AND b.step < $3
+)
+SELECT COALESCE(
+    GROUP_CONCAT(
+        CONCAT(p.id, COALESCE(p.encoded, '\t')) ORDER BY p.id DESC SEPARATOR '\n'
+    ),
+    ''
+) AS page
+FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
+STRAIGHT_JOIN post AS p ON p.id = page.id;
 
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins

@@ -5,7 +5,7 @@
 -- as it does for the post itself: what is answered is what outlives the primary.
 SELECT id, author_id, content, privacy, created_at, updated_at, version, created, event_id,
        after_users, after_ids
-FROM post_create($1, $2, $3, $4)
+FROM post_create($1, $2, $3, $4, $5)
 WHERE created OR pg_logical_emit_message(true, 'hlfast', 'repeated') IS NOT NULL;
 
 -- name: post_get
@@ -44,6 +44,39 @@ WHERE p.author_id = $1
 ORDER BY p.id DESC
 LIMIT $4;
 
+-- name: post_wall_encoded
+-- The same page as one text: a line for each post, of its id and its JSON after that, or a tab where
+-- a row has none.
+SELECT array_to_string(ARRAY(
+    SELECT p.id || coalesce(p.encoded, E'\t')
+    FROM post AS p
+    WHERE p.author_id = $1
+      AND p.id < $3
+      AND (
+        p.privacy = 'public'
+        OR $1::integer = $2::integer
+        OR EXISTS (
+            SELECT FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3
+        )
+      )
+    ORDER BY p.id DESC
+    LIMIT $4
+), E'\n') AS page;
+
+-- name: post_encode
+-- $1: JSON of a list of posts, each with the JSON of its row in this version. Whoever is at work on
+-- a row leaves it without any.
+UPDATE post AS p
+SET encoded = e.encoded
+FROM json_to_recordset($1::json) AS e (id bigint, version integer, encoded text)
+WHERE p.id = e.id AND p.version = e.version AND p.encoded IS NULL
+  AND p.id = ANY(ARRAY(
+    SELECT w.id
+    FROM json_to_recordset($1::json) AS k (id bigint)
+    JOIN post AS w ON w.id = k.id
+    FOR UPDATE OF w SKIP LOCKED
+  ));
+
 -- name: feed_versions
 -- What changes with everything that the feed of a user shows: their friends, and whatever those
 -- post, edit and delete.
@@ -79,6 +112,28 @@ WHERE p.id = ANY(ARRAY(
     LIMIT $3
 ))
 ORDER BY p.id DESC;
+
+-- name: post_feed_encoded
+-- The same page as one text, as a wall's.
+SELECT array_to_string(ARRAY(
+    SELECT p.id || coalesce(p.encoded, E'\t')
+    FROM post AS p
+    WHERE p.id = ANY(ARRAY(
+        SELECT newest.id
+        FROM friend AS f
+        CROSS JOIN LATERAL (
+            SELECT w.id
+            FROM post AS w
+            WHERE w.author_id = f.friend_id AND w.id < $2
+            ORDER BY w.id DESC
+            LIMIT $3
+        ) AS newest
+        WHERE f.user_id = $1 AND f.state = 3
+        ORDER BY newest.id DESC
+        LIMIT $3
+    ))
+    ORDER BY p.id DESC
+), E'\n') AS page;
 
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins

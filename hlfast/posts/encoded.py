@@ -1,0 +1,92 @@
+"""Posts as the JSON that is stored beside their columns, and pages that are put together from it.
+
+A row has its JSON from whoever wrote it. One that has none is shown from its columns, and given its
+JSON by whoever has met it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from hlfast import codec
+from hlfast.batching import BatchSender
+from hlfast.db.database import Database, Row
+from hlfast.errors import Unavailable
+from hlfast.posts.schemas import show
+from hlfast.web.fields import first
+
+# What stands in a line instead of the JSON that a row does not have; no JSON holds one.
+_NONE = "\t"
+# So many rows get their JSON in one statement, and of so many those that are older are forgotten:
+# whoever meets them next remembers.
+_BATCH_MAX = 100
+_WAITING_MAX = 1000
+
+
+class Items(NamedTuple):
+    """The posts of a page as a JSON list, and the id that leads on, None where nothing follows."""
+
+    body: bytes
+    cursor: int | None
+
+
+NO_ITEMS = Items(b"[]", None)
+
+
+def fields(content: str, privacy: str) -> str:
+    """The JSON of what a writer knows, without braces."""
+    return codec.encode({"content": content, "privacy": privacy})[1:-1].decode()
+
+
+def from_lines(lines: str, limit: int) -> Items | None:
+    """At most `limit` posts of lines, of which there may be one more; None if one has no JSON.
+
+    A line is the post's id and what follows it in its JSON, but the brace.
+    """
+    if _NONE in lines:
+        return None
+    if not lines:
+        return NO_ITEMS
+    cursor = None
+    if lines.count("\n") == limit:
+        lines = lines[: lines.rindex("\n")]
+        start = lines.rfind("\n") + 1
+        cursor = int(lines[start : lines.index(",", start)])
+    return Items(('[{"id":' + lines.replace("\n", '},{"id":') + "}]").encode(), cursor)
+
+
+def from_rows(found: Sequence[Row], limit: int) -> Items:
+    """The same from columns."""
+    rows, more = first(found, limit)
+    return Items(codec.encode(show(rows)), rows[-1]["id"] if more else None)
+
+
+class Encoding:
+    """Gives rows their JSON, some time soon. It is none if `on` is false."""
+
+    def __init__(self, database: Database, *, on: bool) -> None:
+        self.on = on
+        self._database = database
+        self._rows: BatchSender[Row] = BatchSender(
+            self._encode, batch_max=_BATCH_MAX, waiting_max=_WAITING_MAX
+        )
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """These have none, or some of them. Never waits and never fails."""
+        for row in rows:
+            self._rows.put(row)
+
+    async def close(self) -> None:
+        """Wait until every row has its JSON."""
+        await self._rows.close()
+
+    async def _encode(self, rows: Sequence[Row]) -> None:
+        posts = []
+        for row, body in zip(rows, map(codec.encode, show(rows)), strict=True):
+            after_id = body[body.index(b",") : -1].decode()
+            posts.append({"id": row["id"], "version": row["version"], "encoded": after_id})
+        # They stay without it, and are met again.
+        with suppress(Unavailable):
+            await self._database.fetch("post_encode", codec.encode(posts).decode())

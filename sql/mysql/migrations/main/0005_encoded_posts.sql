@@ -1,0 +1,111 @@
+-- Pages of posts are put together from JSON that was made when a post was written. A row without it
+-- is read from its columns: one of before, of a process of before, or changed since.
+--
+-- Added unless it is there: MySQL has no ADD COLUMN IF NOT EXISTS.
+SET @add = IF(
+    EXISTS (
+        SELECT 1 FROM information_schema.columns AS c
+        WHERE c.table_schema = DATABASE() AND c.table_name = 'post' AND c.column_name = 'encoded'
+    ),
+    'DO 0',
+    -- What follows a post's id: 5,"author_id":…
+    'ALTER TABLE post ADD COLUMN encoded TEXT'
+);
+PREPARE add_encoded FROM @add;
+EXECUTE add_encoded;
+DEALLOCATE PREPARE add_encoded;
+
+
+-- A time as the service writes it in JSON.
+DROP FUNCTION IF EXISTS json_time;
+
+CREATE FUNCTION json_time(p_at DATETIME(6)) RETURNS VARCHAR(32) DETERMINISTIC NO SQL
+BEGIN
+    RETURN REPLACE(DATE_FORMAT(p_at, '"%Y-%m-%dT%H:%i:%s.%fZ"'), '.000000Z', 'Z');
+END;
+
+
+-- POST /posts. created is false when this client_id had been posted before. p_encoded: the fields of
+-- the JSON object that the caller knows; null if there are none. (The procedure without it stays for
+-- processes of before.)
+DROP PROCEDURE IF EXISTS post_create_encoded;
+
+CREATE PROCEDURE post_create_encoded(
+    p_author_id INT, p_content VARCHAR(4096), p_privacy VARCHAR(7), p_client_id VARBINARY(256),
+    p_encoded TEXT
+)
+BEGIN
+    DECLARE v_locked INT;
+    DECLARE v_id BIGINT;
+    DECLARE v_created BOOLEAN DEFAULT FALSE;
+    DECLARE v_now DATETIME(6);
+    DECLARE v_event_id BIGINT;
+    DECLARE v_after_users LONGTEXT;
+    DECLARE v_after_ids LONGTEXT;
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+    START TRANSACTION;
+    SELECT u.id INTO v_locked FROM user AS u WHERE u.id = p_author_id FOR UPDATE;
+    SELECT p.id INTO v_id FROM post AS p
+    WHERE p.author_id = p_author_id AND p.client_id = p_client_id;
+    IF v_id IS NULL THEN
+        SET v_now = SYSDATE(6);
+        INSERT INTO post (
+            author_id, content, privacy, client_id, created_at, updated_at, encoded
+        )
+        VALUES (
+            p_author_id, p_content, p_privacy, p_client_id, v_now, v_now,
+            CONCAT(
+                ',"author_id":', p_author_id, ',', p_encoded,
+                ',"created_at":', json_time(v_now), ',"updated_at":', json_time(v_now)
+            )
+        );
+        SET v_id = LAST_INSERT_ID(), v_created = TRUE;
+        INSERT INTO outbox (kind, user_id, subject_id, version, created_at)
+        VALUES ('post.created', p_author_id, v_id, 1, SYSDATE(6));
+        SET v_event_id = LAST_INSERT_ID();
+        CALL outbox_before_post(p_author_id, v_event_id, v_after_users, v_after_ids);
+    END IF;
+    SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version,
+           v_created AS created, v_event_id AS event_id,
+           v_after_users AS after_users, v_after_ids AS after_ids
+    FROM post AS p WHERE p.id = v_id;
+    COMMIT;
+END;
+
+
+-- Whatever changes what is shown leaves no JSON of before, and raises the version, which is the
+-- post's ETag.
+DROP TRIGGER IF EXISTS post_edited;
+
+CREATE TRIGGER post_edited BEFORE UPDATE ON post FOR EACH ROW
+BEGIN
+    DECLARE v_same BOOLEAN DEFAULT (
+        NEW.author_id = OLD.author_id
+        AND CAST(NEW.content AS BINARY) = CAST(OLD.content AS BINARY)
+        AND NEW.privacy = OLD.privacy
+        AND NEW.created_at = OLD.created_at
+        AND NEW.updated_at = OLD.updated_at
+    );
+    IF NEW.version < OLD.version OR NEW.version = OLD.version AND NOT v_same THEN
+        SET NEW.version = OLD.version + 1;
+    END IF;
+    IF NOT v_same AND CAST(NEW.encoded AS BINARY) = CAST(OLD.encoded AS BINARY) THEN
+        SET NEW.encoded = NULL;
+    END IF;
+END;
+
+
+-- A wall is the same when a post of it has only got its JSON: it has its version still.
+DROP TRIGGER IF EXISTS post_updated;
+
+CREATE TRIGGER post_updated AFTER UPDATE ON post FOR EACH ROW
+BEGIN
+    IF NEW.id <> OLD.id OR NEW.version <> OLD.version OR NEW.author_id <> OLD.author_id THEN
+        INSERT INTO wall (author_id, changes) VALUES (NEW.author_id, 1)
+        ON DUPLICATE KEY UPDATE changes = changes + 1;
+    END IF;
+    IF OLD.author_id <> NEW.author_id THEN
+        INSERT INTO wall (author_id, changes) VALUES (OLD.author_id, 1)
+        ON DUPLICATE KEY UPDATE changes = changes + 1;
+    END IF;
+END;
