@@ -75,8 +75,9 @@ class Encoding:
 
     def put(self, rows: Sequence[Row]) -> None:
         """These have none, or some of them. Never waits and never fails."""
-        for row in rows:
-            self._rows.put(row)
+        if self.on:
+            for row in rows:
+                self._rows.put(row)
 
     async def close(self) -> None:
         """Wait until every row has its JSON."""

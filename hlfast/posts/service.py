@@ -106,6 +106,7 @@ class Posts:
             )
             if post is not None:
                 self._outbox.committed(_outbox_row("post.updated", me, post))
+                self._encoding.put([post])
                 return post
         post = await self.get(me, post_id)
         if given or post["author_id"] != me:
@@ -172,8 +173,7 @@ class Posts:
             if items is not None:
                 return items
         rows = await self._reads.fetch(statement, *args)
-        if self._encoding.on:
-            self._encoding.put(rows)
+        self._encoding.put(rows)
         return from_rows(rows, limit)
 
     async def _read_feed_versions(self, user_ids: Sequence[int]) -> Mapping[int, Version]:

@@ -176,10 +176,13 @@ def test_rows_of_old_processes_and_changed_ones_get_their_json(database_server: 
         # A page that is late brings nothing of before.
         row = await database.fetch_row("post_get", post["id"], ME)
         assert row is not None
-        await new.change(ME, post["id"], PostPatch(privacy="friends"))
+        await old.change(ME, post["id"], PostPatch(privacy="friends"))
         new._encoding.put([row])
         await new._encoding.close()
         assert ["\t" in line for line in await lines(database)] == [True, False]
+        # Nobody has to meet what the service itself has changed.
+        await new.change(ME, post["id"], PostPatch(privacy="public"))
+        await all_encoded(database)
 
     on_each(database_server, play)
 

@@ -1,25 +1,29 @@
 -- Pages of posts are put together from JSON that was made when a post was written. A row without it
 -- is read from its columns: one of before, of a process of before, or changed since.
---
--- Added unless it is there: MySQL has no ADD COLUMN IF NOT EXISTS.
-SET @add = IF(
-    EXISTS (
+
+-- Added unless it is there: this may be run again.
+DROP PROCEDURE IF EXISTS post_add_encoded;
+
+CREATE PROCEDURE post_add_encoded()
+BEGIN
+    IF NOT EXISTS (
         SELECT 1 FROM information_schema.columns AS c
         WHERE c.table_schema = DATABASE() AND c.table_name = 'post' AND c.column_name = 'encoded'
-    ),
-    'DO 0',
-    -- What follows a post's id: 5,"author_id":…
-    'ALTER TABLE post ADD COLUMN encoded TEXT'
-);
-PREPARE add_encoded FROM @add;
-EXECUTE add_encoded;
-DEALLOCATE PREPARE add_encoded;
+    ) THEN
+        -- What follows a post's id: 5,"author_id":…
+        ALTER TABLE post ADD COLUMN encoded TEXT;
+    END IF;
+END;
+
+CALL post_add_encoded();
+
+DROP PROCEDURE IF EXISTS post_add_encoded;
 
 
 -- A time as the service writes it in JSON.
 DROP FUNCTION IF EXISTS json_time;
 
-CREATE FUNCTION json_time(p_at DATETIME(6)) RETURNS VARCHAR(32) DETERMINISTIC NO SQL
+CREATE FUNCTION json_time(p_at DATETIME(6)) RETURNS TEXT DETERMINISTIC NO SQL
 BEGIN
     RETURN REPLACE(DATE_FORMAT(p_at, '"%Y-%m-%dT%H:%i:%s.%fZ"'), '.000000Z', 'Z');
 END;
