@@ -3,7 +3,7 @@
 # bash build.sh test ...     passes the tests; `test --help` says what else it takes
 # bash build.sh bench        installs what the benchmarks need beside it
 # bash build.sh lab ...      what each method brings on this machine; `lab --help` says more
-# bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, --help
+# bash build.sh VERB ...     is `hlfast VERB ...` in that environment: up, seed, clean, help
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,13 +31,11 @@ install it (Debian: apt-get install python3-venv)"
 
 # install_locked FILE [pip's options]: a copy of the file in .venv says that it is installed there.
 install_locked() {
-    local lock=$root/$1 installed=$venv/$1 quiet=--quiet
+    local lock=$root/$1 installed=$venv/$1
     shift
     ! cmp -s "$lock" "$installed" || return 0
-    echo "Installing ${lock##*/} into .venv"
-    [ ! -t 1 ] || quiet=
-    # shellcheck disable=SC2086 # empty is no argument
-    "$venv/bin/python" -m pip install $quiet --disable-pip-version-check --no-input \
+    echo "Installing ${lock##*/} into .venv (the first time it takes a minute or two)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         --require-hashes --only-binary :all: "$@" --requirement "$lock"
     cp "$lock" "$installed"
 }
@@ -54,11 +52,13 @@ make_venv() {
 
 # One of before lacks what has come since.
 add_to_env_file() {
-    local name=POSTGRES_EXPORTER_PASSWORD
-    ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || return 0
-    printf '\n%s=%s\n' "$name" \
-        "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
-    echo "Added $name to .env"
+    local name
+    for name in POSTGRES_EXPORTER_PASSWORD CITUS_PASSWORD; do
+        ! grep -qE "^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*=" "$root/.env" || continue
+        printf '\n%s=%s\n' "$name" \
+            "$("$venv/bin/python" -c 'import secrets; print(secrets.token_hex(16))')" >>"$root/.env"
+        echo "Added $name to .env"
+    done
 }
 
 make_env_file() {
@@ -78,7 +78,7 @@ print("FIRST_SUPERUSER=admin")
 print(f"FIRST_SUPERUSER_PASSWORD={secrets.token_urlsafe(18)}")
 print("# For the servers of `docker compose up`, each at its first start.")
 for name in (
-    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER"),
+    *("POSTGRES", "POSTGRES_REPLICATION", "POSTGRES_EXPORTER", "CITUS"),
     *("MYSQL", "MYSQL_ROOT", "REDIS", "RABBITMQ"),
 ):
     print(f"{name}_PASSWORD={secrets.token_hex(16)}")
@@ -222,6 +222,8 @@ case ${1-} in
 esac
 make_venv
 make_env_file
+# Locust is of the tests.
+[ "${1-}" != swarm ] || install_locked requirements-test.txt
 if [ $# -eq 0 ]; then
     build_image
     exit 0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from bench.load import WrongAnswer
+from bench.load import WrongAnswer, whole
 
 # Requests sent between two looks at what has arrived.
 _SENT_AT_ONCE_MAX = 64
@@ -225,14 +225,8 @@ class OpenLoop:
     def _take(self, connection: _Connection, data: bytes) -> None:
         """What has arrived; once the answer is whole, check it."""
         head_end = data.find(b"\r\n\r\n")
-        name_at = data.find(b"content-length: ", 0, head_end)
-        if head_end < 0 or name_at < 0:
-            connection.received = data
-            if head_end >= 0:
-                raise WrongAnswer(f"An answer without a length: {data[:2000]!r}")
-            return
-        line_end = data.find(b"\r\n", name_at)
-        missing = head_end + 4 + int(data[name_at + 16 : line_end]) - len(data)
+        end, body = whole(data, head_end) if head_end >= 0 else (len(data) + 1, b"")
+        missing = end - len(data)
         if missing > 0:
             connection.received = data
             return
@@ -240,7 +234,7 @@ class OpenLoop:
         exchange = connection.exchange
         if missing < 0 or exchange is None:
             raise WrongAnswer(f"Bytes that nobody asked for: {data[:2000]!r}")
-        status, body = int(data[9:12]), data[head_end + 4 :]
+        status = int(data[9:12])
         if status == 503:
             head = data[: head_end + 2]
             if not all(line in head for line in _OF_REFUSALS):

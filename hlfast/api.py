@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import codec, errors, metrics
+from hlfast import VERSION, codec, errors, metrics
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -25,24 +24,18 @@ from hlfast.auth.tokens import Tokens
 from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
 from hlfast.cache import Cache
 from hlfast.db import queries
-from hlfast.db.database import Database, Row
+from hlfast.db.database import Database
 from hlfast.db.nodes import Nodes
 from hlfast.db.open import open_database
 from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
-from hlfast.dialogs import service as dialogs_service
 from hlfast.dialogs.send_batch import are_sharded
 from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
-from hlfast.events.log import EventLog
 from hlfast.events.open import open_log
-from hlfast.events.outbox import Outbox, outbox_rows
-from hlfast.events.outbox_row import OutboxRow
-from hlfast.events.publisher import Publisher
-from hlfast.events.sweeper import Sweeper
+from hlfast.events.outbox import Outbox
 from hlfast.frames import FRAMES
-from hlfast.friends import service as friends_service
 from hlfast.friends.service import Friends
-from hlfast.posts import service as posts_service
+from hlfast.outboxes import open_outboxes
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache
@@ -58,16 +51,10 @@ from hlfast.web.endpoint import PREFIX
 from hlfast.web.origins import Cors, Origins
 from hlfast.web.plain import PlainGet
 
-VERSION = "0.1.0"
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
 # New objects that the garbage collector looks at together.
 _COLLECTED_AFTER = 20_000
-# By the first word of a row's kind: what makes an event of the row.
-_OUTBOX_ROWS: Mapping[str, Callable[[Row], OutboxRow]] = {
-    "friend": friends_service.outbox_row,
-    "post": posts_service.outbox_row,
-}
 logger = logging.getLogger(__name__)
 
 
@@ -122,7 +109,7 @@ def check(settings: Settings) -> None:
     asyncio.run(open_and_close())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class Service:
     """The parts of the running service. `main` and `dialogs` may be one database.
 
@@ -139,8 +126,9 @@ class Service:
     outbox: Outbox
     dialogs_outbox: Outbox
     passwords: Passwords
+    tokens: Tokens
     authenticator: Authenticator
-    features: Mapping[str, object]
+    features: Mapping[str, object] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -149,81 +137,94 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         main, dialogs = await _open_databases(settings, stack)
         replicated = await _open_replicas(settings, main, stack)
-        reads = replicated or main
         cache = Cache(settings)
         stack.push_async_callback(cache.close)
         passwords = await _open_passwords(settings, main)
         stack.callback(passwords.close)
         log = open_log(settings)
         stack.push_async_callback(log.close)
-        is_postgres = queries.dialect_of(settings.database_url) == "postgres"
-        dialogs_are_postgres = queries.dialect_of(settings.dialogs_url) == "postgres"
-        sharded = dialogs_are_postgres and await are_sharded(dialogs)
-        nodes = Nodes(dialogs) if sharded else None
-        if nodes is not None:
+        nodes = None
+        if _is_postgres(settings.dialogs_url) and await are_sharded(dialogs):
+            nodes = Nodes(dialogs)
             stack.push_async_callback(nodes.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
-
-        tuning = settings.tuning
-        responses = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
-        for database in (main, dialogs):
-            database.load.renewed = responses.clear
-        limits = BatchLimits(settings.batch_max, settings.batches_max)
-        limits = limits if tuning.batch_reads else UNBATCHED
         tokens = Tokens(settings)
+        limits = _read_limits(settings)
         statuses = BatchReader(partial(account_statuses, main), limits)
-        authenticator = Authenticator(tokens, statuses.get, settings)
-        profiles = Profiles(main, responses, limits)
-        posts = Posts(
+        service = Service(
+            settings=settings,
+            main=main,
+            dialogs=dialogs,
+            nodes=nodes,
+            replicated=replicated,
+            cache=cache,
+            outbox=outbox,
+            dialogs_outbox=dialogs_outbox,
+            passwords=passwords,
+            tokens=tokens,
+            authenticator=Authenticator(tokens, statuses.get, settings),
+        )
+        service.features = _features(service, limits, stack)
+        yield service
+
+
+def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
+    """What the rows of ENDPOINTS are answered by."""
+    settings, main, dialogs = service.settings, service.main, service.dialogs
+    tuning, sharded = settings.tuning, service.nodes is not None
+    reads = service.replicated or main
+    cache = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+    for database in (main, dialogs):
+        database.load.renewed = cache.clear
+    profiles = Profiles(main, cache, limits)
+    posts = Posts(
+        main,
+        reads,
+        profiles,
+        service.outbox,
+        cache,
+        limits=limits,
+        feed_posts_max=settings.feed_posts_max,
+        encode_at_write=tuning.encode_at_write,
+    )
+    stack.push_async_callback(posts.close)
+    return {
+        "users": Users(
             main,
             reads,
             profiles,
-            outbox,
-            responses,
-            limits=limits,
-            feed_posts_max=settings.feed_posts_max,
-            encode_at_write=tuning.encode_at_write,
-        )
-        stack.push_async_callback(posts.close)
-        features = {
-            "users": Users(
-                main,
-                reads,
-                profiles,
-                responses,
-                passwords,
-                Sessions(main, tokens, settings),
-                authenticator,
-                partial(FailureThrottle, cache, settings),
-                # MariaDB has no statement for several pages.
-                search_limits=limits if is_postgres else UNBATCHED,
-            ),
-            "friends": Friends(main, outbox, friends_max=settings.friends_max),
-            "posts": posts,
-            "dialogs": Dialogs(
-                dialogs,
-                nodes,
-                profiles,
-                dialogs_outbox,
-                responses,
-                settings,
-                limits=UNBATCHED if sharded else limits,
-                sends_share=tuning.batch_sends and dialogs_are_postgres and not sharded,
-            ),
-        }
-        yield Service(
-            settings,
-            main,
-            dialogs,
-            nodes,
-            replicated,
             cache,
-            outbox,
-            dialogs_outbox,
-            passwords,
-            authenticator,
-            features,
-        )
+            service.passwords,
+            Sessions(main, service.tokens, settings),
+            service.authenticator,
+            partial(FailureThrottle, service.cache, settings),
+            # MariaDB has no statement for several pages.
+            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+        ),
+        "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
+        "posts": posts,
+        "dialogs": Dialogs(
+            dialogs,
+            service.nodes,
+            profiles,
+            service.dialogs_outbox,
+            cache,
+            settings,
+            # On a cluster no statement should name several dialogs.
+            limits=UNBATCHED if sharded else limits,
+            sends_share=tuning.batch_sends and _is_postgres(settings.dialogs_url) and not sharded,
+        ),
+    }
+
+
+def _is_postgres(url: str) -> bool:
+    return queries.dialect_of(url) == "postgres"
+
+
+def _read_limits(settings: Settings) -> BatchLimits:
+    if not settings.tuning.batch_reads:
+        return UNBATCHED
+    return BatchLimits(settings.batch_max, settings.batches_max)
 
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
@@ -263,78 +264,6 @@ async def _open_replicas(
     replicated = await open_replicated(main, settings, lambda answered: counts[answered]())
     stack.push_async_callback(replicated.close)
     return replicated
-
-
-async def open_outboxes(
-    settings: Settings,
-    main: Database,
-    dialogs: Database,
-    log: EventLog,
-    stack: AsyncExitStack,
-    nodes: Nodes | None = None,
-) -> tuple[Outbox, Outbox]:
-    """The outboxes of both databases, and the sweep of what dead processes left in them."""
-    publisher = Publisher(log, settings)
-
-    def main_row(row: Row) -> OutboxRow:
-        return _OUTBOX_ROWS[row["kind"].partition(".")[0]](row)
-
-    async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
-        """Those of a node that is away stay there until it is back, and hold up no others."""
-        asked = (older_than_s, limit)
-        if nodes is None:
-            return await dialogs.fetch("messageoutbox_left", *asked)
-        rows, _ = await nodes.fetch("messageoutbox_left", "messageoutbox_left_of_living", *asked)
-        return rows
-
-    outboxes = [
-        Outbox(
-            rows,
-            publisher,
-            waiting_max=settings.events_queue_max,
-            patience_s=settings.outbox_age_s,
-            # The sweep had two opportunities.
-            stuck_after_s=settings.outbox_age_s
-            + 2 * (settings.outbox_sweep_s + settings.events_timeout_s),
-            merged_max=settings.friend_events_max,
-            # Held longer, they would be taken for those of a dead process.
-            merge_window_s=min(settings.friend_events_window_s, settings.outbox_age_s / 2),
-        )
-        for rows in (
-            outbox_rows(
-                main,
-                delete="outbox_delete",
-                up_to="outbox_up_to",
-                left=partial(main.fetch, "outbox_left"),
-                outbox_row=main_row,
-            ),
-            outbox_rows(
-                dialogs,
-                delete="messageoutbox_delete",
-                up_to="messageoutbox_up_to",
-                left=left_in_dialogs,
-                outbox_row=dialogs_service.outbox_row,
-            ),
-        )
-    ]
-    holder = secrets.token_hex(8)
-    lease_s = settings.outbox_age_s
-
-    async def lease() -> bool:
-        return await main.fetch_row("lease_take", "sweep", holder, lease_s) is not None
-
-    sweeper = Sweeper(
-        outboxes,
-        lease,
-        every_s=settings.outbox_sweep_s,
-        older_than_s=settings.outbox_age_s,
-        limit=settings.events_batch_max,
-    )
-    sweeping = asyncio.create_task(sweeper.run())
-    for outbox in outboxes:
-        stack.push_async_callback(outbox.close)
-    stack.callback(sweeping.cancel)
-    return outboxes[0], outboxes[1]
 
 
 def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:

@@ -78,7 +78,7 @@ class Bounded(Generic[K, V]):
             entry.value, entry.weight, entry.is_used = None, 1, False
 
     def clear(self) -> None:
-        """Take away everything."""
+        """Take all values away."""
         self.entries.clear()
         self._ahead.clear()
         self._passed.clear()
@@ -89,7 +89,7 @@ class Bounded(Generic[K, V]):
             self._evict()
 
     def _evict(self) -> None:
-        """Let one go."""
+        """Take one value away: the oldest that was not used."""
         for _ in range(_SPARED_MAX):
             if not self._ahead:
                 self._ahead, self._passed = self._passed, self._ahead

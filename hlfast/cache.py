@@ -91,5 +91,5 @@ class Cache:
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Redis."""
         await self._redis.aclose()

@@ -11,11 +11,11 @@ from hlfast.friends import routes as friends
 from hlfast.friends import schemas as friend_schemas
 from hlfast.posts import routes as posts
 from hlfast.posts import schemas as post_schemas
-from hlfast.profiles import User
+from hlfast.profiles import User, UserListing
 from hlfast.users import routes as users
 from hlfast.users import schemas as user_schemas
 from hlfast.web.endpoint import Endpoint
-from hlfast.web.fields import Listing, PageAfter, PageBefore
+from hlfast.web.fields import PageAfter, PageBefore
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -24,11 +24,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users",
         handler=users.register,
         summary="Register",
+        about="Of several who take one name at once, one gets it. Log in next.",
         is_public=True,
         body=user_schemas.UserNew,
         reply=User,
         statuses=(201,),
-        errors=(409,),
+        errors={409: "The name is taken: choose another one."},
     ),
     Endpoint(
         tag="users",
@@ -36,10 +37,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/login",
         handler=users.login,
         summary="Log in, or renew the tokens",
+        about="With name and password, or with `grant_type=refresh_token`. A refresh token is "
+        "good once: the answer holds the next one, and within 10 s the same token gets the "
+        "same answer.",
         is_public=True,
         form=user_schemas.LoginForm,
         reply=user_schemas.Token,
-        errors=(401, 429),
+        errors={
+            401: "Name and password do not fit, or the refresh token is good no more: ask anew.",
+            429: "Too many failed attempts for this name from this address: wait.",
+        },
     ),
     Endpoint(
         tag="users",
@@ -47,6 +54,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/logout",
         handler=users.logout,
         summary="End the session of a refresh token",
+        about="Its access token lasts until it expires, at most.",
         is_public=True,
         form=user_schemas.LogoutForm,
         statuses=(204,),
@@ -57,6 +65,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/me",
         handler=users.get_me,
         summary="My profile",
+        about="Mine, as others see it.",
         reply=User,
         has_etag=True,
     ),
@@ -66,6 +75,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/me",
         handler=users.change_me,
         summary="Change my profile",
+        about="A field that is left out stays; null clears an optional one.",
         body=user_schemas.UserPatch,
         reply=User,
     ),
@@ -75,9 +85,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/me/password",
         handler=users.change_password,
         summary="Change my password; every token issued before is revoked",
+        about="Within a minute they are refused everywhere: log in again.",
         body=user_schemas.PasswordChange,
         statuses=(204,),
-        errors=(403, 429),
+        errors={
+            403: "The old password is wrong.",
+            429: "Too many wrong passwords, or too many requests under way: wait.",
+        },
     ),
     Endpoint(
         tag="users",
@@ -85,9 +99,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/search",
         handler=users.search,
         summary="Find users by the beginnings of their names",
+        about="At least one of both, compared without regard to case, in any script; nothing is a "
+        "wildcard.",
         is_public=True,
         query=user_schemas.Search,
-        reply=Listing[User],
+        reply=UserListing,
     ),
     Endpoint(
         tag="users",
@@ -95,9 +111,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users",
         handler=users.several,
         summary="Users by their ids",
+        about="In the order of the ids; unknown ones are left out, and there is no next page.",
         is_public=True,
         query=user_schemas.UserIds,
-        reply=Listing[User],
+        reply=UserListing,
     ),
     Endpoint(
         tag="users",
@@ -105,6 +122,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/{id}",
         handler=users.get,
         summary="A user",
+        about="Anybody's profile.",
         is_public=True,
         reply=User,
         has_etag=True,
@@ -115,9 +133,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/{id}",
         handler=users.administer,
         summary="Disable or enable a user (superusers only)",
+        about="Who is disabled is logged out within a minute, and cannot log in.",
         body=user_schemas.UserAdministration,
         reply=User,
-        errors=(403,),
+        errors={403: "Only a superuser may."},
     ),
     Endpoint(
         tag="friends",
@@ -125,8 +144,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/friends/{user_id}",
         handler=friends.put,
         summary="Ask for friendship, or accept it",
-        reply=friend_schemas.Friendship,
-        errors=(409, 422),
+        about="Accepts where they had asked me. The same again changes nothing.",
+        reply=friend_schemas.FriendshipRequest,
+        errors={
+            409: "One of both has as many friends as there may be.",
+            422: "It is yourself, or there is an unknown parameter.",
+        },
     ),
     Endpoint(
         tag="friends",
@@ -134,6 +157,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/friends/{user_id}",
         handler=friends.get,
         summary="Where we stand",
+        about="Whether we are friends, or which of us asked.",
         reply=friend_schemas.FriendshipStatus,
     ),
     Endpoint(
@@ -142,6 +166,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/friends/{user_id}",
         handler=friends.delete,
         summary="End a friendship, withdraw a request or decline one",
+        about="Whichever of the three there is.",
         statuses=(204,),
     ),
     Endpoint(
@@ -150,8 +175,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/friends",
         handler=friends.friends,
         summary="My friends",
+        about="By ascending id.",
         query=PageAfter,
-        reply=Listing[User],
+        reply=UserListing,
     ),
     Endpoint(
         tag="friends",
@@ -159,8 +185,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/friends/requests",
         handler=friends.requests,
         summary="Who asked me, or whom I asked",
+        about="By ascending id; `direction` says which of the two.",
         query=friend_schemas.RequestPage,
-        reply=Listing[User],
+        reply=UserListing,
     ),
     Endpoint(
         tag="posts",
@@ -168,10 +195,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/posts",
         handler=posts.create,
         summary="Write a post",
+        about="With a `client_id` it may be sent again: 200 and the first post then.",
         body=post_schemas.PostNew,
         reply=post_schemas.Post,
         statuses=(201, 200),
-        errors=(409,),
+        errors={409: "The first post of this `client_id` was just deleted: take another one."},
     ),
     Endpoint(
         tag="posts",
@@ -179,6 +207,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/posts/{id}",
         handler=posts.get,
         summary="A post",
+        about="If I may see it.",
         reply=post_schemas.Post,
         has_etag=True,
     ),
@@ -188,9 +217,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/posts/{id}",
         handler=posts.change,
         summary="Change my post",
+        about="Everyone sees the change at once; a field that is left out stays.",
         body=post_schemas.PostPatch,
         reply=post_schemas.Post,
-        errors=(403,),
+        errors={403: "It is somebody else's."},
     ),
     Endpoint(
         tag="posts",
@@ -198,8 +228,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/posts/{id}",
         handler=posts.delete,
         summary="Delete my post",
+        about="A superuser may delete anybody's.",
         statuses=(204,),
-        errors=(403,),
+        errors={403: "It is somebody else's."},
     ),
     Endpoint(
         tag="posts",
@@ -207,8 +238,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/users/{id}/posts",
         handler=posts.wall,
         summary="The posts of a user that I may see, newest first",
+        about="Those for friends are among them if we are.",
         query=PageBefore,
-        reply=Listing[post_schemas.Post],
+        reply=post_schemas.PostListing,
     ),
     Endpoint(
         tag="posts",
@@ -216,8 +248,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/feed",
         handler=posts.feed,
         summary="My friends' posts, newest first",
+        about="The newest 1000 can be reached.",
         query=post_schemas.FeedPage,
-        reply=Listing[post_schemas.Post],
+        reply=post_schemas.FeedListing,
     ),
     Endpoint(
         tag="dialogs",
@@ -225,6 +258,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/dialogs/{user_id}/messages",
         handler=dialogs.send,
         summary="Write to somebody",
+        about="With a `client_id` it may be sent again: 200 and the first message then.",
         body=dialog_schemas.MessageNew,
         reply=dialog_schemas.Message,
         statuses=(201, 200),
@@ -235,8 +269,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/dialogs/{user_id}/messages",
         handler=dialogs.messages,
         summary="Our messages",
+        about="Newest first, with `after` oldest first; no message that commits late is missed by "
+        "`after`.",
         query=dialog_schemas.MessagePage,
-        reply=Listing[dialog_schemas.Message],
+        reply=dialog_schemas.MessageListing,
     ),
     Endpoint(
         tag="dialogs",
@@ -244,6 +280,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/dialogs",
         handler=dialogs.listing,
         summary="My dialogs by latest activity",
+        about="Each with its last message and how many of the other's I have not read.",
         query=dialog_schemas.DialogPage,
         reply=dialog_schemas.DialogListing,
     ),
@@ -253,6 +290,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/dialogs/{user_id}/read",
         handler=dialogs.read,
         summary="Everything up to a message is read",
+        about="Later than the mark of before only: it never goes back.",
         body=dialog_schemas.ReadMark,
         statuses=(204,),
     ),

@@ -12,10 +12,13 @@ from hlfast.settings import Settings
 # One line for every request, and one for every event that came with a trace.
 ACCESS = logging.getLogger("hlfast.access")
 TRACED = logging.getLogger("hlfast.traced")
+# That a process began to serve, and where.
+STARTED = logging.getLogger("hlfast.started")
+_SAYING = ("_granian", ACCESS.name, TRACED.name, STARTED.name)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """For logging.config.dictConfig."""
+    """The dictionary that logging.config.dictConfig takes."""
     lines = JsonLines if settings.log_format == "json" else TextLines
     return {
         "version": 1,
@@ -24,7 +27,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "filters": {"untold": {"()": f"{__name__}.{Untold.__name__}"}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"level": "WARNING", "handlers": ["lines"]},
-        "loggers": {name: {"level": "INFO"} for name in ("_granian", ACCESS.name, TRACED.name)}
+        "loggers": {name: {"level": "INFO"} for name in _SAYING}
         | {"aiormq.connection": {"filters": ["untold"]}},
     }
 
@@ -42,6 +45,10 @@ def named(**fields: Any) -> dict[str, Any]:
     return {"fields": fields}
 
 
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = dict(getattr(record, "fields", {}))
     current = trace.CURRENT.get()
@@ -51,10 +58,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class TextLines(logging.Formatter):
-    """`[LEVEL] message name=value …`, and the traceback below."""
+    """`time [LEVEL] message name=value …`, and the traceback below; the time in UTC."""
 
     def __init__(self) -> None:
-        super().__init__("[%(levelname)s] %(message)s")
+        super().__init__("%(asctime)s [%(levelname)s] %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """See logging.Formatter."""
+        return f"{_time(record).removesuffix('+00:00')}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """See logging.Formatter."""
@@ -68,7 +79,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

@@ -55,13 +55,13 @@ class EndpointMetrics:
         self._sum_s = 0.0
 
     def count(self, status: int, duration_s: float) -> None:
-        """One answer."""
+        """Count an answer and its duration."""
         self._answers[status] = self._answers.get(status, 0) + 1
         self._counts[bisect_left(_BOUNDS_S, duration_s)] += 1
         self._sum_s += duration_s
 
     def share(self) -> None:
-        """Into the series."""
+        """Add what was counted here to the series that all workers share."""
         if not self._answers:
             return
         for status, count in self._answers.items():
@@ -223,13 +223,13 @@ class Sampler:
         return self._endpoints[-1]
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Share the numbers of all parts now and then, until cancelled."""
         while True:
             self.share()
             await asyncio.sleep(SAMPLED_EVERY_S)
 
     def share(self) -> None:
-        """Now."""
+        """Share the numbers of all parts."""
         for endpoint in self._endpoints:
             endpoint.share()
         for gauge, part, number in self._gauges:
@@ -257,7 +257,7 @@ class Durations:
         self._sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
-        """One more."""
+        """Count a duration."""
         self._counts[bisect_left(BUCKETS_S, seconds)] += 1
         self._sum_s += seconds
 

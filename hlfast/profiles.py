@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -13,20 +13,24 @@ from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.errors import NotFound
 from hlfast.response_cache import ResponseCache
-from hlfast.web.fields import CalendarDate
+from hlfast.web.fields import CalendarDate, Listing, said
 
 
 class User(BaseModel):
     """A user as others see them."""
 
-    id: int
-    username: str
-    first_name: str
-    last_name: str
-    birthdate: CalendarDate | None
-    bio: str | None
-    city: str | None
-    country: str | None
+    id: Annotated[int, said("Who it is.", 7)]
+    username: Annotated[str, said("The name to log in with; no two have the same.", "mira")]
+    first_name: Annotated[str, said("The given name.", "Mira")]
+    last_name: Annotated[str, said("The family name.", "Okafor")]
+    birthdate: Annotated[CalendarDate | None, said("The day of birth.", "1990-05-17")]
+    bio: Annotated[str | None, said("About themselves.", "Bakes bread, reads maps.")]
+    city: Annotated[str | None, said("Where they live.", "Lisbon")]
+    country: Annotated[str | None, said("Of that city.", "Portugal")]
+
+
+class UserListing(Listing[User, int]):
+    """A page of users."""
 
 
 FIELDS = tuple(User.model_fields)

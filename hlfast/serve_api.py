@@ -83,6 +83,7 @@ def serve(settings: Settings) -> int:
         if settings.tuning.freeze_gc:
             # Modules stay to the end. Workers share them as long as no collection writes to them,
             # and at a stop no time goes into looking what of them could be freed.
+            gc.collect()
             gc.freeze()
         if settings.tuning.batch_scheduling:
             _schedule_as_batch()

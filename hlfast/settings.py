@@ -372,7 +372,7 @@ class EventLog(BaseModel):
         8,
         ge=1,
         description="Batches of events that await their confirm; further events wait and share "
-        "the next batch.",
+        "the next batch. On Redis it is one.",
     )
     events_queue_max: int = Field(
         10_000, ge=1, description="Events of one process that are not confirmed yet; beyond: 503."
@@ -394,6 +394,12 @@ class Websockets(BaseModel):
     ws_connections_max: int = Field(20_000, ge=1, description="Connections of one websocket node.")
     ws_handshake_timeout_s: float = Field(
         5.0, gt=0, description="Time for the request of a websocket's handshake."
+    )
+    ws_handshakes_max: int = Field(
+        4096,
+        ge=1,
+        description="Connections of a websocket node whose handshake was not answered yet; "
+        "beyond, the address that has most of them loses the oldest.",
     )
     ws_user_connections_max: int = Field(
         100,
@@ -431,6 +437,11 @@ class Websockets(BaseModel):
     )
     ws_ping_s: float = Field(
         25.0, gt=0, description="Silence of a socket before a ping, and the wait for its answer."
+    )
+    ws_comment_s: float = Field(
+        15.0,
+        gt=0,
+        description="Pause between two comments in an event stream, which keep it open.",
     )
 
 

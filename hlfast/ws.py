@@ -28,7 +28,7 @@ from hlfast.db.open import open_database
 from hlfast.errors import Unavailable
 from hlfast.events.open import open_log
 from hlfast.events.publisher import Publisher
-from hlfast.live import metrics, upgrade
+from hlfast.live import metrics, stream, upgrade
 from hlfast.live.health import Health
 from hlfast.live.node import Node
 from hlfast.metrics import CONTENT_TYPE, Metric, Reading, gauge
@@ -37,8 +37,10 @@ from hlfast.web.origins import Origins
 from hlfast.websocket.listener import Answer, listen
 
 PATH = "/ws"
+# By which HAProxy's checks tell a node from an API.
+SERVER = "hlfast-ws"
 # What is answered here besides.
-_PLAIN = ("/health/live", "/health/ready", "/metrics")
+_PLAIN = ("/health/live", "/health/ready", "/health/dependencies", "/metrics")
 _DATABASE_START_S = 30.0
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         node, health = await _open_node(settings, stack)
         running = asyncio.create_task(_run(node, health))
+        origins = Origins(settings)
         try:
             server = await listen(
                 partial(
@@ -72,18 +75,21 @@ async def _serve(settings: Settings) -> None:
                     node,
                     health,
                     Reading(partial(_metrics, node, health)),
-                    Origins(settings),
+                    origins,
                 ),
                 node.limits,
                 settings.ws_host,
                 settings.ws_port,
                 backlog=settings.ws_backlog,
                 refuse=upgrade.malformed,
+                trusted=settings.trusted_networks,
+                streams={stream.PATH.encode(): partial(_stream, node, origins)},
             )
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on port {settings.ws_port}: {error.strerror}"
             ) from None
+        logs.STARTED.info("Listening at: ws://%s:%d%s", settings.ws_host, settings.ws_port, PATH)
         if settings.tuning.freeze_gc:
             gc.collect()
             gc.freeze()
@@ -187,12 +193,21 @@ def _answer(
     return answer
 
 
+def _stream(
+    node: Node, origins: Origins, request: picows.WSUpgradeRequest
+) -> stream.StreamSession | Answer:
+    made = stream.answer(request, node.stream, origins)
+    if isinstance(made, Answer):
+        node.counts.refusals[int(made.response.status)] += 1
+    return made
+
+
 def _status(status: HTTPStatus, word: str) -> Answer:
     return _plain(status, "application/json", codec.encode({"status": word}))
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": SERVER}
     if status == HTTPStatus.OK:
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
     else:

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+from hl_utils.servers import rabbitmq
 from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
+from hl_utils.servers.rabbitmq import RabbitServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, migrate
@@ -118,6 +120,16 @@ def database_server(request: pytest.FixtureRequest) -> SqlServer:
 def redis_server() -> Iterator[RedisServer]:
     """One Redis."""
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server() -> Iterator[RabbitServer]:
+    """One RabbitMQ node."""
+    if not rabbitmq.installed():
+        pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
+    with RabbitServer() as server:
+        server.settle()
         yield server
 
 

@@ -19,7 +19,18 @@ from xdist.scheduler import LoadScopeScheduling
 _DATABASE = re.compile(r"\[(?:.*-)?(postgres|mysql)(?:-.*)?\]$")
 # Files with the same costly servers. A whole folder ends in a slash.
 TOGETHER = {
-    "the event log": ("tests/events/",),
+    # Two databases of one server that split or move shards at once are in each other's way.
+    "the cluster": ("tests/citus/",),
+    "the event log": (
+        *(
+            f"tests/events/test_{name}.py"
+            for name in (
+                *("cursor", "failover", "failures", "log", "open"),
+                *("publisher", "resubscribe", "retention"),
+            )
+        ),
+        "tests/check/test_events.py",
+    ),
     "live": tuple(
         f"tests/live/test_{name}.py"
         for name in ("delivery", "metrics", "presence", "resume", "sessions")
@@ -29,9 +40,11 @@ TOGETHER = {
 }
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
 FIRST: tuple[str, ...] = (
+    "the cluster",
     "tests/rabbitmq/",
     "tests/swarm/",
     "the event log",
+    "tests/events/test_outbox.py",
     "tests/live/test_ledger.py",
     "tests/replicas/",
     "tests/bench/",
@@ -43,8 +56,9 @@ FIRST: tuple[str, ...] = (
     "several processes",
     "two processes",
     "tests/live/",
+    "tests/websocket/",
     "tests/web/",
-    "tests/test_bodies.py",
+    "tests/test_response_cache.py",
     "tests/fuzz/",
     "tests/model/",
 )
@@ -57,18 +71,20 @@ QUICK = (
     "tests/users/",
     "tests/web/",
     "tests/live/",
+    "tests/websocket/",
 )
 # Of those, what needs a server that comes in no wheel, or minutes.
 NOT_QUICK = (
-    "tests/test_bodies.py",
+    "tests/test_response_cache.py",
     "tests/test_scheduling.py",
-    "tests/live/test_autobahn.py",
+    "tests/websocket/test_autobahn.py",
     "tests/live/test_ledger.py",
     "tests/live/test_metrics.py",
-    "tests/live/test_outbox.py",
+    "tests/events/test_outbox.py",
     "tests/live/test_presence.py",
     "tests/web/test_deadlines.py",
     "tests/web/test_docs_in_browser.py",
+    "tests/web/test_page_in_browser.py",
     "tests/web/test_metrics.py",
     "tests/web/test_overload.py",
     "tests/web/test_stop.py",

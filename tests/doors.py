@@ -46,8 +46,8 @@ def until_closed(line: socket.socket, drip: bytes = b"") -> bytes:
             if drip:
                 try:
                     line.send(drip)
-                except OSError:
-                    return received
+                except OSError:  # it has ended: what came before that is still to be read
+                    drip = b""
             continue
         except ConnectionError:
             return received

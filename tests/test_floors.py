@@ -37,7 +37,12 @@ DOORS = {
     "redis": ["hlfast/cache.py", "hlfast/events/redis.py"],
     "fastapi": ["hlfast/web/openapi.py"],
     "fastapi_offline": ["hlfast/web/openapi.py"],
-    "picows": ["hlfast/ws.py", "hlfast/live/upgrade.py", "hlfast/websocket/"],
+    "picows": [
+        "hlfast/ws.py",
+        "hlfast/live/stream.py",
+        "hlfast/live/upgrade.py",
+        "hlfast/websocket/",
+    ],
     "orjson": ["hlfast/codec.py"],
     "jwt": ["hlfast/auth/tokens.py"],
     "argon2": ["hlfast/auth/passwords.py"],

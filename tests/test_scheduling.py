@@ -12,21 +12,27 @@ from bench.processes import tree
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 
+pytestmark = [
+    pytest.mark.one_database,
+    pytest.mark.skipif(sys.platform != "linux", reason="Linux schedules so, and no other system"),
+]
 
-@pytest.mark.one_database
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux schedules so, and no other system")
-@pytest.mark.parametrize(("switch", "policy"), [("true", "SCHED_BATCH"), ("false", "SCHED_OTHER")])
-def test_the_policy_of_every_thread(
-    switch: str, policy: str, migrated_database_url: str, redis_server: RedisServer
-) -> None:
-    switched = {"HLFAST_TUNING__BATCH_SCHEDULING": switch}
+
+def test_threads_do_not_interrupt_each_other(api: Api) -> None:
+    assert policies(api) == {os.SCHED_BATCH}
+
+
+def test_unless_that_is_switched_off(migrated_database_url: str, redis_server: RedisServer) -> None:
+    switched = {"HLFAST_TUNING__BATCH_SCHEDULING": "false"}
     with Api(migrated_database_url, redis_server.url, **switched) as api:
-        processes = tree(api.process.pid)
-        threads = [
-            int(task.name) for pid in processes for task in Path(f"/proc/{pid}/task").iterdir()
-        ]
-        policies = {os.sched_getscheduler(thread) for thread in threads}
+        assert policies(api) == {os.SCHED_OTHER}
+
+
+def policies(api: Api) -> set[int]:
+    """Those of all threads."""
+    processes = tree(api.process.pid)
+    threads = [int(task.name) for pid in processes for task in Path(f"/proc/{pid}/task").iterdir()]
     # A worker beside the one that looks after it, each with threads of Rust's.
     assert len(processes) > 1
     assert len(threads) > len(processes)
-    assert policies == {getattr(os, policy)}
+    return {os.sched_getscheduler(thread) for thread in threads}

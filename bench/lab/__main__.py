@@ -7,20 +7,34 @@ bash build.sh lab list
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvloop
+
 from bench import load, report
-from bench.lab import app, catalog, findings, keys, methods, ours, proof, quiet, run, workloads
+from bench.lab import (
+    app,
+    catalog,
+    curves,
+    findings,
+    handbook,
+    keys,
+    methods,
+    ours,
+    proof,
+    quiet,
+    workloads,
+)
 from bench.lab import plan as plan_module
 from bench.lab.arms import Kind
 from bench.lab.cores import Cores
-from bench.lab.journal import Journal
+from bench.lab.measurement import sentences, take
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
-from bench.lab.quiet import Quiet
 from bench.lab.report import write
 from bench.lab.results import PARTS, Results
 from bench.lab.workplace import Opened
@@ -129,42 +143,6 @@ class Page:
     parts: Mapping[Kind, tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What was measured, and how it ended: 0, 130 when it was broken off, 1 for a failure."""
-
-    journal: Journal
-    noise: Quiet
-    status: int
-
-
-def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened) -> Taken:
-    """Run what the plan says and the journal lacks."""
-    a_round = len(plan.arms) * len(plan.cells)
-    journal = Journal(out, plan.fingerprint(), plan.rounds, a_round)
-    done = len(journal.rounds)
-    print("\n".join(plan.lines(len(cores.all), done)), flush=True)
-    journal.forget_halves()
-    looks = [quiet.look(cores.all)]
-    if not looks[0].is_quiet:
-        print(f"CROWDED: {looks[0]}. The page will say that it is not to be published.")
-    progress.begin((plan.rounds - done) * a_round, plan.takes_s(len(cores.all), done))
-    status = 0
-    try:
-        run.run(plan, cores, journal, progress, opened)
-        looks.append(quiet.look(cores.all))
-    except KeyboardInterrupt:
-        status = 130
-    except (load.WrongAnswer, RuntimeError, OSError) as error:
-        progress.end()
-        print(f"FAILED: {error}", file=sys.stderr)
-        return Taken(journal, quiet.worst(looks), 1)
-    progress.end()
-    if status:
-        print(f"Broken off. {len(journal.rounds)} rounds are kept: the same line goes on.")
-    return Taken(journal, quiet.worst(looks), status)
-
-
 def measured(
     plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened, page: Page
 ) -> int:
@@ -173,14 +151,15 @@ def measured(
     if taken.status == 1:
         return 1
     journal = taken.journal
-    found = findings.comparisons(journal.windows, plan.arms)
+    windows = plan.in_order(journal.windows)
+    found = findings.comparisons(windows, plan.arms)
     if not found:
         return taken.status or too_few()
     results = Results(
         heading=page.heading,
         facts=report.machine() | {"commit": plan_module.commit(), **page.facts},
         words=sentences(plan, cores),
-        windows=journal.windows,
+        windows=windows,
         comparisons=found,
         noise=taken.noise,
         rounds=len(journal.rounds),
@@ -199,21 +178,45 @@ def too_few() -> int:
     return 1
 
 
-def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
-    """How it was measured."""
-    return (
-        f"{plan.rounds} rounds. In each, every arm is started anew, and asked for each workload "
-        f"for {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, workloads and arms in "
-        "random order, by "
-        f"{plan.connections} keep-alive connections in a closed loop; {cores}.",
-        "CPU is the user and system time of the arm's process tree, from /proc in nanoseconds, "
-        "between the two ends of a window, over the requests answered in it. It depends on no "
-        "other process, so it comes first; requests per second stand beside it.",
-        "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
-        "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
-        "after Holm's correction for all verdicts on the page.",
-        "Keys: " + "; ".join(f"{name}: {text}" for name, text in keys.MEANINGS.items()) + ".",
+def curves_of(words: Sequence[str]) -> int:
+    """How late answers are at each offered rate."""
+    command = curves.parser()
+    options = command.parse_args(words)
+    plan, cores, progress = curves.plan_of(options), Cores.of_machine(), Progress()
+    print(
+        f"{', '.join(options.names)} at {len(curves.SHARES)} rates, {plan.rounds} rounds. "
+        f"Takes about {plan_module.duration(curves.takes_s(plan))}."
     )
+    looks = [quiet.look(cores.all)]
+    allowed = os.sched_getaffinity(0)
+    try:
+        opened = ours.opened(plan, cores, progress)
+        points = uvloop.run(curves.measure(plan, cores, progress, opened))
+    except (load.WrongAnswer, RuntimeError, OSError) as error:
+        progress.end()
+        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    progress.end()
+    noise = quiet.worst([*looks, quiet.look(cores.all)])
+    facts = report.machine() | {"commit": plan_module.commit(), "users": f"{plan.users:,}"}
+    print(curves.write(options.out, points, facts, noise, plan.cells[0].title))
+    return 0
+
+
+def handbook_of(words: Sequence[str]) -> int:
+    """Print the page of all methods."""
+    command = handbook.parser()
+    options = command.parse_args(words)
+    try:
+        document = handbook.read(options.report)
+    except (OSError, ValueError) as error:
+        command.error(str(error))
+    if document["not_to_be_published"] and not options.anyway:
+        command.error(f"not to be published: {' '.join(document['not_to_be_published'])}")
+    print("\n".join(handbook.lines(document)))
+    return 0
 
 
 def listed() -> int:
@@ -230,7 +233,13 @@ def listed() -> int:
     return 0
 
 
-COMMANDS = {"list": lambda _: listed(), "app": application, "aa": believed}
+COMMANDS = {
+    "list": lambda _: listed(),
+    "app": application,
+    "aa": believed,
+    "methods": handbook_of,
+    "curves": curves_of,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,8 @@ CONFIDENCE = 0.95
 # An effect as large as the one that a verdict names would have been seen with this chance.
 POWER = 0.9
 RESAMPLES = 2000
+# Ten times as many requests for the same CPU: beyond, a verdict names no effect that it would see.
+SEEABLE_MAX = math.log(10)
 # With fewer no spread is known.
 ROUNDS_MIN = 3
 _NORMAL = NormalDist()
@@ -44,7 +46,7 @@ class Effect:
 class Verdict:
     """An effect, held against all others of the page. `p` is Holm's.
 
-    `seeable`: the smallest effect that would have been seen with POWER; infinite if none would.
+    `seeable`: the smallest effect that would have been seen with POWER.
     """
 
     effect: Effect
@@ -61,8 +63,8 @@ class Verdict:
         if self.is_seen:
             one = self.effect
             return f"{percent(one.mean)} % [{bare(one.low)}, {bare(one.high)}]"
-        if math.isinf(self.seeable):
-            return "too few rounds to see anything"
+        if self.seeable > SEEABLE_MAX:
+            return "no difference seen, in too much noise to see any"
         return f"no difference seen, one above {bare(self.seeable)} % would have been"
 
 

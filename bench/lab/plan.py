@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.lab.arms import Arm
+from bench.lab.window import Window
 from bench.lab.workloads import Cell
 from hl_utils.servers.process import ROOT
 
@@ -38,6 +39,18 @@ class Plan:
     def windows(self) -> int:
         """How many windows there are."""
         return len(self.arms) * len(self.cells) * self.rounds
+
+    def in_order(self, windows: Sequence[Window]) -> list[Window]:
+        """Round by round in the plan's order, whatever order they were measured in."""
+        arms = [one.name for one in self.arms]
+        return sorted(
+            windows,
+            key=lambda one: (
+                one.round,
+                self.cells.index(Cell(one.workload, one.population)),
+                arms.index(one.arm),
+            ),
+        )
 
     def takes_s(self, cores: int, rounds_done: int = 0) -> float:
         """About how long it takes."""

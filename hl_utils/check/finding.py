@@ -35,7 +35,7 @@ class Kind:
     mend: str
 
     def found(self, subject: str, what: str, mend: str = "") -> Finding:
-        """It is so."""
+        """A finding of this kind about a subject."""
         return Finding(self.code, self.level, subject, what, self.why, mend or self.mend)
 
     def unless(self, sound: bool, subject: str, what: str, mend: str = "") -> Finding | None:

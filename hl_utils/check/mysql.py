@@ -18,7 +18,7 @@ from hl_utils.check.finding import (
     Kind,
     skew,
 )
-from hlfast.db import mysql, queries
+from hlfast.db import mysql
 from hlfast.settings import SettingsError
 
 TRIGGERS_REFUSED = Kind(
@@ -51,16 +51,16 @@ async def look(watched: Watched) -> Seen:
 
 async def _look(connection: Any, watched: Watched) -> Seen:
     subject = watched.subject
-    ask = partial(_ask, connection)
+    asked = partial(ask, connection)
     before_s = time.time()
-    clock = await ask("clock")
+    clock = await asked("clock")
     answers: list[Finding | None] = [skew(subject, before_s, float(clock[0]["now_s"]), time.time())]
-    server = (await ask("server"))[0]
+    server = (await asked("server"))[0]
     answers += _server(subject, server)
     answers += await schema.look(
-        subject, _DIALECT, watched.rooms, ask, has_ledger=bool(server["has_ledger"])
+        subject, _DIALECT, watched.rooms, asked, has_ledger=bool(server["has_ledger"])
     )
-    answers.append(_refused(watched, server, await ask("triggers")))
+    answers.append(_refused(watched, server, await asked("triggers")))
     bounds = (server["connections_max"], server["user_connections_max"])
     return Seen(
         answers,
@@ -70,18 +70,18 @@ async def _look(connection: Any, watched: Watched) -> Seen:
     )
 
 
-async def _ask(connection: Any, name: str) -> Sequence[Any]:
+async def ask(connection: Any, name: str) -> Sequence[Any]:
+    """The rows of a statement of sql/mysql/checks/."""
     return await mysql.query(connection, schema.statement(_DIALECT, name))
 
 
 def _refused(watched: Watched, server: Any, triggers: Sequence[Any]) -> Finding | None:
     """Whether triggers that are still to be made can't be."""
-    wanted = schema.promises(
-        migration for room in watched.rooms for migration in queries.migrations(_DIALECT, room)
-    ).triggers
+    schemas = schema.manifest(_DIALECT)
+    wanted = {name for room in watched.rooms for name in schemas[room].triggers}
     is_free = not server["log_bin"] or server["are_triggers_trusted"]
     return TRIGGERS_REFUSED.unless(
-        bool(is_free or wanted.keys() <= {row["name"] for row in triggers}),
+        bool(is_free or wanted <= {f"{row['table_name']}.{row['name']}" for row in triggers}),
         watched.subject,
         "log_bin_trust_function_creators = 0 beside a binary log",
     )

@@ -48,7 +48,7 @@ _DIFFERENT_MIN = 8
 
 
 def look(settings: Settings) -> Answers:
-    """Asks no server."""
+    """Look at secrets and passwords of the settings; no server is asked."""
     secret = settings.secret
     length = len(secret.encode())
     answers: list[Finding | None] = [

@@ -101,22 +101,24 @@ async def look(watched: Watched) -> Seen:
 async def _look(connection: asyncpg.Connection, watched: Watched, pooled: bool) -> Seen:
     subject = watched.subject
     before_s = time.time()
-    clock = await _ask(connection, "clock")
+    clock = await ask(connection, "clock")
     answers: list[Finding | None] = [
         POOLER_PREPARED.unless(not pooled, subject, "a pooler loses prepared statements"),
         skew(subject, before_s, clock[0]["now_s"], time.time()),
     ]
-    server = (await _ask(connection, "server"))[0]
+    server = (await ask(connection, "server"))[0]
     answers += _server(server, watched)
     answers += _replication(server, watched)
     if server["has_nodes"]:
         answers += await _nodes(connection, subject)
+    spread = await ask(connection, "spread") if server["has_spread"] else ()
     answers += await schema.look(
         subject,
         _DIALECT,
         watched.rooms,
-        partial(_ask, connection),
+        partial(ask, connection),
         has_ledger=server["has_ledger"],
+        spread={row["table_name"] for row in spread},
     )
     bounds = (
         server["connections_left"],
@@ -138,12 +140,12 @@ async def _nodes(connection: asyncpg.Connection, subject: str) -> Answers:
     away = [
         f"{row['node']}, with {row['shards']} of {row['shards_of_all']} shards, does not answer: "
         f"{row['why'].strip().partition(chr(10))[0]}"
-        for row in await _ask(connection, "nodes")
+        for row in await ask(connection, "nodes")
     ]
     return [NODE_AWAY.unless(not away, subject, "; ".join(away))]
 
 
-async def _ask(connection: asyncpg.Connection, name: str) -> Sequence[Any]:
+async def ask(connection: asyncpg.Connection, name: str) -> Sequence[Any]:
     """The rows of a statement of sql/postgres/checks/.
 
     Under a name that nobody else's statements have: a pooler may hand us a session that the

@@ -161,7 +161,7 @@ class Service(Server):
 
 
 class Api(Service):
-    """The HTTP API."""
+    """The HTTP API as a process of the stack."""
 
     name = "the API"
     verb = "api"
@@ -183,7 +183,7 @@ class Api(Service):
 
 
 class Websocket(Service):
-    """The websocket server."""
+    """The websocket server as a process of the stack."""
 
     name = "the websocket server"
     verb = "ws"

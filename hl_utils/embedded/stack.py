@@ -18,7 +18,7 @@ from hl_utils.embedded.processes import Server, described, sweep
 from hl_utils.embedded.redis import Redis
 from hl_utils.embedded.services import Api, Websocket
 from hl_utils.servers import programs
-from hl_utils.servers.home import Home, StackError, locked, write_private
+from hl_utils.servers.home import Home, InUse, StackError, locked, write_private
 from hl_utils.servers.runtime import runtime as runtime_of
 from hlfast.db import migrations
 from hlfast.settings import Settings
@@ -44,10 +44,21 @@ def up(settings: Settings) -> int:
 
     def run() -> int:
         os.umask(0o077)
-        with locked(settings.home, create=True) as home:
-            return asyncio.run(Stack(settings, home).run())
+        try:
+            with locked(settings.home, create=True) as home:
+                return asyncio.run(Stack(settings, home).run())
+        except InUse as error:
+            raise InUse(f"{error}{_where(settings)}") from None
 
     return reported(run)
+
+
+def _where(settings: Settings) -> str:
+    """How the stack that runs is reached, for whoever starts it again; empty until it says."""
+    try:
+        return f": open {json.loads(settings.stack_file.read_text())['url']}"
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 class Stack:
@@ -117,7 +128,7 @@ class Stack:
         with step("API and websocket server: starting"):
             await asyncio.gather(api.start(), websocket.start(), self._seed())
         login = await self._login(api)
-        self._write_stack_file()
+        self._write_stack_file(api.url)
         self._introduce(api, websocket, time.monotonic() - started, login)
 
     async def _start_databases(self) -> None:
@@ -181,13 +192,14 @@ class Stack:
     def _stack_file(self) -> Path:
         return self._settings.stack_file
 
-    def _write_stack_file(self) -> None:
+    def _write_stack_file(self, url: str) -> None:
         """Tell the tools how all of it is reached."""
         settings = self._settings
         reached = {
             "database_url": settings.database_url,
             "redis_url": settings.redis_url,
             "events_url": settings.events_url,
+            "url": url,
             "http_port": settings.http_port,
             "ws_port": settings.ws_port,
             "pid": os.getpid(),

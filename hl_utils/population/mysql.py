@@ -53,7 +53,7 @@ class MysqlTarget:
             await self._run(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
 
     async def reserve(self, plan: Plan) -> Ids:
-        """Numbers of AUTO_INCREMENT."""
+        """Take numbers from the counters of AUTO_INCREMENT."""
         await self._run(_COUNTERS_OF_NOW)
         return Ids(*[await self._reserve(table, n) for table, n in _numbers(plan).items()])
 
@@ -90,19 +90,19 @@ class MysqlTarget:
             raise aiomysql.DataError(f"{table} took {rows} of {chunk.rows} rows: {warning}")
 
     async def execute(self, sql: str) -> None:
-        """Run a statement."""
+        """Run a statement of SQL."""
         await self._run(sql)
 
     async def commit(self) -> None:
-        """For good."""
+        """End the transaction: the rows are there for good."""
         await self._run("COMMIT")
 
     async def tidy(self, database: str) -> None:
-        """For the planner."""
+        """Analyse the tables, for the planner."""
         await self._run(_analyze(database))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
         self._directory.cleanup()
 
@@ -146,14 +146,14 @@ class MysqlScript:
         return Ids()
 
     async def copy(self, chunk: Chunk) -> None:
-        """One INSERT."""
+        """Write a chunk as one INSERT."""
         table, columns, _, _ = chunk.table
         self._file.write(f"INSERT INTO {table} ({', '.join(columns)}) VALUES\n".encode())
         self._file.write(_values(chunk.data))
         self._file.write(b";\n\n")
 
     async def execute(self, sql: str) -> None:
-        """A statement."""
+        """Write a statement of SQL."""
         self._write(sql)
 
     async def finish(self) -> None:

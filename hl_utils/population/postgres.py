@@ -29,7 +29,7 @@ def _vacuum(database: str) -> str:
 
 
 class PostgresTarget:
-    """One connection."""
+    """A population's way into PostgreSQL, over one connection."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -59,11 +59,11 @@ class PostgresTarget:
         return first
 
     async def begin(self) -> None:
-        """A transaction until `commit`."""
+        """Begin a transaction, which `commit` ends."""
         await self._connection.execute("BEGIN")
 
     async def copy(self, chunk: Chunk) -> None:
-        """By COPY."""
+        """Write a chunk by COPY."""
         # As a view: bytes would be taken for the path of a file, and what is read from a file-like
         # object stays in memory until the next garbage collection (asyncpg 0.31).
         await self._connection.copy_to_table(
@@ -71,19 +71,19 @@ class PostgresTarget:
         )
 
     async def execute(self, sql: str) -> None:
-        """Run a statement."""
+        """Run a statement of SQL."""
         await self._connection.execute(sql)
 
     async def commit(self) -> None:
-        """For good."""
+        """End the transaction: the rows are there for good."""
         await self._connection.execute("COMMIT")
 
     async def tidy(self, database: str) -> None:
-        """For the planner, and for index-only scans."""
+        """Vacuum and analyse, for the planner and for index-only scans."""
         await self._connection.execute(_vacuum(database))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         await self._connection.close(timeout=_CLOSE_S)
 
 
@@ -128,7 +128,7 @@ class PostgresScript:
         self._file.write(b"\\.\n\n")
 
     async def execute(self, sql: str) -> None:
-        """A statement."""
+        """Write a statement of SQL."""
         self._write(sql)
 
     async def finish(self) -> None:

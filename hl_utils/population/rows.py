@@ -170,7 +170,7 @@ class Population:
         self.examples: list[str] = []
 
     def users(self) -> Iterator[Chunk]:
-        """Everyone."""
+        """The rows of all users, in chunks."""
         return _chunks(USER, self._user_rows())
 
     def friends(self) -> Iterator[Chunk]:

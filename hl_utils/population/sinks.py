@@ -42,13 +42,13 @@ class Target(Protocol):
         """What follows is one transaction."""
 
     async def copy(self, chunk: Chunk) -> None:
-        """As `Sink.copy`."""
+        """Write a chunk, as `Sink.copy` does."""
 
     async def execute(self, sql: str) -> None:
-        """Run a statement."""
+        """Run a statement of SQL."""
 
     async def commit(self) -> None:
-        """End the transaction."""
+        """End the transaction on each database."""
 
     async def tidy(self, database: str) -> None:
         """Let the planner know what the tables of `database` now hold."""

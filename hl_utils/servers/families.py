@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from hl_utils.servers.process import START_S, Server
 
 
 def children(pid: int) -> list[int]:
-    """Of a process, directly."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that a process has started; none once it has ended."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return list(map(int, found.split()))
 
 
 def family(pid: int) -> list[int]:
@@ -20,8 +25,23 @@ def family(pid: int) -> list[int]:
 
 
 def signal_all(server: Server, number: signal.Signals) -> None:
-    """The one that we started first, so that nothing new starts; then all that it started."""
-    for pid in family(server.process.pid):
+    """The one that we started first, then all that it started, and nothing new in between.
+
+    Each is stopped before its children are listed, or one that starts meanwhile would be missed.
+    """
+    stopped: list[int] = []
+    while new := [pid for pid in family(server.process.pid) if pid not in stopped]:
+        for pid in new:
+            _signal(pid, signal.SIGSTOP)
+        stopped += new
+    if number != signal.SIGSTOP:
+        for pid in stopped:
+            _signal(pid, number)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Signal a process, unless it has ended between two looks."""
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
 
 

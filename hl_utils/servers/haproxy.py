@@ -127,10 +127,13 @@ class Proxy:
         """Every server is ready."""
         names = [f"api/api{number}" for number in range(1, len(self.apis) + 1)]
         names += [f"websocket/ws{number}" for number in range(1, len(self.nodes) + 1)]
-        wait_until(
-            lambda: all(self.statistics()[name]["status"] == "UP" for name in names),
-            f"{names} are not all up",
-        )
+
+        def are_up() -> bool:
+            # Of a reload, the old process may answer, which does not know them all.
+            rows = self.statistics()
+            return all(rows.get(name, {}).get("status") == "UP" for name in names)
+
+        wait_until(are_up, f"{names} are not all up")
 
     @property
     def _file(self) -> Path:

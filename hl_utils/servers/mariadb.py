@@ -60,6 +60,8 @@ class MariadbServer(Server):
         data = self.home.data / "mariadb"
         new = not data.exists()
         options = [f"--{name}={value}" for name, value in self._settings.items()]
+        # A server that starts deletes the temporary tables of others that it finds there.
+        options.append(f"--tmpdir={self.home.sockets}")
         if new:
             install = ["mariadb-install-db", "--no-defaults", "--skip-test-db"]
             install += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]

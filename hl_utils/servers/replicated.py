@@ -116,7 +116,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Whichever takes writes."""
+        """The URL of whichever member takes writes."""
         hosts = ",".join(str(one.home.sockets) for one in self.members)
         return f"postgresql://hlfast@/{DATABASE}?host={hosts}&target_session_attrs=read-write"
 

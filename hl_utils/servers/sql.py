@@ -34,7 +34,7 @@ class Connection(Protocol):
         """What a statement answers."""
 
     async def close(self) -> None:
-        """End it."""
+        """Close the connection."""
 
 
 class PostgresConnection(Connection):

@@ -98,11 +98,14 @@ class Cluster:
         """Raises ShardsError where Citus is missing, too old, or this is not its coordinator."""
         (found,) = await self.look("extension")
         version = found["installed"]
-        if version is None and installed:
-            raise ShardsError("this database has no Citus: run `hlfast shards init` first")
         if version is None and found["available"] is None:
-            raise ShardsError("this server has no Citus: install the extension, then try again")
-        if "citus" not in found["preloaded"]:
+            raise ShardsError(
+                "this is not Citus but a plain PostgreSQL, where all dialogs are in one place: "
+                "to spread them, install the extension, then run `hlfast shards init`"
+            )
+        if version is None and installed:
+            raise ShardsError("this is not Citus yet: run `hlfast shards init` first")
+        if not found["is_loaded"]:
             raise ShardsError(
                 "Citus is not loaded: set shared_preload_libraries = 'citus' and restart"
             )

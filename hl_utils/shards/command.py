@@ -292,5 +292,5 @@ async def _status(cluster: Cluster, console: Console) -> None:
     newest = await cluster.look("rebalance")
     if newest:
         console.print(f"newest rebalance: {newest[0]['state']}{progress.counts(newest[0])}")
-    for row in await cluster.look("under_way"):
+    for row in await progress.under_way(cluster):
         console.print(f"shard {row['id']}: {row['bytes'] or 0:,} bytes copied, {row['status']}")

@@ -23,7 +23,7 @@ _SHARDS_MAX = 4096
 _HASHES = 2**32
 # Seen with two nodes on one machine of two cores; a guess anywhere else.
 _REWRITTEN_BYTES_PER_S = 10_000_000
-# Of the rows of citus_rebalance_status: those that end it.
+# Of the states of a rebalance: those that end it.
 ENDED = ("finished", "failed", "cancelled")
 
 

@@ -51,13 +51,8 @@ async def follow(cluster: Cluster, moves: Sequence[Move], console: Console) -> N
         said = ""
         while True:
             said = await _say_what_fails(cluster, said, console)
-            try:
-                (newest,) = await cluster.look("rebalance")
-                arrived = await _arrived(cluster, moves)
-            except InternalServerError:
-                # It asked for the size of a shard that has just been moved away: ask again.
-                await asyncio.sleep(_LOOK_S)
-                continue
+            (newest,) = await cluster.look("rebalance")
+            arrived = await _arrived(cluster, moves)
             bar.update(task, completed=min(arrived, size), description=counts(newest).lstrip(", "))
             if newest["state"] in ENDED:
                 break
@@ -106,11 +101,20 @@ async def _arrived(cluster: Cluster, moves: Sequence[Move]) -> int:
         (row["id"], Address(row["host"], row["port"]))
         for row in await cluster.look("places", [move.id for move in moves])
     }
-    copied = {row["id"]: row["bytes"] or 0 for row in await cluster.look("under_way")}
+    copied = {row["id"]: row["bytes"] or 0 for row in await under_way(cluster)}
     return sum(
         move.bytes if (move.id, move.target) in places else min(copied.get(move.id, 0), move.bytes)
         for move in moves
     )
+
+
+async def under_way(cluster: Cluster) -> Sequence[Mapping[str, Any]]:
+    """The shards that are being copied: id, bytes, status; none where Citus cannot say."""
+    try:
+        return await cluster.look("under_way")
+    except InternalServerError:
+        # It asked for the size of a shard that has just been moved away, or of another database's.
+        return ()
 
 
 def counts(rebalance: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class Stall:
     async def watch(self) -> None:
         """Send to dialogs that are not there, whose shards are, until the end is near."""
         began = time.monotonic()
-        while not self._ends:
+        while not self._ends and not self._connection.is_closed():
             is_answered = await self._is_answered()
             self.longest_s = max(self.longest_s, time.monotonic() - began)
             await asyncio.sleep(_LOOK_S)
@@ -40,14 +40,14 @@ class Stall:
                 began = time.monotonic()
 
     def end(self) -> None:
-        """What waits now is the last."""
+        """Look no more: the operation has ended."""
         self._ends = True
 
     async def _is_answered(self) -> bool:
         dialog = random.randint(*_NOWHERE)  # noqa: S311 - no secret
         try:
             await self._connection.fetch(_SEND, dialog)
-        except asyncpg.PostgresError:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             return False
         return True
 

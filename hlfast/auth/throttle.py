@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
@@ -14,6 +15,8 @@ from hlfast.bounded import Bounded
 from hlfast.cache import Cache, Server
 from hlfast.errors import Forbidden, TooMany, Unauthenticated
 from hlfast.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # Counters kept in this process while Redis is away.
 _LOCAL_COUNTERS_MAX = 10_000
@@ -55,15 +58,18 @@ class FailureThrottle:
     """Counts failures by key within a window: in Redis for all processes, here while it is away.
 
     An attempt is counted before it is made, so that a burst of them gets no more than a sequence.
-    `name` keeps the keys of two throttles apart.
+    `name` keeps the keys of two throttles apart. A key ends in `@` and an address.
     """
 
     def __init__(self, cache: Cache, settings: Settings, name: str) -> None:
         self._cache = cache
+        self._name = name
         self._prefix = f"hlfast:{name}:"
         self._failures_max = settings.login_failures_max
         self._window_s = settings.login_window_s
         self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
+        # Until when no further refusal of a key is logged, by the monotonic clock.
+        self._told: Bounded[str, float] = Bounded(_LOCAL_COUNTERS_MAX)
         self._bursts: dict[str, _Burst] = {}
 
     @asynccontextmanager
@@ -95,6 +101,7 @@ class FailureThrottle:
     async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
         """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
         while wait_s := await self._reserve(key):
+            self._tell(key, wait_s)
             if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
                 raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
             turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -111,6 +118,20 @@ class FailureThrottle:
             if not may_ask:
                 burst.inside += 1
                 raise TooMany(_TOO_MANY, wait_s)
+
+    def _tell(self, key: str, wait_s: int) -> None:
+        """A line for the operator, once. Not the name: some people type their password there."""
+        now = time.monotonic()
+        if (self._told.get(key) or 0.0) <= now:
+            self._told.put(key, now + wait_s)
+            _, _, address = key.rpartition("@")
+            logger.warning(
+                "Refused for %d s after %d %s of one name from %s",
+                wait_s,
+                self._failures_max,
+                self._name.replace("-", " "),
+                address or "an unknown address",
+            )
 
     def _leave(self, key: str, burst: _Burst, room: int) -> None:
         burst.inside -= 1

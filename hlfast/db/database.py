@@ -28,7 +28,7 @@ class Load(Protocol):
 
     @property
     def in_use(self) -> int:
-        """Connections at work."""
+        """The number of connections at work."""
 
     @property
     def queued(self) -> int:

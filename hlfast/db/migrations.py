@@ -52,7 +52,7 @@ class _Target(Protocol):
         """Apply it and write it down."""
 
     async def close(self) -> None:
-        """Let the others."""
+        """End the connection, and let the other starters go on."""
 
 
 class _Postgres(_Target):

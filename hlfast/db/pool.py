@@ -91,7 +91,7 @@ class Pool(Generic[C]):
 
     @property
     def in_use(self) -> int:
-        """Connections at work."""
+        """The number of connections at work."""
         return len(self._places) - len(self._free)
 
     @property

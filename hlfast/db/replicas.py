@@ -111,7 +111,7 @@ class _Session:
 
     @property
     def reads(self) -> int:
-        """Under way."""
+        """The number of reads under way on this replica."""
         return len(self._reading)
 
     async def watch(self) -> None:

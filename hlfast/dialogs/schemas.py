@@ -10,7 +10,18 @@ from pydantic_core import PydanticCustomError
 
 from hlfast.db.database import Row
 from hlfast.profiles import User
-from hlfast.web.fields import After, Before, Body, ClientId, Content, Limit, Listing, Query, example
+from hlfast.web.fields import (
+    After,
+    Before,
+    Body,
+    Content,
+    Limit,
+    Listing,
+    OptionalClientId,
+    Query,
+    example,
+    said,
+)
 
 
 class MessageNew(Body):
@@ -19,7 +30,7 @@ class MessageNew(Body):
     model_config = example({"content": "Hi!", "client_id": "my-1st-message"})
 
     content: Content
-    client_id: ClientId | None = None
+    client_id: OptionalClientId = None
 
 
 class ReadMark(Body):
@@ -27,19 +38,19 @@ class ReadMark(Body):
 
     model_config = example({"up_to": 1})
 
-    up_to: int
+    up_to: Annotated[int, said("The id of a message; later ones stay unread.", 31)]
 
 
 class Message(BaseModel):
     """A message; `id` counts 1, 2, 3 … within the dialog."""
 
-    id: int
-    from_user_id: int
-    to_user_id: int
-    content: str
-    client_id: str | None
-    created_at: datetime
-    read: bool
+    id: Annotated[int, said("Its number in the dialog, in the order of commit.", 31)]
+    from_user_id: Annotated[int, said("Who wrote it.", 7)]
+    to_user_id: Annotated[int, said("To whom.", 1)]
+    content: Annotated[str, said("What it says.", "Are you there?")]
+    client_id: Annotated[str | None, said("What its client called it.", "8f14e45f")]
+    created_at: Annotated[datetime, said("When it was written.", "2026-05-04T09:42:00.25Z")]
+    read: Annotated[bool, said("Whether the other one has read it.", False)]
 
 
 def show(message: Row, me: int, other: int) -> dict[str, Any]:
@@ -59,8 +70,8 @@ def show(message: Row, me: int, other: int) -> dict[str, Any]:
 class MessagePage(Query):
     """Newest first below `before`, or oldest first above `after`."""
 
-    before: Before | None = None
-    after: After | None = None
+    before: Annotated[Before | None, said("`next` of a page of newest first.", 31)] = None
+    after: Annotated[After | None, said("`next` of a page of oldest first, or 0.", 31)] = None
     limit: Limit = 20
 
     @model_validator(mode="after")
@@ -73,22 +84,29 @@ class MessagePage(Query):
 class Dialog(BaseModel):
     """A dialog as one of the two sees it; `unread` counts the other's messages."""
 
-    user: User
-    last_message: Message
-    unread: int
+    user: Annotated[User, Field(description="The other one.")]
+    last_message: Annotated[Message, Field(description="The newest message of either.")]
+    unread: Annotated[int, said("The other's messages that I have not read.", 2)]
 
 
-class DialogListing(Listing[Dialog]):
+class MessageListing(Listing[Message, int]):
+    """A page of one dialog."""
+
+
+class DialogListing(Listing[Dialog, str]):
     """One page. `incomplete` is there, and true, while a part of the dialogs does not answer.
 
     Those are missing from the page then, and are back in it as soon as their part is.
     """
 
-    incomplete: bool = False
+    incomplete: Annotated[bool, said("Whether some dialogs are missing now.", True)] = False
 
 
 class DialogPage(Query):
     """`before` is the `next` of the page before."""
 
-    before: Annotated[str, Field(pattern=r"^[0-9]{1,15}[0-9]?-[1-9][0-9]{0,9}$")] | None = None
+    before: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9]{1,15}[0-9]?-[1-9][0-9]{0,9}$")] | None,
+        said("`next` of the page before.", "1777887720250000-7"),
+    ] = None
     limit: Limit = 20

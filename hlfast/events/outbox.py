@@ -52,15 +52,18 @@ def outbox_rows(
     delete: str,
     up_to: str,
     left: Callable[[float, int], Awaitable[Sequence[Row]]],
-    outbox_row: Callable[[Row], OutboxRow],
+    outbox_row: Callable[[Row], OutboxRow | None],
 ) -> Rows:
-    """The rows of a table, reached by these statements; `outbox_row` makes an event of one."""
+    """The rows of a table, reached by these statements; `outbox_row` makes an event of one, or
+    None of one that it does not know."""
 
     async def rows_up_to(key: int, last: int, limit: int) -> Sequence[OutboxRow]:
-        return [outbox_row(row) for row in await database.fetch(up_to, key, last, limit)]
+        found = await database.fetch(up_to, key, last, limit)
+        return [row for row in map(outbox_row, found) if row is not None]
 
     async def rows_left(older_than_s: float, limit: int) -> Sequence[OutboxRow]:
-        return [outbox_row(row) for row in await left(older_than_s, limit)]
+        found = await left(older_than_s, limit)
+        return [row for row in map(outbox_row, found) if row is not None]
 
     return Rows(partial(database.fetch, delete), rows_up_to, rows_left)
 

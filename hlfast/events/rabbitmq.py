@@ -41,7 +41,7 @@ from aio_pika.exceptions import (
 from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
-from hlfast.events.resubscribe import lasting
+from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -288,7 +288,9 @@ class RabbitLog:
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
-        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+        return resubscribing(
+            lambda last: self._follow(last.position if last else after), self._retry_s
+        )
 
     async def end(self) -> Position:
         """See EventLog."""
@@ -302,7 +304,7 @@ class RabbitLog:
 
     def listen(self) -> AsyncGenerator[bytes, None]:
         """See EventLog."""
-        return lasting(lambda _: self._listen(), self._retry_s)
+        return resubscribing(lambda _: self._listen(), self._retry_s)
 
     async def close(self) -> None:
         """See EventLog."""

@@ -22,7 +22,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, Respons
 from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
-from hlfast.events.resubscribe import lasting
+from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class RedisLog:
         self._kept_bytes = settings.events_kept_bytes
         self._kept_ms = settings.events_kept_s * 1000
         self._retention_due = 0.0
+        self._retaining: asyncio.Task[None] | None = None
         self._asked_whether_durable = False
         self._role_due = 0.0
         # Another number whenever a server is left for what it is: nobody stays with it.
@@ -126,13 +127,17 @@ class RedisLog:
                 except ResponseError as error:
                     await self._leave(error)
                     raise
-        if time.monotonic() >= self._retention_due:
+        if time.monotonic() >= self._retention_due and self._retaining is None:
             self._retention_due = time.monotonic() + _RETENTION_EVERY_S
-            await self._retain(newest)
+            # Nobody waits for it.
+            self._retaining = asyncio.create_task(self._retain(newest))
+            self._retaining.add_done_callback(self._retained)
 
     def follow(self, after: Position | None) -> AsyncGenerator[Entry | Reset, None]:
         """See EventLog."""
-        return lasting(lambda last: self._follow(last.position if last else after), self._retry_s)
+        return resubscribing(
+            lambda last: self._follow(last.position if last else after), self._retry_s
+        )
 
     async def end(self) -> Position:
         """See EventLog."""
@@ -146,13 +151,15 @@ class RedisLog:
 
     def listen(self) -> AsyncGenerator[bytes, None]:
         """See EventLog."""
-        return lasting(lambda _: self._listen(), self._retry_s)
+        return resubscribing(lambda _: self._listen(), self._retry_s)
 
     async def close(self) -> None:
         """See EventLog."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_s):
                 await self._broadcasting.close()
+                if self._retaining is not None:
+                    await self._retaining
         await self._client.aclose()
 
     def _connect(self, timeout_s: float) -> redis.Redis:
@@ -193,6 +200,9 @@ class RedisLog:
             if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
                 logger.error("Redis loses confirmed events when it dies: set appendfsync always")
         self._asked_whether_durable = True
+
+    def _retained(self, _: asyncio.Task[None]) -> None:
+        self._retaining = None
 
     async def _retain(self, newest: int) -> None:
         """Drop what is too old or too much; the newest entry of those too old stays.

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 
 
-async def lasting(
+async def resubscribing(
     attach: Callable[[T | None], AsyncGenerator[T, None]], longest_pause_s: float
 ) -> AsyncGenerator[T, None]:
     """What `attach` yields, attached again whenever it ends or raises Unavailable.

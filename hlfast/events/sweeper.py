@@ -31,7 +31,7 @@ class Sweeper:
         self._limit = limit
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sweep the outboxes in turn, until cancelled."""
         while True:
             await asyncio.sleep(self._every_s)
             for outbox in self._outboxes:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from hlfast.live.metrics import Counts
 from hlfast.websocket.connection import Connection
+from hlfast.websocket.outflow import Outflow
 from hlfast.websocket.wire import CloseCode
 from hlfast.websocket.write_queue import WriteQueue
 
@@ -18,12 +19,12 @@ class Dismissals:
 
     def __init__(self, connections_max: int) -> None:
         self._connections_max = connections_max
-        self._connections: OrderedDict[Connection, None] = OrderedDict()
+        self._connections: OrderedDict[Outflow, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def add(self, connection: Connection, code: int, reason: str) -> None:
+    def add(self, connection: Outflow, code: int, reason: str) -> None:
         """Close a connection. Its client has the limits' `close_timeout_s` to answer."""
         if not connection.is_open:
             return
@@ -33,7 +34,7 @@ class Dismissals:
             oldest, _ = self._connections.popitem(last=False)
             oldest.abort()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: Outflow) -> None:
         """A connection is gone, dismissed or not."""
         self._connections.pop(connection, None)
 

@@ -10,7 +10,7 @@ class Frames(Protocol):
     """Builds the frames of nodes, and parses those of clients."""
 
     def build(self, kind: str, fields: Mapping[str, Any]) -> bytes:
-        """The JSON of a node's frame. Raises KeyError, ValueError for one that nobody knows."""
+        """The JSON of a node's frame. Raises ValueError if it lacks a field."""
 
     def parse(self, text: str) -> Any:
         """A client's frame, with its fields as attributes. Raises errors.Malformed."""

@@ -53,7 +53,7 @@ class Health:
         return {"database": self._database_answers, "events": self.takes_events}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look at the database and the event log, until cancelled."""
         while True:
             self._database_answers, _ = await asyncio.gather(self._database(), self._look_at_log())
             await asyncio.sleep(_LOOK_EVERY_S)

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 
 from hlfast import codec
 from hlfast.auth.account import AccountStatus, Authenticator
-from hlfast.auth.tokens import Tokens
+from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
 from hlfast.errors import Malformed, Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
@@ -27,8 +27,9 @@ from hlfast.live.metrics import Counts, Delivery
 from hlfast.live.presence import Presence
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
-from hlfast.live.session import Session
+from hlfast.live.session import Session, SocketSession
 from hlfast.live.shares import Shares
+from hlfast.live.stream import StreamSession, Wanted
 from hlfast.live.subscriptions import Subscriber, Subscriptions
 from hlfast.live.upgrade import Upgrade
 from hlfast.logs import TRACED, named
@@ -77,8 +78,10 @@ class Node:
             behind_max_s=settings.ws_behind_s,
             join_delay_s=settings.ws_join_delay_s,
             handshake_timeout_s=settings.ws_handshake_timeout_s,
+            handshakes_max=settings.ws_handshakes_max,
             ping_idle_s=settings.ws_ping_s,
             ping_reply_s=settings.ws_ping_s,
+            comment_s=settings.ws_comment_s,
         )
         self.writes = WriteQueue(self.limits)
         self._settings = settings
@@ -123,7 +126,7 @@ class Node:
         return self._is_following.is_set() and not self.is_draining
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the log and the broadcasts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._listen())
@@ -143,19 +146,28 @@ class Node:
 
     # Connections
 
-    def connect(self, upgrade: Upgrade) -> Session | Dismissed:
+    def connect(self, upgrade: Upgrade) -> SocketSession | Dismissed:
         """The connection of a handshake. Raises errors.Unavailable."""
-        if not self.is_ready:
-            raise Unavailable(_NO_ROOM)
         try:
-            claims = self.tokens.verify("access", upgrade.token)
+            claims = self._admit(upgrade.token)
         except Unauthenticated as error:
             return Dismissed(self.writes, self.dismissals, self.counts, error.close_reason)
+        return SocketSession(self, claims, upgrade.cursor)
+
+    def stream(self, wanted: Wanted) -> StreamSession:
+        """The connection of an event stream. Raises errors.Unauthenticated, errors.Unavailable."""
+        return StreamSession(self, self._admit(wanted.token), wanted)
+
+    def _admit(self, token: str) -> Claims:
+        """Whoever may have a place. Raises errors.Unauthenticated, errors.Unavailable."""
+        if not self.is_ready:
+            raise Unavailable(_NO_ROOM)
+        claims = self.tokens.verify("access", token)
         # On a full node somebody who has more sockets gives way.
         is_full = len(self.sessions) >= self._settings.ws_connections_max
         if is_full and not self._shares.make_room(claims.user_id):
             raise Unavailable(_NO_ROOM)
-        return Session(self, claims, upgrade.cursor)
+        return claims
 
     def opened(self, session: Session) -> None:
         """The handshake is done; what the session missed is looked up now."""

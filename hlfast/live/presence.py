@@ -81,7 +81,7 @@ class Presence:
         return len(self._nodes)
 
     def is_online(self, user: int) -> bool:
-        """On any node."""
+        """Whether the user has a socket on any node."""
         return user in self._places
 
     def arrived(self, user: int) -> None:

@@ -1,4 +1,7 @@
-"""One client's connection: its token, its place in the log, and what it says."""
+"""One client's connection: its token, its place in the log, and what it says.
+
+It has one of two wires: a websocket here, an event stream in `stream.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from hlfast.auth.tokens import Claims, Tokens
 from hlfast.live.frame_table import Frames
 from hlfast.live.subscriptions import Subscriber
 from hlfast.websocket.connection import Connection
+from hlfast.websocket.outflow import Outflow
 from hlfast.websocket.wire import CloseCode, text_frame
 from hlfast.websocket.write_queue import WriteQueue
 
@@ -33,33 +37,35 @@ class Host(Protocol):
         """Its user writes to this friend."""
 
 
-class Session(Connection):
-    """A connection of a user. Until `after_seq` is set nothing is delivered to it."""
+class Session(Outflow):
+    """A connection of a user. Until `after_seq` is set nothing is delivered to it.
 
-    __slots__ = ("_expiry", "_node", "after_seq", "claims", "cursor", "subscriber")
+    What it keeps is declared in SLOTS, and laid out by those who join it with a wire.
+    """
 
-    def __init__(self, node: Host, claims: Claims, cursor: str | None) -> None:
-        super().__init__(node.writes)
+    __slots__ = ()
+
+    _node: Host
+    _expiry: asyncio.TimerHandle | None
+    claims: Claims
+    # To be resumed from.
+    cursor: str | None
+    subscriber: Subscriber | None
+    # Everything up to this event has been delivered, or replayed.
+    after_seq: int
+
+    def enlist(self, node: Host, claims: Claims, cursor: str | None) -> None:
+        """It belongs to this node and this user."""
         self._node = node
-        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry = None
         self.claims = claims
         self.cursor = cursor
-        self.subscriber: Subscriber | None = None
-        # Everything up to this event has been delivered, or replayed.
+        self.subscriber = None
         self.after_seq = 0
 
     def on_open(self) -> None:
         self._expire_later()
         self._node.opened(self)
-
-    def on_text(self, text: str) -> None:
-        try:
-            self._take(self._node.frames.parse(text))
-        except errors.HlfastError as error:
-            self.refuse(type(error).__name__.lower(), error.detail)
-
-    def on_binary(self, data: bytes) -> None:
-        self.refuse("malformed", "Frames are JSON texts.")
 
     def on_closed(self, code: int, reason: str) -> None:
         if self._expiry is not None:
@@ -74,6 +80,38 @@ class Session(Connection):
         """An `error` frame; the connection stays."""
         self.send("error", {"code": code, "detail": detail})
 
+    def _expire_later(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_later(
+            max(0.0, self.claims.expires_at - time.time()),
+            self.close,
+            CloseCode.POLICY,
+            errors.Unauthenticated.expired().close_reason,
+        )
+
+
+SLOTS = ("_expiry", "_node", "after_seq", "claims", "cursor", "subscriber")
+
+
+class SocketSession(Session, Connection):
+    """A session over a websocket: the only one that can say something."""
+
+    __slots__ = SLOTS
+
+    def __init__(self, node: Host, claims: Claims, cursor: str | None) -> None:
+        super().__init__(node.writes)
+        self.enlist(node, claims, cursor)
+
+    def on_text(self, text: str) -> None:
+        try:
+            self._take(self._node.frames.parse(text))
+        except errors.HlfastError as error:
+            self.refuse(type(error).__name__.lower(), error.detail)
+
+    def on_binary(self, data: bytes) -> None:
+        self.refuse("malformed", "Frames are JSON texts.")
+
     def _take(self, message: Any) -> None:
         if message.type == "typing":
             self._node.typing(self, message.user_id)
@@ -86,13 +124,3 @@ class Session(Connection):
             raise errors.Forbidden("The token is somebody else's.")
         self.claims = claims
         self._expire_later()
-
-    def _expire_later(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry = asyncio.get_running_loop().call_later(
-            max(0.0, self.claims.expires_at - time.time()),
-            self.close,
-            CloseCode.POLICY,
-            errors.Unauthenticated.expired().close_reason,
-        )

@@ -54,7 +54,7 @@ class Subscriptions:
         return iter(self._subscribers.values())
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Forget all subscribers."""
         self._subscribers.clear()
         self._of_author.clear()
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs
 
 import picows
@@ -60,7 +61,9 @@ def answer(
     """
     try:
         if target_path(request) != path:
-            raise errors.NotFound(f"There is nothing here but {path}: see /asyncapi of the API.")
+            raise errors.NotFound(
+                f"There is nothing here but {path} and /api/v1/events: see /asyncapi of the API."
+            )
         if (refused := refuse_method(request)) is not None:
             return refused
         check_upgrade(request)
@@ -70,7 +73,7 @@ def answer(
         upgrade = read_upgrade(request)
         connection = connect(upgrade)
     except errors.HlfastError as error:
-        return refusal(request, STATUS[type(error)], error.detail, _headers(error))
+        return refusal(request, STATUS[type(error)], error.detail, error_headers(error))
     except UpgradeRequired as error:
         wanted = {"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION}
         return refusal(request, HTTPStatus.UPGRADE_REQUIRED, str(error), wanted)
@@ -80,7 +83,7 @@ def answer(
         _log.error("%s in a websocket's handshake\n%s", type(error).__name__, where)
         detail = "The server made a mistake; it has been logged."
         return refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
-    headers = {"X-Request-ID": _request_id(request)}
+    headers = {"X-Request-ID": request_id(request)}
     if upgrade.subprotocol:
         headers["Sec-WebSocket-Protocol"] = upgrade.subprotocol
     return Answer(picows.WSUpgradeResponse.create_101_response(headers), connection)
@@ -96,9 +99,8 @@ def refuse_method(request: picows.WSUpgradeRequest) -> Answer | None:
 
 def malformed(status: HTTPStatus, detail: str) -> bytes:
     """A problem+json for what is no request: `listen.Refuse`."""
-    request_id = _REQUEST_IDS.next().decode()
-    answer = _problem(request_id, "", status, detail, {"Connection": "close"})
-    return bytes(answer.response.to_bytes())
+    made = _problem(_REQUEST_IDS.next().decode(), "", status, detail, {"Connection": "close"})
+    return bytes(made.response.to_bytes())
 
 
 def target_path(request: picows.WSUpgradeRequest) -> str:
@@ -146,8 +148,7 @@ def read_upgrade(request: picows.WSUpgradeRequest) -> Upgrade:
         raise errors.Malformed("The query has too many fields.") from None
     offered = _tokens(request, "sec-websocket-protocol")
     offers_bearer = SUBPROTOCOL in offered
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else ""
+    token = bearer(request)
     if not token and offers_bearer:
         token = next(iter(offered[offered.index(SUBPROTOCOL) + 1 :]), "")
     token = token or fields.get("token", [""])[0]
@@ -157,32 +158,49 @@ def read_upgrade(request: picows.WSUpgradeRequest) -> Upgrade:
     return Upgrade(token, cursor, SUBPROTOCOL if offers_bearer else None)
 
 
+def bearer(request: picows.WSUpgradeRequest) -> str:
+    """The token of the Authorization header; empty if there is none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def refusal(
-    request: picows.WSUpgradeRequest, status: int, detail: str, headers: dict[str, str]
+    request: picows.WSUpgradeRequest,
+    status: int,
+    detail: str,
+    headers: dict[str, str],
+    **extra: Any,
 ) -> Answer:
-    """A problem+json in place of the upgrade; picows closes the connection after it."""
-    return _problem(_request_id(request), target_path(request), status, detail, headers)
+    """A problem+json in place of what was asked for; the connection is closed after it."""
+    return _problem(request_id(request), target_path(request), status, detail, headers, **extra)
 
 
-def _request_id(request: picows.WSUpgradeRequest) -> str:
+def request_id(request: picows.WSUpgradeRequest) -> str:
+    """The caller's own, if it sent a sane one, or one of ours."""
     pairs = ((k.lower().encode(), v.encode("utf-8", "replace")) for k, v in request.headers.items())
     return read_head({"headers": pairs}, _REQUEST_IDS).request_id.decode()
 
 
 def _problem(
-    request_id: str, instance: str, status: int, detail: str, headers: dict[str, str]
+    asked_by: str,
+    instance: str,
+    status: int,
+    detail: str,
+    headers: dict[str, str],
+    **extra: Any,
 ) -> Answer:
-    body = problem(status, detail, instance, request_id)
+    body = problem(status, detail, instance, asked_by, **extra)
     headers = {
         "Content-Type": CONTENT_TYPE,
-        "X-Request-ID": request_id,
+        "X-Request-ID": asked_by,
         "Cache-Control": "no-store",
         **headers,
     }
     return Answer(picows.WSUpgradeResponse.create_error_response(status, body, headers), None)
 
 
-def _headers(error: errors.HlfastError) -> dict[str, str]:
+def error_headers(error: errors.HlfastError) -> dict[str, str]:
+    """What an error's status demands beside its body."""
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, errors.TooMany | errors.Unavailable):

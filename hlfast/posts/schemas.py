@@ -10,9 +10,19 @@ from pydantic import BaseModel, Field
 
 from hlfast import codec
 from hlfast.db.database import Row
-from hlfast.web.fields import Body, ClientId, Content, Limit, Query, example
+from hlfast.web.fields import (
+    Body,
+    Content,
+    Limit,
+    Listing,
+    OptionalClientId,
+    Query,
+    example,
+    said,
+)
 
-Privacy = Literal["public", "friends"]
+_WRITTEN = "2026-05-04T09:30:00.123456Z"
+Privacy = Annotated[Literal["public", "friends"], said("Who may see it.", "friends")]
 
 
 class PostNew(Body):
@@ -24,7 +34,7 @@ class PostNew(Body):
 
     content: Content
     privacy: Privacy = "public"
-    client_id: ClientId | None = None
+    client_id: OptionalClientId = None
 
 
 class PostPatch(Body):
@@ -39,12 +49,20 @@ class PostPatch(Body):
 class Post(BaseModel):
     """A post, to somebody who may see it."""
 
-    id: int
-    author_id: int
-    content: str
+    id: Annotated[int, said("Which post it is; later ones have higher ids.", 512)]
+    author_id: Annotated[int, said("Who wrote it.", 7)]
+    content: Annotated[str, said("What it says.", "The sourdough lives! 🍞")]
     privacy: Privacy
-    created_at: datetime
-    updated_at: datetime
+    created_at: Annotated[datetime, said("When it was written.", _WRITTEN)]
+    updated_at: Annotated[datetime, said("When it was changed last.", _WRITTEN)]
+
+
+class PostListing(Listing[Post, int]):
+    """A page of posts, newest first."""
+
+
+class FeedListing(Listing[Post, str]):
+    """A page of the feed, newest first."""
 
 
 FIELDS = tuple(Post.model_fields)
@@ -58,5 +76,8 @@ def show(posts: Iterable[Row]) -> list[dict[str, Any]]:
 class FeedPage(Query):
     """`before` is the `next` of the page before: the last post's id and how many came so far."""
 
-    before: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,15}(-[0-9]{1,9})?$")] | None = None
+    before: Annotated[
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,15}(-[0-9]{1,9})?$")] | None,
+        said("`next` of the page before.", "512-20"),
+    ] = None
     limit: Limit = 20

@@ -18,6 +18,7 @@ from hlfast.web.fields import (
     Typed,
     VisibleName,
     example,
+    said,
     text,
 )
 
@@ -33,18 +34,31 @@ def _opaque(value: Any) -> Any:
         ) from None
 
 
-Username = Annotated[str, Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
-Password = Annotated[str, text(8, 128), BeforeValidator(_opaque)]
+Username = Annotated[
+    str,
+    Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$"),
+    said("The name to log in with; upper and lower case are the same.", "ada"),
+]
+Password = Annotated[
+    str, text(8, 128), BeforeValidator(_opaque), said("A new password.", "correct horse battery")
+]
 Name = Annotated[str, text(1, 64), VisibleName]
+FirstName = Annotated[Name, said("The given name, in any script.", "Ada")]
+LastName = Annotated[Name, said("The family name, in any script.", "Lovelace")]
 NamePrefix = Annotated[str, text(0, 64), Term]
-Bio = Annotated[str, text(0, 1000), Typed]
+Birthdate = Annotated[CalendarDate | None, said("The day of birth.", "1815-12-10")]
+Bio = Annotated[
+    Annotated[str, text(0, 1000), Typed] | None, said("About oneself.", "Poetical science.")
+]
 Place = Annotated[str, text(0, 64), Typed]
+City = Annotated[Place | None, said("Where one lives.", "London")]
+Country = Annotated[Place | None, said("Of that city.", "United Kingdom")]
 # Shorter than a password may be: it only has to be compared.
 AnyText = Annotated[str, text(0, 1024)]
 
 
 class UserNew(Body):
-    """A registration."""
+    """The body of a registration."""
 
     model_config = example(
         {
@@ -57,12 +71,12 @@ class UserNew(Body):
 
     username: Username
     password: Password
-    first_name: Name
-    last_name: Name
-    birthdate: CalendarDate | None = None
-    bio: Bio | None = None
-    city: Place | None = None
-    country: Place | None = None
+    first_name: FirstName
+    last_name: LastName
+    birthdate: Birthdate = None
+    bio: Bio = None
+    city: City = None
+    country: Country = None
 
 
 class UserPatch(Body):
@@ -72,12 +86,12 @@ class UserPatch(Body):
         {"bio": "Poetical science.", "city": "London", "birthdate": "1815-12-10"}
     )
 
-    first_name: Name = ""
-    last_name: Name = ""
-    birthdate: CalendarDate | None = None
-    bio: Bio | None = None
-    city: Place | None = None
-    country: Place | None = None
+    first_name: FirstName = ""
+    last_name: LastName = ""
+    birthdate: Birthdate = None
+    bio: Bio = None
+    city: City = None
+    country: Country = None
 
 
 class PasswordChange(Body):
@@ -85,7 +99,7 @@ class PasswordChange(Body):
 
     model_config = example({"old_password": "correct horse", "new_password": "battery staple"})
 
-    old_password: AnyText
+    old_password: Annotated[AnyText, said("The one of now.", "correct horse battery")]
     new_password: Password
 
 
@@ -94,9 +108,10 @@ class UserAdministration(Body):
 
     model_config = example({"disabled": True})
 
-    disabled: bool = False
+    disabled: Annotated[bool, said("Whether they may not log in.", True)] = False
 
 
+_REFRESH = "eyJhbGciOiJIUzI1NiJ9.eyJzaWQiOiJr…"
 _IDS_MAX = 100
 _ID = "[1-9][0-9]{0,15}"
 
@@ -104,14 +119,18 @@ _ID = "[1-9][0-9]{0,15}"
 class UserIds(Query):
     """Up to 100 ids, comma separated."""
 
-    ids: Annotated[str, Field(pattern=f"^({_ID}(,{_ID}){{0,{_IDS_MAX - 1}}})?$", examples=["1,2"])]
+    ids: Annotated[
+        str,
+        Field(pattern=f"^({_ID}(,{_ID}){{0,{_IDS_MAX - 1}}})?$"),
+        said("Up to 100 ids, comma separated.", "7,12"),
+    ]
 
 
 class Search(PageAfter):
     """Prefixes of both names; one of them is not empty."""
 
-    first_name: NamePrefix = ""
-    last_name: NamePrefix = ""
+    first_name: Annotated[NamePrefix, said("How the given name begins.", "Mi")] = ""
+    last_name: Annotated[NamePrefix, said("How the family name begins.", "Oka")] = ""
 
     @model_validator(mode="after")
     def _one_is_given(self) -> Search:
@@ -123,10 +142,14 @@ class Search(PageAfter):
 class LoginForm(Form):
     """OAuth2: a password, or a refresh token."""
 
-    grant_type: Literal["password", "refresh_token"] = "password"
-    username: AnyText = ""
-    password: AnyText = ""
-    refresh_token: Annotated[str, text(0, 4096)] = ""
+    grant_type: Annotated[
+        Literal["password", "refresh_token"], said("What is shown for a pair.", "password")
+    ] = "password"
+    username: Annotated[AnyText, said("With a password: whose.", "ada")] = ""
+    password: Annotated[AnyText, said("It is theirs.", "correct horse battery")] = ""
+    refresh_token: Annotated[
+        str, text(0, 4096), said("To renew: the newest one of the session.", _REFRESH)
+    ] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -144,13 +167,15 @@ class LoginForm(Form):
 class LogoutForm(Form):
     """The newest refresh token of the session, or any of it."""
 
-    refresh_token: Annotated[str, text(0, 4096)]
+    refresh_token: Annotated[str, text(0, 4096), said("One of the session.", _REFRESH)]
 
 
 class Token(BaseModel):
-    """`expires_in` in seconds."""
+    """A pair of tokens. The access token is good for `expires_in` seconds."""
 
-    access_token: str
-    refresh_token: str
-    token_type: Literal["bearer"]
-    expires_in: int
+    access_token: Annotated[
+        str, said("For everything else: `Authorization: Bearer …`.", "eyJhbGciOiJIUzI1NiJ9.eyJzd…")
+    ]
+    refresh_token: Annotated[str, said("For the next pair, once.", _REFRESH)]
+    token_type: Annotated[Literal["bearer"], said("How the access token is sent.", "bearer")]
+    expires_in: Annotated[int, said("Seconds that the access token is good for.", 900)]

@@ -1,4 +1,4 @@
-"""AsyncAPI 3.0 of the websocket, made from the table of its frames."""
+"""AsyncAPI 3.0 of the websocket and of event streams, made from the table of their frames."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ _BEARER = (
     "An access token. Better as `Authorization: Bearer`, or as the subprotocols `bearer, <token>`: "
     "URLs end up in logs."
 )
+_STREAM = """Server-sent events, for those who cannot hold a websocket: the same frames to me.
+
+`event` is the frame's type, `id` its cursor, `data` the frame. Resume with `Last-Event-ID` (which
+EventSource sends by itself) or `cursor`; the former counts. A comment comes every {comment_s:g} s.
+There is nothing to say over it: a stream ends when its token expires, and its client comes back
+with a fresh one.
+
+Refusals are problem+json: 401 for a token that is not good, 422 for an unknown parameter, 429 for
+more than {connections} connections of one user to one node, 503 while the node is full or stops.
+A stream that began ends with an `error` event, whose `detail` is the reason that a websocket is
+closed with."""
 _SCHEMA = "#/components/schemas/"
 
 
@@ -99,6 +110,7 @@ def document(
     }
     token = {"type": "string", "description": _BEARER}
     cursor = {"type": "string", "description": "The last cursor that was seen, from any node."}
+    query = {"type": "object", "properties": {"token": token, "cursor": cursor}}
     channel = {
         "address": "/ws",
         "description": "Close codes:\n\n"
@@ -107,26 +119,39 @@ def document(
         "bindings": {
             "ws": {
                 "method": "GET",
-                "query": {"type": "object", "properties": {"token": token, "cursor": cursor}},
+                "query": query,
             }
+        },
+    }
+    to_me = [frame for frame in frames if not frame.from_client]
+    from_me = [frame for frame in frames if frame.from_client]
+    stream = {
+        "address": "/api/v1/events",
+        "description": _STREAM.format(
+            comment_s=settings.ws_comment_s, connections=settings.ws_user_connections_max
+        ),
+        "messages": {
+            frame.name: {"$ref": f"#/components/messages/{frame.name}"} for frame in to_me
         },
     }
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version},
         "defaultContentType": "application/json",
-        "channels": {"live": channel},
+        "channels": {"live": channel, "events": stream},
         "operations": {
-            "tell": _operation("send", [frame for frame in frames if not frame.from_client]),
-            "hear": _operation("receive", [frame for frame in frames if frame.from_client]),
+            "tell": _operation("send", "live", to_me),
+            "hear": _operation("receive", "live", from_me),
+            "stream": _operation("send", "events", to_me)
+            | {"bindings": {"http": {"method": "GET", "query": query}}},
         },
         "components": {"messages": messages, "schemas": definitions["$defs"]},
     }
 
 
-def _operation(action: str, frames: Iterable[Frame]) -> dict[str, Any]:
+def _operation(action: str, channel: str, frames: Iterable[Frame]) -> dict[str, Any]:
     return {
         "action": action,
-        "channel": {"$ref": "#/channels/live"},
-        "messages": [{"$ref": f"#/channels/live/messages/{frame.name}"} for frame in frames],
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{frame.name}"} for frame in frames],
     }

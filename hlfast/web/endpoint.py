@@ -42,7 +42,7 @@ class Caller(Protocol):
         """The id if nothing has to be looked up or verified for it, else 0."""
 
     async def user_id(self, authorization: bytes | None) -> int:
-        """Raises errors.Unauthenticated."""
+        """The id, however long it takes to find out. Raises errors.Unauthenticated."""
 
     def token_version(self, authorization: bytes | None) -> int:
         """The version that the token bears. Raises errors.Unauthenticated."""
@@ -97,14 +97,16 @@ class Endpoint:
     """A row of ENDPOINTS: what routes, documentation and tests are made from.
 
     `path` is below /api/v1 and has one parameter at most, `{id}` or `{user_id}`. `statuses` are
-    the successes; `errors` those beyond what the row implies (401 unless it is public, 422 for any
-    input). `tag` is the feature's name.
+    the successes; `errors` says what those mean that are beyond what the row implies (401 unless
+    it is public, 422 for any input), or mean something of their own here. `tag` is the feature's
+    name, `about` a sentence beside the summary.
     """
 
     method: str
     path: str
     handler: Handler
     summary: str
+    about: str
     tag: str
     is_public: bool = False
     query: type[BaseModel] | None = None
@@ -112,7 +114,7 @@ class Endpoint:
     body: type[BaseModel] | None = None
     reply: Any = None
     statuses: tuple[int, ...] = (200,)
-    errors: tuple[int, ...] = ()
+    errors: Mapping[int, str] = field(default_factory=dict, hash=False)
     has_etag: bool = False
 
     @property
@@ -145,7 +147,7 @@ class Endpoint:
             implied.add(415)
         if self.has_etag:
             implied.add(304)
-        return (*self.statuses, *sorted(implied | set(self.errors)))
+        return (*self.statuses, *sorted(implied | self.errors.keys()))
 
 
 @dataclass(slots=True)

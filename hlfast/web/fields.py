@@ -25,6 +25,12 @@ _QUERY_FIELDS_MAX = 32
 _FIELDS_MAX = 64
 
 T = TypeVar("T")
+C = TypeVar("C")
+
+
+def said(what: str, example: Any) -> Any:
+    """What the documentation says of a field, and a lifelike value of it."""
+    return Field(description=what, examples=[example])
 
 
 def example(fields: dict[str, Any]) -> ConfigDict:
@@ -54,11 +60,14 @@ class NoQuery(Query):
     """No parameter at all."""
 
 
-class Listing(BaseModel, Generic[T]):
+class Listing(BaseModel, Generic[T, C]):
     """One page. `next` is the cursor of the following one, null at the end."""
 
-    items: list[T]
-    next: int | str | None
+    items: Annotated[list[T], Field(description="What is on this page, in its order.")]
+    next: Annotated[
+        C | None,
+        Field(description="The cursor of the following page; null when nothing follows."),
+    ]
 
 
 def _decimal(value: Any) -> Any:
@@ -126,11 +135,20 @@ Term = BeforeValidator(_term)
 VisibleName = BeforeValidator(_name)
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
 # The bounds come first: they belong to the number, and only so does the documentation have them.
-Limit = Annotated[int, Field(ge=1, le=100), Decimal]
-Before = Annotated[int, Field(ge=1, le=ID_MAX), Decimal]
-After = Annotated[int, Field(ge=0, le=ID_MAX), Decimal]
-Content = Annotated[str, text(1, 4096), Visible]
-ClientId = Annotated[str, text(1, 64)]
+Limit = Annotated[int, Field(ge=1, le=100), Decimal, said("The most that a page may hold.", 50)]
+Before = Annotated[
+    int, Field(ge=1, le=ID_MAX), Decimal, said("`next` of the page before: ids below it.", 512)
+]
+After = Annotated[
+    int, Field(ge=0, le=ID_MAX), Decimal, said("`next` of the page before: ids above it.", 12)
+]
+Content = Annotated[
+    str, text(1, 4096), Visible, said("What is said, in code points.", "The sourdough lives! 🍞")
+]
+OptionalClientId = Annotated[
+    Annotated[str, text(1, 64)] | None,
+    said("Chosen by the client: the same again is the same thing, not one more.", "8f14e45f"),
+]
 
 
 class PageAfter(Query):

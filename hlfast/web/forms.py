@@ -63,7 +63,7 @@ class _Parts:
         self._count = 0
 
     def callbacks(self) -> Any:
-        """What MultipartParser calls."""
+        """The functions that MultipartParser calls for each part of the form."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._header_field,

@@ -38,11 +38,21 @@ class Origins:
     def may_connect(self, origin: str, host: str) -> bool:
         """Whether a page may open a websocket: one that is named, or one of our own.
 
-        `host` is the request's Host. Our own are those of the same host and port, and of the API's
-        port on the same host.
+        `host` is the request's Host.
         """
         if not self._allowed or self.allow(origin.encode("utf-8", "replace")) is not None:
             return True
+        return self._is_own(origin, host)
+
+    def allow_of(self, origin: str, host: str) -> str | None:
+        """What Access-Control-Allow-Origin says on the websocket's port, where our pages call."""
+        named = self.allow(origin.encode("utf-8", "replace"))
+        if named is not None:
+            return named.decode()
+        return origin if self._is_own(origin, host) else None
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether a page has the same host and port, or the API's port on the same host."""
         try:
             page, here = urlsplit(origin), urlsplit(f"//{host}")
             usual = _PORTS.get(page.scheme)

@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from hlfast import codec, errors
+from hlfast import addresses, codec, errors
 from hlfast.settings import Settings
 from hlfast.web.edge import NOTHING_HERE
 from hlfast.web.endpoint import JSON, PREFIX
@@ -139,10 +139,19 @@ def websocket_reference(scope: Scope, settings: Settings) -> str:
     """
     if settings.ws_url:
         return settings.ws_url
-    if scope[SCOPE_KEY].forwarded_for is not None or settings.ws_port == settings.http_port:
+    if _asks_for_others(scope, settings) or settings.ws_port == settings.http_port:
         return WEBSOCKET
     host = re.sub(r":[0-9]*$", "", _host(scope)) or settings.http_host
     return f"//{host}:{settings.ws_port}{WEBSOCKET}"
+
+
+def _asks_for_others(scope: Scope, settings: Settings) -> bool:
+    """Whether a front door asks. A proxy of the client's, which also says for whom, is none."""
+    if scope[SCOPE_KEY].forwarded_for is None:
+        return False
+    trusted = settings.trusted_networks
+    address = addresses.parse(scope["client"][0]) if scope.get("client") else None
+    return not trusted or (address is not None and addresses.is_among(address, trusted))
 
 
 def websocket_sources(scope: Scope, settings: Settings) -> str:

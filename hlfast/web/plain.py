@@ -9,6 +9,8 @@ from starlette.types import Receive, Scope, Send
 from hlfast.web.problems import MethodNotAllowed
 from hlfast.web.request import SCOPE_KEY
 
+# HAProxy's checks tell an API from a websocket node by it.
+SERVER = b"hlfast-api"
 # Gives status, content type and body.
 Answer = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
 
@@ -28,6 +30,7 @@ class PlainGet:
             (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
+            (b"server", SERVER),
             (b"x-request-id", scope[SCOPE_KEY].request_id),
         ]
         if status == 503:

@@ -47,7 +47,7 @@ class RequestIds:
         self._counter = count(1)
 
     def next(self) -> bytes:
-        """A new id."""
+        """An id that no other request of any process has."""
         return b"%b-%x" % (self._process, next(self._counter))
 
 

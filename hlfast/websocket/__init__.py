@@ -1,1 +1,1 @@
-"""RFC 6455 over picows: connections, frames and their limits; it knows nothing of users."""
+"""RFC 6455 over picows, and event streams beside it: connections and their limits; no users."""

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import logging
 import time
-import traceback
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import cast
 
 import picows
 from picows import WSMsgType
 
+from hlfast.websocket.outflow import Outflow, Outgoing
 from hlfast.websocket.wire import CloseCode, close_frame, may_be_received, pong_frame, text_frame
 from hlfast.websocket.write_queue import WriteQueue
-
-_log = logging.getLogger(__name__)
 
 # Looked up once: picows makes an enum member of every C value, and these are compared by identity.
 _CONTINUATION = WSMsgType.CONTINUATION
@@ -30,10 +26,6 @@ _BINARY = WSMsgType.BINARY
 _PING = WSMsgType.PING
 _PONG = WSMsgType.PONG
 _CLOSE = WSMsgType.CLOSE
-
-# What a queued frame weighs besides its bytes: its place in the list and the object's head. Without
-# it a peer that pings and never reads would cost twenty times the bound.
-_FRAME_HEAD_BYTES = 48
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -49,16 +41,7 @@ def _goes_on_in_utf8(decoder: codecs.IncrementalDecoder, octets: bytes, final: b
     return not (held[:1] == b"\xed" and held[1:2] > b"\x9f")
 
 
-class Outgoing(Protocol):
-    """The way out to a peer, which the listener has put where picows expects its transport."""
-
-    transport: asyncio.Transport
-    connection: Connection | None
-    # What the peer still sends is read and forgotten.
-    discards_input: bool
-
-
-class Connection(picows.WSListener):
+class Connection(Outflow):
     """One websocket. Subclass it with `__slots__` and the `on_...` methods that you need.
 
     Everything is called in the event loop's thread. After `close` or a failure the peer's
@@ -66,42 +49,20 @@ class Connection(picows.WSListener):
     """
 
     __slots__ = (
-        "_behind_since",
-        "_close_timer",
         "_decoder",
         "_message",
-        "_out",
-        "_out_bytes",
-        "_outgoing",
-        "_transport",
         "_window_frames",
         "_window_start",
-        "_writes",
-        "close_code",
-        "close_reason",
     )
 
     def __init__(self, writes: WriteQueue) -> None:
-        self._writes = writes
-        self._outgoing: Outgoing | None = None
-        self._transport: asyncio.Transport | None = None
+        super().__init__(writes)
         self._message: bytearray | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
-        # Mostly one frame waits, and no list is made for it.
-        self._out: bytes | list[bytes] | None = None
-        self._out_bytes = 0
-        self._behind_since = 0.0
         self._window_start = 0.0
         self._window_frames = 0
-        self._close_timer: asyncio.TimerHandle | None = None
-        # 0 while open: else the code that we sent, or the peer's if it was first.
-        self.close_code: int = CloseCode.ABNORMAL
-        self.close_reason = ""
 
     # What the user of a connection overrides
-
-    def on_open(self) -> None:
-        """The handshake is done; frames may be queued."""
 
     def on_text(self, text: str) -> None:
         """One whole text message."""
@@ -109,83 +70,9 @@ class Connection(picows.WSListener):
     def on_binary(self, data: bytes) -> None:
         """One whole binary message."""
 
-    def on_caught_up(self) -> None:
-        """The peer was behind and has now read everything that was queued."""
-
-    def on_closed(self, code: int, reason: str) -> None:
-        """The connection is gone. The code is ours if we closed, else the peer's, else 1006."""
-
-    # What the user of a connection calls
-
-    @property
-    def is_open(self) -> bool:
-        """False before the handshake's end and from the moment either side closes."""
-        return not self.close_code
-
-    @property
-    def is_behind(self) -> bool:
-        """The peer has not read what was written. More is queued, up to the bound."""
-        return self._behind_since > 0
-
-    @property
-    def behind_since(self) -> float:
-        """When it fell behind, by the monotonic clock; 0 when it has not."""
-        return self._behind_since
-
-    def queue(self, frame: bytes) -> None:
-        """Write a whole frame together with the others of this loop turn (or joining delay)."""
-        if self.close_code:
-            return
-        out = self._out
-        if out is None:
-            self._out = frame
-            if not self._behind_since:
-                self._writes.add(self)
-        elif isinstance(out, list):
-            out.append(frame)
-        else:
-            self._out = [out, frame]
-        self._out_bytes += len(frame) + _FRAME_HEAD_BYTES
-        if self._behind_since or self._out_bytes > self._writes.limits.queue_bytes_max:
-            self._hold_to_bound()
-
     def send_text(self, payload: bytes) -> None:
         """Queue one text message, UTF-8 already."""
         self.queue(text_frame(payload))
-
-    def flush(self) -> None:
-        """Write what is queued, as one write. While the peer is behind it waits instead."""
-        out = self._out
-        if out is None or self._behind_since or self._transport is None:
-            return
-        self._out = None
-        self._out_bytes = 0
-        if isinstance(out, list):
-            self._writes.count(len(out))
-            out = b"".join(out)
-        else:
-            self._writes.count(1)
-        # What the kernel does not take at once makes the transport call pause_writing.
-        self._transport.write(out)
-
-    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Start the close handshake, behind what is queued; cut when it takes too long.
-
-        The code is any from 1000 to 4999 that may be on the wire; the reason is cut to 123 bytes.
-        """
-        if not self.close_code and self._transport is not None:
-            self._send_close(self._transport, code, reason)
-
-    def abort(self) -> None:
-        """Cut it: what the peer has not read yet may be lost to it."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close_slow_reader(self) -> None:
-        """1013: what is queued for the peer is dropped, its last frames are lost to it."""
-        if not self.close_code and self._transport is not None:
-            self._out = None
-            self._send_close(self._transport, CloseCode.TRY_AGAIN_LATER, "too slow a reader")
 
     # What picows calls
 
@@ -193,15 +80,9 @@ class Connection(picows.WSListener):
         # It keeps the whole request for as long as the connection lives: the token, and ~2 KB.
         transport.request.headers.clear()
         transport.request.path = b""
-        # What picows takes for its transport: see listen.py.
-        self._outgoing = outgoing = cast("Outgoing", transport.underlying_transport)
-        self._transport = outgoing.transport
-        outgoing.connection = self
-        self.close_code = 0
         self._window_start = time.monotonic()
-        # Behind is what the kernel does not take: told at the first byte, and when all is gone.
-        outgoing.transport.set_write_buffer_limits(high=0)
-        self._call(self.on_open)
+        # What picows takes for its transport: see listener.py.
+        self.begin(cast("Outgoing", transport.underlying_transport))
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
@@ -222,27 +103,8 @@ class Connection(picows.WSListener):
             self._on_data_frame(kind, frame)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        self._writes.forget(self)
-        self._out = None
-        self._message = self._decoder = self._transport = None
-        if self._outgoing is not None:
-            self._outgoing.connection = None  # a cycle fewer for the collector
-            self._outgoing = None
-        self.close_code = self.close_code or CloseCode.ABNORMAL
-        self._call(self.on_closed, self.close_code, self.close_reason)
-
-    def pause_writing(self) -> None:
-        self._behind_since = time.monotonic()
-        self._writes.watch(self)
-
-    def resume_writing(self) -> None:
-        self._behind_since = 0.0
-        self._writes.forget(self)
-        self.flush()
-        if not self.close_code and not self._behind_since:
-            self._call(self.on_caught_up)
+        self._message = self._decoder = None
+        self.lost()
 
     def fail_soon(self, code: int, reason: str) -> None:
         """picows wants to close: not before the frame that it is yet to deliver was answered."""
@@ -294,15 +156,6 @@ class Connection(picows.WSListener):
             else:
                 self._call(self.on_text, message.decode())
 
-    def _call(self, hook: Callable[..., None], *arguments: Any) -> None:
-        """The user's own mistake closes with 1011; what is logged of it holds no frame."""
-        try:
-            hook(*arguments)
-        except Exception as error:
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("%s in a websocket's %s\n%s", type(error).__name__, hook.__name__, where)
-            self.close(CloseCode.INTERNAL_ERROR)
-
     def _too_many_frames(self) -> bool:
         self._window_frames += 1
         if self._window_frames <= self._writes.limits.frames_max:
@@ -314,14 +167,6 @@ class Connection(picows.WSListener):
             self._window_frames = 1
             return False
         return True
-
-    def _hold_to_bound(self) -> None:
-        """A burst may be more than the bound when its reader takes it; what waits may not."""
-        self.flush()
-        transport = self._transport
-        waiting = self._out_bytes + (transport.get_write_buffer_size() if transport else 0)
-        if waiting > self._writes.limits.queue_bytes_max:
-            self.close_slow_reader()
 
     # The end
 
@@ -353,14 +198,8 @@ class Connection(picows.WSListener):
         transport.write_eof()
 
     def _send_close(self, transport: asyncio.Transport, code: int, reason: str) -> None:
-        """What is queued and the close frame leave in one write; nothing follows it."""
-        self.close_code, self.close_reason = code, reason
         self._message = self._decoder = None
-        out = self._out or []
-        frames = [*(out if isinstance(out, list) else [out]), close_frame(code, reason)]
-        self._out = None
-        self._writes.count(len(frames))
-        self._close_timer = asyncio.get_running_loop().call_later(
-            self._writes.limits.close_timeout_s, transport.abort
-        )
-        transport.write(b"".join(frames))
+        super()._send_close(transport, code, reason)
+
+    def _last_words(self, code: int, reason: str) -> bytes:
+        return close_frame(code, reason)

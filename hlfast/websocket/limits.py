@@ -27,6 +27,10 @@ class Limits:
     # Writing stops the loop for no longer than this at a time.
     slice_s: float = 0.003
     handshake_timeout_s: float = 5.0
+    # Connections whose handshake was not answered yet; beyond, who has most loses the oldest.
+    handshakes_max: int = 4096
     # A silent peer is pinged, and cut when it does not answer in time. None: never.
     ping_idle_s: float | None = 30.0
     ping_reply_s: float = 15.0
+    # An event stream is written a comment so often, which shows both ends that the other is there.
+    comment_s: float = 15.0

@@ -1,12 +1,13 @@
-"""A listening socket whose connections are `connection.Connection`s."""
+"""A listening socket whose connections are websockets, or streams of events."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import aiofastnet
@@ -15,8 +16,12 @@ import picows
 # Not in picows' typed face, yet what its ws_create_server puts together: see `listen`.
 from picows.picows import WSProtocol, _parse_http_request  # type: ignore[attr-defined]
 
+from hlfast.addresses import Network
 from hlfast.websocket.connection import Connection
+from hlfast.websocket.event_stream import EventStream
+from hlfast.websocket.handshakes import Handshakes
 from hlfast.websocket.limits import Limits
+from hlfast.websocket.outflow import Outflow
 
 # picows logs every connection, its parser's errors and, at its debug level, whole requests. An
 # adapter also saves the Logger that it would otherwise make for every connection.
@@ -25,6 +30,8 @@ _SILENCE = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1),
 # Given to `factory`: the answer to a handshake, with a Connection when it is 101.
 Answer = picows.WSUpgradeResponseWithListener
 Factory = Callable[[picows.WSUpgradeRequest], Answer]
+# What answers the requests for a path: with a stream, or with a whole answer.
+Streams = Mapping[bytes, Callable[[picows.WSUpgradeRequest], "EventStream | Answer"]]
 # A whole answer to what is no request, from a status and a detail.
 Refuse = Callable[[HTTPStatus, str], bytes]
 
@@ -32,6 +39,7 @@ _HEAD_END = b"\r\n\r\n"
 # picows takes no longer head, and hangs up.
 _HEAD_BYTES_MAX = 16 * 1024
 _READ_ONLY = (b"GET", b"HEAD")
+_OF_A_BODY = (b"content-length:", b"transfer-encoding:")
 
 
 class Outgoing:
@@ -42,15 +50,28 @@ class Outgoing:
     the socket when nothing waits, ahead of what we have queued. Both are held to order here.
     """
 
-    __slots__ = ("connection", "discards_input", "head", "is_answered", "refuse", "transport")
+    __slots__ = (
+        "connection",
+        "discards_input",
+        "handshakes",
+        "head",
+        "is_answered",
+        "refuse",
+        "transport",
+    )
 
-    def __init__(self, transport: asyncio.Transport, refuse: Refuse) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, refuse: Refuse, handshakes: Handshakes
+    ) -> None:
         self.transport = transport
+        self.handshakes = handshakes
+        host, *_ = transport.get_extra_info("peername") or ("",)
+        handshakes.begin(self, host)
         self.refuse = refuse
         # What came until the handshake was answered.
         self.head = b""
         self.is_answered = False
-        self.connection: Connection | None = None
+        self.connection: Outflow | None = None
         self.discards_input = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -60,17 +81,22 @@ class Outgoing:
         """Never empty, as far as picows can see: else it would write to the socket itself."""
         return 1
 
+    def answered(self) -> None:
+        """What was asked for is known, and who asked takes no place of a handshake any more."""
+        self.is_answered = True
+        self.handshakes.end(self)
+        self.head = b""
+
     def write(self, data: bytes | bytearray) -> None:
         """The handshake's answer, later a ping or the close frame of an error of the peer's."""
         connection = self.connection
         if connection is None:
-            self.is_answered = True
-            self.head = b""
+            self.answered()
             if data.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" not in data:
                 # picows' own words.
                 data = self.refuse(HTTPStatus.BAD_REQUEST, "The request is malformed.")
             self.transport.write(data)
-        elif data[0] & 0xF == 0x8:
+        elif data[0] & 0xF == 0x8 and isinstance(connection, Connection):
             self.discards_input = True
             reason = data[4:].decode("utf-8", "replace")
             connection.fail_soon(int.from_bytes(data[2:4], "big"), reason)
@@ -92,24 +118,34 @@ class Outgoing:
             self.transport.close()
 
     def abort(self) -> None:
-        """A ping was not answered."""
+        """A ping was not answered, or others wait for the place."""
         self.transport.abort()
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]
     """picows' protocol over an `Outgoing`; after a failure the input is read and forgotten.
 
-    picows knows GET of HTTP/1.1 and nothing else: other requests are answered here.
+    picows knows GET of HTTP/1.1 and nothing else: other requests are answered here, and so are
+    those for event streams.
     """
 
-    __slots__ = ("_outgoing", "factory", "refuse")
+    __slots__ = ("_outgoing", "factory", "handshakes", "refuse", "streams")
 
     factory: Factory
     refuse: Refuse
+    handshakes: Handshakes
+    streams: Streams
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._outgoing = Outgoing(transport, self.refuse)
+        self._outgoing = Outgoing(transport, self.refuse, self.handshakes)
         super().connection_made(self._outgoing)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.handshakes.end(self._outgoing)
+        super().connection_lost(exc)
+        # A websocket was told so by picows.
+        if self._outgoing.connection is not None:
+            self._outgoing.connection.lost()
 
     def buffer_updated(self, nbytes: int) -> None:
         outgoing = self._outgoing
@@ -121,11 +157,21 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             start, ended, _ = outgoing.head.partition(_HEAD_END)
             line, _, fields = start.partition(b"\r\n")
             words = line.split(b" ")
-            if ended and len(words) == 3 and not (words[0] == b"GET" and words[2] == b"HTTP/1.1"):
+            if ended and len(words) == 3:
                 method, target, version = words
-                self._answer(method, target, version, fields)
-                return
+                is_plain = method == b"GET" and version == b"HTTP/1.1"
+                if not is_plain or _path(target) in self.streams:
+                    self._answer(method, target, version, fields)
+                    return
         super().buffer_updated(nbytes)
+
+    def pause_writing(self) -> None:
+        if self._outgoing.connection is not None:
+            self._outgoing.connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._outgoing.connection is not None:
+            self._outgoing.connection.resume_writing()
 
     def _answer(self, method: bytes, target: bytes, version: bytes, fields: bytes) -> None:
         """What is no handshake, whatever its fields say: a version or a method of another kind."""
@@ -135,16 +181,23 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             if version not in (b"HTTP/1.0", b"HTTP/1.1"):
                 raise RuntimeError
             if method not in _READ_ONLY:
-                fields = b""  # they may announce a body, which picows does not take
+                # They may announce a body, which picows does not take.
+                lines = fields.split(b"\r\n")
+                kept = [line for line in lines if not line.lower().startswith(_OF_A_BODY)]
+                fields = b"\r\n".join(kept)
             request = _parse_http_request(b"GET %b HTTP/1.1\r\n%b" % (target, fields or b"X: "))
         except RuntimeError:
             answer = self.refuse(HTTPStatus.BAD_REQUEST, "The request is malformed.")
         else:
             request.method, request.version = method, version
             request.headers.popall("upgrade", None)
-            response = self.factory(request).response
-            response.headers["Connection"] = "close"
-            answer = bytes(response.to_bytes())
+            made = self.streams.get(_path(target), self.factory)(request)
+            if isinstance(made, EventStream):
+                outgoing.answered()
+                made.begin(outgoing)
+                return
+            made.response.headers["Connection"] = "close"
+            answer = bytes(made.response.to_bytes())
         if method == b"HEAD":
             answer = answer.partition(_HEAD_END)[0] + _HEAD_END
         outgoing.write(answer)
@@ -154,6 +207,10 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             # The rest of its body is read, or the answer might be lost with the connection; the
             # handshake's timeout ends it.
             outgoing.transport.write_eof()
+
+
+def _path(target: bytes) -> bytes:
+    return target.partition(b"?")[0]
 
 
 def _bare(status: HTTPStatus, detail: str) -> bytes:
@@ -169,13 +226,16 @@ async def listen(
     sock: socket.socket | None = None,
     backlog: int = 1024,
     refuse: Refuse = _bare,
+    trusted: Sequence[Network] = (),
+    streams: Streams = MappingProxyType({}),
 ) -> asyncio.Server:
     """Accept websockets; `factory` answers each handshake, and `refuse` what is no request.
 
-    They must not raise, or picows sends its message to the client: see `handshake.answer`. Raises
-    OSError when the address is taken. The server's `close` stops accepting and leaves open
-    connections alone.
+    Requests for the paths of `streams` are answered by those. None of them may raise, or picows
+    sends its message to the client: see `upgrade.answer`. Raises OSError when the address is taken.
+    The server's `close` stops accepting and leaves open connections alone.
     """
+    handshakes = Handshakes(limits.handshakes_max, trusted)
 
     def protocol() -> _Protocol:
         made = _Protocol(
@@ -197,6 +257,7 @@ async def listen(
             read_buffer_init_size=2048,
         )
         made.factory, made.refuse = factory, refuse
+        made.handshakes, made.streams = handshakes, streams
         return made
 
     # aiofastnet comes with picows, which uses it by default: its transports write at once, without

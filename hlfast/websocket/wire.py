@@ -46,7 +46,7 @@ def payload_of(frame: bytes) -> bytes:
 
 
 def binary_frame(payload: bytes) -> bytes:
-    """A binary frame."""
+    """A whole binary frame with this payload."""
     return _frame(0x2, payload)
 
 

@@ -25,7 +25,7 @@ class Reader(Protocol):
         """When it fell behind, by the monotonic clock; 0 when it has not."""
 
     def close_slow_reader(self) -> None:
-        """Close with 1013."""
+        """Close the connection with 1013; its queued frames are lost."""
 
 
 class WriteQueue:

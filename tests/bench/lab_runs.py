@@ -13,7 +13,13 @@ from bench.lab.window import Window
 from bench.lab.workloads import Cell
 
 QUIET = Quiet((0.001, 0.002), 0.0)
-FACTS = {"date": "2026-11-27 12:00 UTC", "machine": "2-core x86_64", "kernel": "Linux 6", "x": "1"}
+FACTS = {
+    "date": "2026-11-27 12:00 UTC",
+    "machine": "2-core x86_64",
+    "kernel": "Linux 6",
+    "python": "3.11.7",
+    "commit": "0a7dc31",
+}
 
 
 def windows(

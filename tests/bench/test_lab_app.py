@@ -41,7 +41,9 @@ SHORT = ("--rounds=3", "--seconds=0.1", "--warm-up=0.05", "--connections=2")
 
 def lab(directory: Path, *words: str) -> subprocess.Popen[str]:
     """`bash build.sh lab app …` in that directory, as the verb runs it."""
-    command = [sys.executable, "-P", "-m", "bench.lab", "app", *words]
+    # Whoever runs the tests in the background ignores Ctrl-C, and so would this.
+    command = ["env", "--default-signal=INT"]
+    command += [sys.executable, "-P", "-m", "bench.lab", "app", *words]
     return subprocess.Popen(
         [*command, "--requests", "requests.sh", "--python", sys.executable, *SHORT],
         cwd=directory,
@@ -61,6 +63,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.mark.one_database
+@pytest.mark.timeout(600)
 def test_a_foreign_application_is_measured_broken_off_and_resumed(directory: Path) -> None:
     words = ("shop:app", "--only", "no-access-log", "--out", str(directory / "out"))
     first = lab(directory, *words)

@@ -13,6 +13,7 @@ from bench.lab.arms import Kind
 from bench.lab.cores import Cores
 from bench.lab.keys import COLD, HOT, ZIPF
 from hlfast.settings import Settings, Tuning
+from tests.bench import lab_runs
 
 
 def switches(arm: catalog.Arm, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
@@ -63,6 +64,17 @@ def test_quick_has_twelve_rungs_and_the_same_twice() -> None:
     assert len(plan.cells) == 2 and {one.population for one in plan.cells} == {ZIPF}
     for cores in (2, 4):
         assert plan.takes_s(cores) < 5 * 60
+
+
+def test_windows_are_shown_in_the_plans_order() -> None:
+    plan = command.plan_of(command.parser().parse_args(["usual", "granian", "--rounds", "2"]))
+    made = [
+        lab_runs.window(number, arm.name, cell, 100.0)
+        for number in (1, 2)
+        for cell in plan.cells
+        for arm in plan.arms
+    ]
+    assert plan.in_order(made[::-1]) == made
 
 
 def test_full_has_everything() -> None:

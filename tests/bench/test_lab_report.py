@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.by import By
 
-from bench.lab import catalog, report
+from bench.lab import __main__ as command
+from bench.lab import catalog, methods, report
 from bench.lab.findings import CPU
 from bench.lab.quiet import Quiet
 from bench.lab.report.scale import Scale
 from bench.lab.results import Results
 from tests.bench import lab_runs
-from tests.web.test_docs_in_browser import CHROMIUM, Browser
+from tests.web.chromium import CHROMIUM, Browser
 
 BYTES_MAX = 1_000_000
 WIDTHS = (360, 1280)
@@ -118,6 +119,22 @@ def test_a_page_of_a_crowded_machine_says_so(tmp_path: Path, results: Results) -
         for name in ("report.md", "report.html"):
             assert "Not to be published." in (tmp_path / name).read_text()
         assert json.loads((tmp_path / "report.json").read_text())["not_to_be_published"]
+
+
+def test_the_page_of_methods_is_made_of_a_report_that_may_be_published(
+    directory: Path, tmp_path: Path, results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["methods", str(directory / "report.json")]) == 0
+    page = capsys.readouterr().out
+    for one in methods.methods().values():
+        if one.name not in ("usual", "nothing", "all-at-once", "other-python"):
+            assert f"## {one.title}\n" in page and one.snippet in page
+    assert "On the ladder: zipf keys: a user by id +25 % [" in page
+    assert "no difference seen for " in page
+    report.write(tmp_path, dataclasses.replace(results, rounds_planned=20))
+    with pytest.raises(SystemExit):
+        command.main(["methods", str(tmp_path / "report.json")])
+    assert "not to be published" in capsys.readouterr().err
 
 
 def test_axes_have_plain_numbers_apart_from_each_other() -> None:

@@ -112,6 +112,11 @@ def test_words_of_a_verdict() -> None:
     assert str(none) == "no difference seen, one above 4.1 % would have been"
 
 
+def test_too_much_noise_names_no_effect() -> None:
+    loud = inference.verdicts([inference.effect([-3.0, 3.0, 0.5], resamples=100)])[0]
+    assert str(loud) == "no difference seen, in too much noise to see any"
+
+
 def test_less_than_three_rounds_say_nothing() -> None:
     with pytest.raises(ValueError, match="too few"):
         inference.effect([0.1, 0.2])

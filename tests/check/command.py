@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
@@ -44,11 +44,21 @@ def run(
 
 
 def found(environment: Mapping[str, str], *arguments: str | Path) -> list[Finding]:
-    """Its findings, with an exit code that fits them; run here, which saves starting a Python."""
+    """Its findings, with an exit code that fits them."""
+    code, printed = shown(environment, "--json", *arguments)
+    return checked(printed, code)
+
+
+def shown(environment: Mapping[str, str], *arguments: str | Path) -> tuple[int, str]:
+    """Its exit code and what it prints, errors too; run here, which saves starting a Python."""
     printed = io.StringIO()
-    with mock.patch.dict(os.environ, environment, clear=True), redirect_stdout(printed):
-        code = main(["check", "--json", *map(str, arguments)])
-    return checked(printed.getvalue(), code)
+    with (
+        mock.patch.dict(os.environ, environment, clear=True),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+    ):
+        code = main(["check", *map(str, arguments)])
+    return code, printed.getvalue()
 
 
 def checked(printed: str, code: int) -> list[Finding]:

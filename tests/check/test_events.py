@@ -11,7 +11,7 @@ import redis
 from hl_utils.check import rabbitmq, run
 from hl_utils.check import redis as redis_check
 from hl_utils.check.databases import Processes
-from hl_utils.servers.rabbitmq import PROGRAMS, RabbitServer, installed
+from hl_utils.servers.rabbitmq import PROGRAMS, RabbitServer
 from hl_utils.servers.redis import LogRedisServer, RedisServer
 from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
@@ -91,14 +91,6 @@ def rabbitmqctl(server: RabbitServer, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitServer]:
-    """One RabbitMQ node."""
-    assert installed(), "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
-    with RabbitServer() as server:
-        yield server
-
-
 def as_user(server: RabbitServer, user: str, rights: str) -> str:
     """EVENTS_URL of a user with these rights to configure, write and read."""
     rabbitmqctl(
@@ -111,26 +103,28 @@ def as_user(server: RabbitServer, user: str, rights: str) -> str:
     return server.url.replace("guest:guest", f"{user}:a-password")
 
 
-def test_rabbitmq_with_streams_and_rights(sound: dict[str, str], broker: RabbitServer) -> None:
-    assert found(sound | {"EVENTS_URL": broker.url}) == []
-    enough = as_user(broker, "enough", "^(hlfast|amq\\\\.gen)")
+def test_rabbitmq_with_streams_and_rights(
+    sound: dict[str, str], rabbit_server: RabbitServer
+) -> None:
+    assert found(sound | {"EVENTS_URL": rabbit_server.url}) == []
+    enough = as_user(rabbit_server, "enough", "^(hlfast|amq\\\\.gen)")
     assert found(sound | {"EVENTS_URL": enough}) == []
     # Of a cluster the first that answers is looked at.
-    cluster = broker.url.replace("@127.0.0.1", "@nowhere.invalid,127.0.0.1:1,127.0.0.1")
+    cluster = rabbit_server.url.replace("@127.0.0.1", "@nowhere.invalid,127.0.0.1:1,127.0.0.1")
     findings = found(sound | {"EVENTS_URL": cluster})
     assert [one["code"] for one in findings] == ["password-known"]
     # What was made to try was deleted.
-    assert "check" not in rabbitmqctl(broker, "list_queues", "name")
-    assert "check" not in rabbitmqctl(broker, "list_exchanges", "name")
+    assert "check" not in rabbitmqctl(rabbit_server, "list_queues", "name")
+    assert "check" not in rabbitmqctl(rabbit_server, "list_exchanges", "name")
 
 
-def test_rabbitmq_without_rights(sound: dict[str, str], broker: RabbitServer) -> None:
-    url = as_user(broker, "other", "^other")
+def test_rabbitmq_without_rights(sound: dict[str, str], rabbit_server: RabbitServer) -> None:
+    url = as_user(rabbit_server, "other", "^other")
     findings = found(sound | {"EVENTS_URL": url})
     assert codes(findings) == ["events-rights events"]
     assert "a-password" not in str(findings)
     assert found(sound | {"EVENTS_URL": url, "HLFAST_EVENTS_NAME": "other"}) != []
-    stranger = broker.url.replace("guest:guest", "nobody:a-password")
+    stranger = rabbit_server.url.replace("guest:guest", "nobody:a-password")
     assert wrong(sound | {"EVENTS_URL": stranger}) == ["unreachable events"]
 
 
@@ -150,7 +144,7 @@ def test_rabbitmq_without_streams(sound: dict[str, str]) -> None:
 
 def test_servers_that_are_too_old(
     sound: dict[str, str],
-    broker: RabbitServer,
+    rabbit_server: RabbitServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -159,7 +153,7 @@ def test_servers_that_are_too_old(
         database_url=sound["DATABASE_URL"],
         redis_url=sound["REDIS_URL"],
         secret=sound["HLFAST_SECRET"],
-        events_url=broker.url,
+        events_url=rabbit_server.url,
     )
     monkeypatch.setattr(redis_check, "VERSION_MIN", (999,))
     monkeypatch.setattr(rabbitmq, "VERSION_MIN", (999,))

@@ -9,7 +9,6 @@ import pytest
 
 from hl_utils.check import run
 from hl_utils.check.databases import Processes
-from hl_utils.check.schema import promises
 from hl_utils.servers.mariadb import MariadbServer
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.sql import migrate
@@ -156,23 +155,6 @@ def test_encoding_and_collation(
         "ALTER TABLE user MODIFY first_key VARCHAR(512) NOT NULL",
     )
     assert wrong(environment) == ["encoding database", "key-collation database"]
-
-
-def test_every_index_that_the_migrations_make_is_looked_for(careful_server: MariadbServer) -> None:
-    """The text of the migrations is read as the server understands it."""
-    read = promises(m for room in ROOMS for m in queries.migrations("mysql", room))
-    indexes = careful_server.mariadb(
-        TEMPLATE,
-        "SELECT COUNT(DISTINCT table_name, index_name) FROM information_schema.statistics "
-        "WHERE table_schema = DATABASE() AND table_name <> 'migration'",
-    )
-    assert len(read.indexes) == int(indexes)
-    columns = careful_server.mariadb(
-        TEMPLATE,
-        "SELECT COUNT(*) FROM information_schema.columns "
-        "WHERE table_schema = DATABASE() AND data_type = 'varbinary'",
-    )
-    assert len(read.collations) == int(columns)
 
 
 def test_a_server_that_is_too_old(

@@ -10,7 +10,6 @@ import pytest
 
 from hl_utils.check import postgres, run
 from hl_utils.check.databases import Processes
-from hl_utils.check.schema import promises
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ENVIRONMENT
 from hl_utils.servers.sql import migrate
@@ -211,23 +210,36 @@ def test_an_index_that_could_not_be_built(
     assert found(own) == []
 
 
-def test_every_index_and_collation_that_the_migrations_make_is_looked_for(
-    postgres_server: PostgresServer,
+def test_triggers_that_are_missing(
+    own: dict[str, str], postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """The text of the migrations is read as the server understands it."""
-    read = promises(m for room in ROOMS for m in queries.migrations("postgres", room))
-    indexes = postgres_server.psql(
-        TEMPLATE, "-c", "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"
+    sql(
+        postgres_server,
+        postgres_url,
+        "DROP TRIGGER post_updated ON post",
+        "ALTER TABLE friend DISABLE TRIGGER friend_updated",
+        # What a function has made, if the server is no cluster.
+        "SELECT message_triggers(false)",
+        'DROP TRIGGER user_updated ON "user"',
     )
-    # The ledger's own key is made before any migration.
-    assert len(read.indexes) == int(indexes) - 1
-    columns = postgres_server.psql(
-        TEMPLATE,
-        "-c",
-        "SELECT count(*) FROM information_schema.columns "
-        "WHERE table_schema = 'public' AND collation_name = 'C'",
+    findings = found(own)
+    assert codes(findings) == ["trigger-missing database"] * 6
+    told = {one["what"].partition(" ")[0] for one in findings}
+    assert told == {
+        "friend.friend_updated",
+        "message.message_deleted",
+        "message.message_truncated",
+        "message.message_updated",
+        "post.post_updated",
+        "user.user_updated",
+    }
+    # The list of what is spread, as Citus has it.
+    sql(
+        postgres_server,
+        postgres_url,
+        "CREATE TABLE pg_dist_partition AS SELECT 'message'::regclass AS logicalrelid",
     )
-    assert len(read.collations) == int(columns)
+    assert {one["what"].partition(".")[0] for one in found(own)} == {"friend", "post", "user"}
 
 
 def test_encoding_and_collation(

@@ -82,7 +82,9 @@ def test_every_command_says_what_leads_on(empty: Cluster) -> None:
         assert found["level"] == "error"
     assert f"hlfast shards drain {lost}" in empty.refused("forget", lost, "--yes")
     assert "still holds 2 shards" in empty.refused("remove", lost)
-    assert "node-away" not in empty.hlfast("check", "--json").stdout
+    # Nor are triggers missing, of which no table that is spread has any.
+    findings = json.loads(empty.hlfast("check", "--json").stdout)
+    assert not {one["code"] for one in findings} & {"node-away", "index-missing", "trigger-missing"}
     assert "does not answer" not in empty.shards("status")
 
 
@@ -238,7 +240,7 @@ def test_a_rebalance_that_gets_nowhere_is_said_and_stopped(empty: Cluster) -> No
     takes = "SELECT citus_set_node_property($1, $2, 'shouldhaveshards', $3)"
     empty.ask(takes, host, int(port), False)
     with started(empty, "rebalance") as process:
-        said = interrupted(process, lambda: asks(empty, "citus_rebalance_status"))
+        said = interrupted(process, lambda: asks(empty, "retry_count > 0"))
         assert "the rebalance goes on by itself" in said
         assert "hlfast shards stop" in said
     assert "hlfast shards stop" in empty.refused("drain", first)
@@ -308,7 +310,7 @@ def test_ctrl_c_in_one_transaction_changes_nothing(empty: Cluster) -> None:
         reader.stdin.flush()
         wait_until(lambda: asks(empty, "LOCK TABLE dialog"), "nobody reads")
         with started(empty, "count", "3") as process:
-            said = interrupted(process, lambda: asks(empty, "alter_distributed_table"))
+            said = interrupted(process, lambda: asks(empty, "LOCK TABLE dialog, messageoutbox"))
             assert "nothing was changed" in said
         reader.stdin.close()
     assert empty.spread() == [2, 2]

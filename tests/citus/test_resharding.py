@@ -157,9 +157,10 @@ def test_typed_by_hand_it_is_refused_or_waits_for_those_who_write(stack: Stack) 
                 with pytest.raises(asyncpg.ObjectInUseError, match="lock all dialogs") as refused:
                     await one.psql(statement)
                 assert "shards count N" in str(refused.value.hint)
-            for number, statement in enumerate(UNLOCKED[:2]):
-                await one.psql(LOCKED.format(statement.replace("6", str(5 + number))))
-                assert sum(await asyncio.to_thread(stack.cluster.spread)) == 5 + number
+            for statement in UNLOCKED[:2]:
+                wanted = sum(await asyncio.to_thread(stack.cluster.spread)) + 1
+                await one.psql(LOCKED.format(statement.replace("6", str(wanted))))
+                assert sum(await asyncio.to_thread(stack.cluster.spread)) == wanted
         return one
 
     assert_right(stack, asyncio.run(run()))

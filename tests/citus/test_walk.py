@@ -15,7 +15,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from hlfast.dialogs.dialog_ids import dialog_id
-from tests.citus.clusters import Cluster, ask, at, execute
+from tests.citus.clusters import Cluster, ask, at, dsns, execute, fresh
 from tests.citus.conftest import distribute
 
 MANUAL = (ROOT / "citus" / "README.md").read_text(encoding="utf-8")
@@ -38,8 +38,8 @@ def psql(url: str, sql: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def join(cluster: Cluster, url: str, host: str = "") -> None:
-    """Run the script that a server's container runs, as if it were called `host`."""
+def join(cluster: Cluster, url: str, host: str = "", **more: str) -> str:
+    """Run the script that a server's container runs, as if it were called `host`; what it said."""
     own, master = urlsplit(url), urlsplit(cluster.url)
     variables = {
         "NODE_HOST": host or own.hostname,
@@ -47,6 +47,7 @@ def join(cluster: Cluster, url: str, host: str = "") -> None:
         "LOCAL_HOST": own.hostname,
         "PGUSER": own.username,
         "PGDATABASE": own.path[1:],
+        **more,
     }
     if url != cluster.url:
         variables |= {"MASTER_HOST": master.hostname, "MASTER_PORT": str(master.port)}
@@ -60,6 +61,7 @@ def join(cluster: Cluster, url: str, host: str = "") -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def test_the_walk_of_the_manual(empty: Cluster) -> None:
@@ -167,3 +169,58 @@ def test_a_worker_under_another_name_keeps_its_rows(empty: Cluster) -> None:
 
 
 NODES = "SELECT nodename, nodeport FROM pg_dist_node"
+
+
+def test_a_worker_that_was_removed_stays_out_when_it_starts_again(empty: Cluster) -> None:
+    for url in empty.urls[:3]:
+        join(empty, url)
+    gone = at(empty.urls[2])
+    empty.shards("init")
+    empty.shards("count", "2")
+    empty.shards("drain", gone)
+    empty.shards("remove", gone)
+    assert f"hlfast shards add {gone}` lets it in" in join(empty, empty.urls[2])
+    assert gone not in empty.shards("status")
+    empty.shards("add", gone)
+    assert f"{gone} is in the cluster" in join(empty, empty.urls[2])
+    assert gone in empty.shards("status")
+
+
+def test_the_service_owns_its_database_and_nothing_more() -> None:
+    user = f"hlfast_test_{os.getpid()}"
+    try:
+        with fresh() as cluster:
+            for url in cluster.urls[:3]:
+                for _ in range(2):
+                    join(cluster, url, SERVICE_USER=user, SERVICE_PASSWORD='it\'s "a" word\\')
+            ours = [of(user, url) for url in cluster.urls]
+            service = Cluster(ours)
+            assert "done" in service.shards("init")
+            assert "done" in service.shards("count", "3")
+            (sent,) = service.ask(
+                "SELECT * FROM message_send($1, 1, 2, 'Hi', NULL, true)", dialog_id(1, 2)
+            )
+            assert sent["outcome"] == "sent"
+            assert len(service.ask("SELECT FROM dialog_nodes()")) == 2
+            # On every node.
+            for url in ours[:3]:
+                (role,) = ask(url, "SELECT * FROM pg_roles WHERE rolname = current_user")
+                assert not any(role[f"rol{what}"] for what in MIGHT)
+                assert not ask(url, "SELECT FROM pg_tables WHERE tableowner <> current_user "
+                               "AND schemaname = 'public'")  # fmt: skip
+            # What is the operator's is refused, and done by the operator.
+            assert "permission denied" in service.refused("drain", cluster.workers[0])
+            cluster.shards("drain", cluster.workers[0])
+            service.shards("undistribute")
+    finally:
+        for server in dsns():
+            execute(server, f"DROP ROLE IF EXISTS {user}")
+
+
+MIGHT = ("super", "createdb", "createrole", "replication", "bypassrls")
+
+
+def of(user: str, url: str) -> str:
+    """The same server, as somebody else."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}").geturl()

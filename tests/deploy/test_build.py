@@ -138,6 +138,16 @@ def test_who_is_not_root_is_told(machine: Machine) -> None:
     assert machine.calls == []
 
 
+def test_pip_is_quiet_at_a_terminal_too(machine: Machine) -> None:
+    """One line says what is installed and how long that takes."""
+    (machine.directory / ".venv" / "requirements-test.txt").unlink()
+    done = machine.test("--quick", answer="y")
+    assert done.returncode == 0, done.stderr
+    [pip] = [call for call in machine.calls if call.startswith("python -m pip install ")]
+    assert " --quiet " in pip
+    assert "Installing requirements-test.txt" in done.stdout
+
+
 def test_arguments_are_pytests(machine: Machine) -> None:
     """A part of the tests runs in one process."""
     done = machine.test("--quick", "tests/posts", "-k", "wall and not x")

@@ -21,6 +21,8 @@ FILES = sorted((ROOT / "compose").glob("*.yml"))
 # Files that are laid over compose.yaml; the others are included by it.
 OVER = [path.name for path in FILES if path.name not in (ROOT / "compose.yaml").read_text()]
 PROJECTS = [(), *((name,) for name in OVER)]
+# It is a project of its own.
+ALONE = "citus.yml"
 # ${NAME}, ${NAME:-default}, ${NAME:?error}; $$ is a dollar.
 _VARIABLE = re.compile(r"(?<!\$)\$(?:\{([A-Za-z_]\w*)([^}]*)\}|([A-Za-z_]\w*))")
 
@@ -70,9 +72,10 @@ def configuration(
     shutil.copytree(ROOT / "compose", checkout / "compose")
     shutil.copy(ROOT / "compose.yaml", checkout)
     (checkout / ".env").write_text("".join(f"{name}={written[name]}\n" for name in written))
-    options = [part for name in over for part in ("-f", f"compose/{name}")]
+    files = [*(() if ALONE in over else ("compose.yaml",)), *(f"compose/{name}" for name in over)]
+    options = [part for file in files for part in ("-f", file)]
     done = subprocess.run(
-        [*command, "-f", "compose.yaml", *options, "--profile", "*", "config", "--format", "json"],
+        [*command, *options, "--profile", "*", "config", "--format", "json"],
         cwd=checkout,
         env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         capture_output=True,
@@ -91,20 +94,43 @@ def project(request: pytest.FixtureRequest, compose: list[str], tmp_path: Path) 
     return configuration(compose, tmp_path, request.param, written_env())
 
 
+@pytest.fixture(
+    params=[over for over in PROJECTS if ALONE not in over],
+    ids=lambda over: "+".join(("compose.yaml", *over)),
+)
+def stack(request: pytest.FixtureRequest, compose: list[str], tmp_path: Path) -> dict[str, Any]:
+    """Those that have the service in them."""
+    return configuration(compose, tmp_path, request.param, written_env())
+
+
+def test_the_cluster_reads_the_same_env_and_its_service_is_no_superuser(
+    compose: list[str], tmp_path: Path
+) -> None:
+    written = written_env()
+    found = configuration(compose, tmp_path, (ALONE,), written)
+    assert set(found["services"]) == {"master", "worker"}
+    for service in found["services"].values():
+        told = service["environment"]
+        assert (told["POSTGRES_USER"], told["SERVICE_USER"]) == ("postgres", "hlfast")
+        assert told["POSTGRES_PASSWORD"] == written["CITUS_PASSWORD"]
+        assert told["SERVICE_PASSWORD"] == written["POSTGRES_PASSWORD"]
+        assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ()))
+
+
 def test_it_does_not_start_without_secrets(compose: list[str], tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"run bash build\.sh first"):
         configuration(compose, tmp_path, (), {})
 
 
-def test_only_the_front_door_is_open_beyond_loopback(project: dict[str, Any]) -> None:
+def test_only_the_front_door_is_open_beyond_loopback(stack: dict[str, Any]) -> None:
     opened = {
         (name, port["published"])
-        for name, service in project["services"].items()
+        for name, service in stack["services"].items()
         for port in service.get("ports", ())
         if port.get("host_ip") != "127.0.0.1"
     }
     assert opened == {("haproxy", "8000")}
-    assert not any(s.get("network_mode") == "host" for s in project["services"].values())
+    assert not any(s.get("network_mode") == "host" for s in stack["services"].values())
 
 
 def test_every_service_has_limits(project: dict[str, Any]) -> None:
@@ -128,9 +154,9 @@ def test_every_service_has_few_rights(project: dict[str, Any]) -> None:
         assert service.get("privileged") is not True, name
 
 
-def test_each_uses_a_user_of_its_own_in_the_database(project: dict[str, Any]) -> None:
+def test_each_uses_a_user_of_its_own_in_the_database(stack: dict[str, Any]) -> None:
     """The superuser of the server is nobody's login, and only the service has the service's."""
-    services = project["services"]
+    services = stack["services"]
     is_postgres = services["db"]["image"].startswith("postgres")
     if is_postgres:
         assert services["db"]["environment"]["POSTGRES_USER"] == "postgres"
@@ -179,15 +205,15 @@ def _seconds(text: str) -> float:
     return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)([hms])", text))
 
 
-def test_a_process_may_drain_before_it_is_killed(project: dict[str, Any]) -> None:
+def test_a_process_may_drain_before_it_is_killed(stack: dict[str, Any]) -> None:
     for name in ("backend", "websocket"):
-        service = project["services"][name]
+        service = stack["services"][name]
         assert _seconds(service["stop_grace_period"]) > int(
             service["environment"]["HLFAST_DRAIN_TIMEOUT_S"]
         )
 
 
-def test_the_api_believes_haproxy_alone(project: dict[str, Any]) -> None:
-    services = project["services"]
+def test_the_api_believes_haproxy_alone(stack: dict[str, Any]) -> None:
+    services = stack["services"]
     address = services["haproxy"]["networks"]["front"]["ipv4_address"]
     assert services["backend"]["environment"]["HLFAST_TRUSTED_PROXIES"] == address

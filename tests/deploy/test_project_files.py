@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import chain
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import yaml
 
 from hl_utils.servers.process import ROOT
+from hlfast import VERSION
 from tests.test_style import GATES
 
 
@@ -44,8 +47,30 @@ def test_pre_commit_has_every_gate() -> None:
     assert tests and all((ROOT / path).exists() for path in tests)
 
 
+def test_a_release_has_the_changelogs_words() -> None:
+    script = [sys.executable, str(ROOT / ".ci" / "release_notes.py")]
+    version = project()["version"]
+    done = subprocess.run([*script, f"v{version}"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() and done.stdout in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert "\n## " not in done.stdout
+    for tag in (version, "v99.0.0", "latest"):
+        refused = subprocess.run([*script, tag], capture_output=True, text=True, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert tag in refused.stderr
+
+
+def test_the_release_builds_after_the_tests() -> None:
+    jobs = read(".github/workflows/release.yml")["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
+    assert jobs["release"]["needs"] == "test"
+    said = " ".join(step.get("run", "") for step in jobs["release"]["steps"])
+    for command in ("release_notes.py", "pip wheel", "docker build", "gh release create"):
+        assert command in said
+
+
 def test_the_citation_is_of_this_version() -> None:
     citation = read("CITATION.cff")
     assert (citation["version"], citation["license"]) == (project()["version"], "MIT")
+    assert project()["version"] == VERSION
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {citation['version']} - {citation['date-released']}\n" in changelog

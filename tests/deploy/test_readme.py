@@ -123,7 +123,8 @@ def test_what_is_named_in_code_exists(page: str) -> None:
 
 
 def test_every_service_of_a_compose_command_exists() -> None:
-    text = "".join(path.read_text() for path in Path(ROOT, "compose").glob("*.yml"))
+    files = [*Path(ROOT, "compose").glob("*.yml"), *Path(ROOT, "compose/citus").glob("*.yml")]
+    text = "".join(path.read_text() for path in files)
     services = set(re.findall(r"^  ([a-z][a-z0-9-]*):$", text, re.MULTILINE))
     lines = [line for line in EVERY_COMMAND if line.startswith("docker compose")]
     named = re.compile(

@@ -7,20 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hl_utils.servers import rabbitmq
 from hl_utils.servers.rabbitmq import RabbitServer
 from hl_utils.servers.redis import LogRedisServer
 from tests.events.brokers import Broker, RabbitBroker, RedisBroker
-
-
-@pytest.fixture(scope="session")
-def rabbit_server() -> Iterator[RabbitServer]:
-    """One RabbitMQ node."""
-    if not rabbitmq.installed():
-        pytest.fail("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
-    with RabbitServer() as server:
-        server.settle()
-        yield server
 
 
 @pytest.fixture(scope="session")

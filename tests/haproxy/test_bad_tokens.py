@@ -19,9 +19,9 @@ from tests.clients import PASSWORD, Client
 from tests.haproxy.conftest import House
 from tests.http import get
 from tests.live.conftest import signed, token
-from tests.live.raw_client import CLOSE, Peer, close, text
 from tests.nodes import DEADLINE_S, Socket
 from tests.superusers import superuser
+from tests.websocket.raw_client import CLOSE, Peer, close, text
 
 INVALID, EXPIRED, REVOKED = "token invalid", "token expired", "token revoked"
 

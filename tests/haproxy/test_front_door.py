@@ -19,7 +19,7 @@ from hl_utils.servers.process import START_S, free_port, wait_until
 from tests.clients import Client
 from tests.haproxy.conftest import LOGIN_FAILURES, House
 from tests.http import get
-from tests.nodes import Socket
+from tests.nodes import PATH, Socket, Stream
 
 # None of the test's own servers trusts or knows it, and the kernel gives it to whoever asks.
 ANOTHER_ADDRESS = "127.0.0.2"
@@ -42,6 +42,25 @@ def ask(
         line.close()
 
 
+def test_event_streams_are_at_the_same_address(house: House) -> None:
+    """Event by event as they come, resumed at the node, with its refusals and its comments."""
+    with Client(house.proxy.url) as anybody:
+        ada, bob = anybody.user(), anybody.user()
+        given = {"Authorization": ada.headers["authorization"]}
+        with Stream(house.proxy.port, **given) as stream:
+            cursor = stream.greeted()["cursor"]
+            sent = [bob.send_to(ada, f"Number {number}") for number in range(3)]
+            assert [stream.next()["message"] for _ in sent] == sent
+        with Stream(house.node.port, **given, Last_Event_ID=cursor) as again:
+            again.greeted()
+            recovered, replayed = again.resumed()
+            assert (recovered, [frame["message"] for frame in replayed]) == (True, sent)
+        for port in (house.node.port, house.proxy.port):
+            with Stream(port) as none, Stream(port, f"{PATH}?x=1", **given) as unknown:
+                assert (none.status, unknown.status) == (401, 422)
+                assert none.problem["request_id"] == none.headers["x-request-id"]
+
+
 @pytest.mark.parametrize("compose", [False, True])
 @pytest.mark.parametrize("limits", [{}, UNLIMITED])
 def test_haproxy_accepts_the_file(compose: bool, limits: dict[str, str]) -> None:
@@ -57,6 +76,19 @@ def test_haproxy_accepts_the_file(compose: bool, limits: dict[str, str]) -> None
     )
     assert done.returncode == 0, done.stderr
     assert "[WARNING]" not in done.stdout + done.stderr
+
+
+def test_a_server_of_the_other_kind_is_none(house: House) -> None:
+    """A container may get the address that one of the other kind had."""
+    ports = [house.api.port, house.node.port]
+    wanted = {"api/api1": "UP", "api/api2": "DOWN", "websocket/ws1": "DOWN", "websocket/ws2": "UP"}
+    with Proxy(ports, ports) as proxy:
+
+        def are_told_apart() -> bool:
+            rows = proxy.statistics()
+            return {name: rows[name]["status"] for name in wanted} == wanted
+
+        wait_until(are_told_apart, "they are taken for each other")
 
 
 def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:

@@ -12,7 +12,7 @@ from hlfast.settings import Settings
 
 README = CONFIGURATION.with_name("README.md")
 # Settings of how long somebody is waited for that are not called a timeout.
-ALSO = {"ws_ping_s", "ws_behind_s"}
+ALSO = {"ws_ping_s", "ws_behind_s", "ws_comment_s"}
 
 
 def table() -> dict[str, float]:
@@ -27,7 +27,7 @@ def configured() -> dict[str, float]:
     text = re.sub(r'"\$\{\w+-(\w+)\}"', r"\1", CONFIGURATION.read_text())
     text = re.sub(r"#.*", "", text)
     found = re.findall(
-        r"(timeout [\w-]+|hold \w+|wait-for-body(?= time)|pool-purge-delay|hard-stop-after)"
+        r"(timeout [\w-]+|hold \w+|wait-for-body(?= time)|pool-purge-delay|hard-stop-after|tcp-ut)"
         r"(?: time)? (\d+\w*)",
         text,
     )
@@ -35,7 +35,7 @@ def configured() -> dict[str, float]:
     assert all(values[name] == seconds(value) for name, value in found)
     # None that is written in another way.
     assert len(found) == len(
-        re.findall(r"\b(?:timeout|hold) |wait-for|purge-delay|stop-after", text)
+        re.findall(r"\b(?:timeout|hold) |wait-for|purge-delay|stop-after|tcp-ut", text)
     )
     return values
 

@@ -206,11 +206,17 @@ def test_a_server_of_ones_own_goes_back_and_ids_and_versions_move_on(
     ((version, token_version),) = rows(url, versions, user)
     dumped(database_server, url, tmp_path / "dumped")
     lost = [with_service(url, use) for _ in range(3)]
-    back_and_forth(database_server, url, tmp_path / "dumped")
     script = ROOT / "sql" / queries.dialect_of(url) / "restored.sql"
-    database_server.run_script(name_of(url), script)
+    moved = []
+    for _ in range(2):
+        back_and_forth(database_server, url, tmp_path / "dumped")
+        database_server.run_script(name_of(url), script)
+        ((now, token_now),) = rows(url, versions, user)
+        moved.append(now - version)
+        assert token_now - token_version == moved[-1] >= STEP
+    # What was given to clients after the first time does not fit after the second.
+    assert moved[0] != moved[1]
     assert rows(url, 'SELECT id FROM "user"') == [(user,)]
-    assert rows(url, versions, user) == [(version + STEP, token_version + STEP)]
     assert value(url, "SELECT version FROM post WHERE id = $1", first) > STEP
     outbox = value(url, "SELECT max(id) FROM outbox")
     other, second = with_service(url, use)

@@ -229,6 +229,8 @@ def test_second_up_and_clean_are_refused(running: Stack) -> None:
     for verb in ("up", "clean"):
         line = refusal(running.run(verb))
         assert f"already runs on {running.home} (pid {running.process.pid})" in line
+        # Who starts it again wants to see it, most likely.
+        assert line.rstrip().endswith(f": open {running.url}") is (verb == "up")
     assert running.told()
 
 

@@ -13,11 +13,9 @@ from bench.ledger.frames import Frame
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
-from hlfast.websocket.limits import Limits
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.live.echo import Server, serving
-from tests.nodes import Socket
+from tests.nodes import Socket, Stream, Told
 
 # Short, and yet long beside what a busy machine may be late by.
 NODE: dict[str, float] = {
@@ -43,6 +41,7 @@ class Live:
     nodes: list[Node]
     herald: Client
     sockets: list[Socket] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
 
     def user(self) -> Client:
         """Somebody new."""
@@ -55,8 +54,15 @@ class Live:
         self.sockets.append(socket)
         return socket
 
-    def seen(self, user: Client, *sockets: Socket) -> list[list[Frame]]:
-        """What came over each of a user's sockets since the last look, presence apart.
+    def stream(self, user: Client, node: int = 0, cursor: str = "") -> Stream:
+        """An event stream of theirs, before its hello, closed after the test."""
+        more = {"Last-Event-ID": cursor} if cursor else {}
+        stream = Stream(self.nodes[node].port, Authorization=f"Bearer {token(user)}", **more)
+        self.streams.append(stream)
+        return stream
+
+    def seen(self, user: Client, *sockets: Told) -> list[list[Frame]]:
+        """What came over each of a user's connections since the last look, presence apart.
 
         Everything up to now: the herald's message comes after it.
         """
@@ -75,13 +81,6 @@ def signed(user: Client, **claims: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def echo() -> Iterator[Server]:
-    """A server that sends back every message up to 70,000 bytes."""
-    with serving(Limits(message_bytes_max=70_000)) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Live]:
     """One API, two nodes."""
     servers = new_database(database_server, TEMPLATE), redis_server.url
@@ -97,8 +96,11 @@ def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Liv
 
 @pytest.fixture
 def live(stack: Live) -> Iterator[Live]:
-    """The same, without the sockets of the test before."""
+    """The same, without the connections of the test before."""
     yield stack
     for socket in stack.sockets:
         socket.connection.close()
+    for stream in stack.streams:
+        stream.__exit__()
     stack.sockets.clear()
+    stack.streams.clear()

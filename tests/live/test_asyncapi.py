@@ -9,6 +9,7 @@ import pytest
 from hl_utils.servers.services import Api
 from hlfast.frames import FRAMES
 from tests.http import get
+from tests.nodes import PATH
 
 # What the contract lists, with the fields of each.
 EVENT = {"cursor", "event_id"}
@@ -63,11 +64,13 @@ def frames(document: Any, operation: str) -> dict[str, set[str]]:
 def test_the_frames_are_those_of_the_contract(document: Any) -> None:
     assert frames(document, "tell") == TO_ME
     assert frames(document, "hear") == FROM_ME
+    assert frames(document, "stream") == TO_ME
 
 
 def test_the_document_is_whole(document: Any) -> None:
     assert document["asyncapi"] == "3.0.0"
     assert document["channels"]["live"]["address"] == "/ws"
+    assert document["channels"]["events"]["address"] == PATH
     used = set()
     waiting = [document]
     while waiting:

@@ -10,8 +10,8 @@ from hlfast.live.dismissals import Dismissals, Dismissed
 from hlfast.live.metrics import Counts
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.write_queue import WriteQueue
-from tests.live.echo import serving
-from tests.live.raw_client import CLOSE, Peer, close
+from tests.websocket.echo import serving
+from tests.websocket.raw_client import CLOSE, Peer, close
 
 pytestmark = pytest.mark.one_database
 MOST = 2

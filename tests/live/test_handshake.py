@@ -25,8 +25,8 @@ from hlfast.websocket.write_queue import WriteQueue
 from tests import wire
 from tests.doors import connect as open_line
 from tests.doors import until_closed
-from tests.live.echo import Echo, Factory, serving
-from tests.live.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
+from tests.websocket.echo import Echo, Factory, serving
+from tests.websocket.raw_client import CLOSE, DEADLINE_S, REQUEST, TEXT, Peer, close, text
 
 pytestmark = pytest.mark.one_database
 
@@ -191,6 +191,7 @@ def test_refusals(
     assert problem["request_id"] == "mine-1"
     assert "?" not in problem["instance"]
     assert {"type", "title", "detail"} < set(problem)
+    assert ("/asyncapi" in problem["detail"]) == (status == 404)
 
 
 def test_refusal_without_capacity() -> None:

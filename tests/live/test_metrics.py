@@ -22,8 +22,8 @@ from tests import wire
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, Live, signed, token
-from tests.live.raw_client import CLOSE, Peer, close, text
 from tests.nodes import Socket
+from tests.websocket.raw_client import CLOSE, Peer, close, text
 
 NAME = {"HLFAST_EVENTS_NAME": "measured"}
 CONNECTIONS_MAX = 6

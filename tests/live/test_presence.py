@@ -21,10 +21,10 @@ from hlfast.live import presence
 from hlfast.live.presence import Presence
 from hlfast.settings import Settings
 from tests.events.brokers import in_a_loop
+from tests.events.outboxes import new_users
 from tests.live.conftest import NODE, Live, token
-from tests.live.outboxes import new_users
-from tests.live.raw_client import Peer
 from tests.nodes import Socket
+from tests.websocket.raw_client import Peer
 
 pytestmark = pytest.mark.one_database
 

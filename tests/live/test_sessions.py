@@ -19,8 +19,8 @@ from hl_utils.servers.process import START_S, wait_until
 from hl_utils.servers.services import Node
 from tests.clients import PASSWORD
 from tests.live.conftest import NODE, Live, signed, token
-from tests.live.raw_client import CLOSE, TEXT, Peer, client_frame
-from tests.nodes import DEADLINE_S, Socket
+from tests.nodes import DEADLINE_S, PATH, Socket, Stream
+from tests.websocket.raw_client import CLOSE, TEXT, Peer, client_frame
 
 pytestmark = pytest.mark.one_database
 
@@ -302,14 +302,16 @@ def code_or_hello(connection: ClientConnection) -> int | None:
 
 
 def test_a_node_that_is_told_to_stop(stack: Live) -> None:
-    """It closes everybody with 1001, refuses who comes meanwhile, and leaves."""
+    """It closes everybody with 1001, ends every stream, refuses who comes meanwhile, and leaves."""
     settings = stack.nodes[0].settings
     drain = {"HLFAST_DRAIN_TIMEOUT_S": 4, "HLFAST_EVENTS_NAME": "live"}
     with Node(settings["DATABASE_URL"], settings["REDIS_URL"], **NODE | drain) as node:
         user = stack.user()
         staying = [Socket(node.ws_url, token(user)) for _ in range(20)]
+        streams = [Stream(node.port, f"{PATH}?token={token(user)}") for _ in range(5)]
         node.process.terminate()
         assert [socket.closed() for socket in staying] == [1001] * 20
+        assert [stream.ended() for stream in streams] == ["the node stops: reconnect"] * 5
         with pytest.raises((OSError, InvalidStatus)):
             Socket(node.ws_url, token(user))
         assert node.process.wait(START_S) == 0
@@ -320,3 +322,9 @@ def test_health(live: Live) -> None:
     with sockets.create_connection(("127.0.0.1", live.nodes[0].port)) as raw:
         raw.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert raw.recv(64).startswith(b"HTTP/1.1 200")
+
+
+def test_a_node_says_where_it_listens(live: Live) -> None:
+    node = live.nodes[0]
+    ends = [line.partition("Z ")[2] for line in node.log.splitlines()]
+    assert f"[INFO] Listening at: {node.ws_url}" in ends

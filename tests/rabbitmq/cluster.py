@@ -136,6 +136,27 @@ def names(members: Sequence[Node]) -> set[str]:
     return {node.name for node in members}
 
 
-def replicated(members: Sequence[Node]) -> bool:
-    """Whether all of them have a running copy."""
-    return members[0].stream()[1] == names(members)
+_WAIT = """
+    Stream = rabbit_misc:r(<<"/">>, queue, <<"%(log)s.events">>),
+    Wait = fun
+        Again(0) -> late;
+        Again(Left) ->
+            case catch begin
+                {ok, Found} = rabbit_amqqueue:lookup(Stream),
+                [{online, Online}] = rabbit_amqqueue:info(Found, [online]),
+                lists:sort(Online) =:= lists:sort([%(names)s])
+            end of
+                true -> replicated;
+                _ -> timer:sleep(100), Again(Left - 1)
+            end
+    end,
+    Wait(%(tenths)d).
+"""
+
+
+def wait_until_replicated(members: Sequence[Node]) -> None:
+    """All of them have a running copy. The first one waits for it: to ask by a tool costs much."""
+    quoted = ", ".join(f"'{name}'" for name in names(members))
+    wait = _WAIT % {"log": LOG, "names": quoted, "tenths": CLUSTER_S * 8}
+    done = members[0].run("rabbitmqctl", "--quiet", "eval", wait)
+    assert done.stdout.strip() == "replicated", done.stdout + done.stderr

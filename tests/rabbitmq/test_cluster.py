@@ -16,8 +16,8 @@ from tests.rabbitmq.cluster import (
     names,
     nodes,
     opened,
-    replicated,
     wait,
+    wait_until_replicated,
 )
 from tests.rabbitmq.ledger import Ledger
 
@@ -54,7 +54,7 @@ def test_they_are_one_cluster(cluster: list[Node]) -> None:
 
 
 def test_the_stream_is_on_each_of_them(cluster: list[Node]) -> None:
-    wait_until(lambda: replicated(cluster), "not replicated", CLUSTER_S)
+    wait_until_replicated(cluster)
 
 
 def test_replicating_what_is_replicated_changes_nothing(cluster: list[Node]) -> None:
@@ -63,10 +63,22 @@ def test_replicating_what_is_replicated_changes_nothing(cluster: list[Node]) -> 
     assert "a copy for" not in told
 
 
+def test_the_usual_recipe_works_in_a_second_node(cluster: list[Node]) -> None:
+    """What people type who have joined nodes before; the page has the same lines."""
+    page = (SCRIPTS / "README.md").read_text()
+    first, second, _ = cluster
+    for line in ("stop_app", "join_cluster rabbit@rabbit", "start_app"):
+        assert f"docker compose exec rabbitmq2 rabbitmqctl {line}\n" in page
+        done = second.run("rabbitmqctl", *line.replace("rabbit@rabbit", first.name).split())
+        assert done.returncode == 0, done.stdout + done.stderr
+    wait([second])
+    wait_until_replicated(cluster)
+
+
 @in_a_loop
 async def test_the_leader_is_killed_under_load(cluster: list[Node]) -> None:
     """Who writes and who reads was connected to that one."""
-    wait_until(lambda: replicated(cluster), "not replicated", CLUSTER_S)
+    wait_until_replicated(cluster)
     leader = cluster[0].stream()[0]
     cluster.sort(key=lambda node: node.name != leader)
     killed, *others = cluster
@@ -78,7 +90,7 @@ async def test_the_leader_is_killed_under_load(cluster: list[Node]) -> None:
         assert others[0].stream()[0] in names(others)
         killed.start()
         wait([killed])
-        wait_until(lambda: replicated(cluster), "not replicated again", CLUSTER_S)
+        wait_until_replicated(cluster)
         more(ledger)
 
     async with opened(cluster) as writing, opened(cluster) as reading:

@@ -9,7 +9,7 @@ import pytest
 
 from hlfast.errors import Unavailable
 from tests.events.brokers import batches, in_a_loop, until_available
-from tests.rabbitmq.cluster import SCRIPTS, Node, names, nodes, opened, replicated, wait
+from tests.rabbitmq.cluster import SCRIPTS, Node, names, nodes, opened, wait
 
 # Nodes start in many seconds, on a busy machine in a minute, and they do so several times.
 pytestmark = pytest.mark.timeout(1800)
@@ -52,7 +52,7 @@ async def test_the_log_outlives_the_joining(pair: list[Node]) -> None:
     assert f"{second.name} has joined" in second.script("join_cluster.sh", first.name)
     for node in pair:
         assert set(node.status()["running_nodes"]) == names(pair)
-    assert replicated(pair)
+    assert first.stream()[1] == names(pair)
     assert "is a member" in second.script("join_cluster.sh", first.name)
     async with opened([second]) as log:
         await log.publish(b"after")

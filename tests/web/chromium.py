@@ -107,9 +107,16 @@ class Person:
         self.handle = handle
 
     def _look(self) -> Browser:
-        if self.browser.current_window_handle != self.handle:
-            self.browser.switch_to.window(self.handle)
+        self.browser.switch_to.window(self.handle)
         return self.browser
+
+    def tab(self, url: str) -> Person:
+        """The same person in another tab."""
+        browser = self._look()
+        handle = browser.browsing_context.create(type="tab", reference_context=self.handle)
+        browser.switch_to.window(handle)
+        browser.get(url)
+        return Person(browser, handle)
 
     def at(self, place: str) -> None:
         """Go to a view, as by its link."""
@@ -164,6 +171,10 @@ class Person:
         """What a script in their page returns."""
         return self._look().execute_script(script, *arguments)
 
+    def until(self, script: str) -> None:
+        """Wait until a script in their page returns something."""
+        self._look().until(lambda: self.run(script), script)
+
     def command(self, name: str, **parameters: Any) -> Any:
         """One of the browser's own, for this window."""
         return self._look().execute_cdp_cmd(name, parameters)
@@ -171,6 +182,11 @@ class Person:
     def state(self, said: str) -> None:
         """Wait until the page says so of its connection."""
         self.find(f"//*[@id='state'][normalize-space()={literal(said)}]")
+
+    def read_anew(self) -> int:
+        """How often the page has read the list of dialogs since its timings were cleared."""
+        count = "performance.getEntriesByType('resource').filter(({name}) => name.includes(%s))"
+        return int(self.run(f"return {count % literal('/dialogs?')}.length"))
 
     def offline(self, is_offline: bool = True) -> None:
         """Take their network away, or give it back."""

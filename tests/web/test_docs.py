@@ -11,6 +11,7 @@ from hlfast.endpoints import ENDPOINTS
 from hlfast.web.endpoint import PREFIX
 from tests import wire
 from tests.clients import Client
+from tests.contract import PROBLEM_KEYS
 
 pytestmark = pytest.mark.one_database
 
@@ -89,3 +90,77 @@ def test_every_reference_leads_somewhere(schema: Any) -> None:
     references = set(re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(schema)))
     assert references
     assert references <= set(schema["components"]["schemas"])
+
+
+def test_public_operations_say_so(schema: Any) -> None:
+    """In words that generators read: nothing at all would mean that nobody knows."""
+    for row in ENDPOINTS:
+        if row.is_public:
+            assert schema["paths"][PREFIX + row.path][row.method.lower()]["security"] == []
+    assert [server["url"] for server in schema["servers"]] == ["/"]
+
+
+def kinds(described: Any) -> set[str]:
+    """The types that a value may have, null apart."""
+    choices = described.get("anyOf", [described])
+    return {choice["type"] for choice in choices} - {"null"}
+
+
+def test_next_is_what_its_parameter_takes(schema: Any) -> None:
+    """A generated client passes it on without a cast."""
+    lists = 0
+    for row in ENDPOINTS:
+        operation = schema["paths"][PREFIX + row.path][row.method.lower()]
+        answer = operation["responses"].get("200", {}).get("content", {})
+        reference = answer.get("application/json", {}).get("schema", {}).get("$ref", "")
+        page = schema["components"]["schemas"].get(reference.rpartition("/")[2], {})
+        cursor = page.get("properties", {}).get("next")
+        if cursor is None:
+            continue
+        lists += 1
+        taken = [one for one in operation["parameters"] if one["name"] in ("before", "after")]
+        assert taken or row.path == "/users"
+        for parameter in taken:
+            assert kinds(parameter["schema"]) == kinds(cursor), row.path
+    assert lists == 8
+
+
+def test_everything_has_a_sentence_and_an_example(schema: Any) -> None:
+    """Operations, parameters, fields and errors."""
+    for row in ENDPOINTS:
+        operation = schema["paths"][PREFIX + row.path][row.method.lower()]
+        assert operation["description"].endswith("."), row.name
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"].endswith("."), (row.name, parameter["name"])
+            assert parameter["schema"]["examples"], (row.name, parameter["name"])
+        for status, response in operation["responses"].items():
+            # More than HTTP's own word for it.
+            assert response["description"].endswith("."), (row.name, status)
+            for content in response.get("content", {}).values():
+                if int(status) >= 400:
+                    assert content["example"]["status"] == int(status)
+                    assert content["example"].keys() >= set(PROBLEM_KEYS)
+    for name, described in schema["components"]["schemas"].items():
+        assert described["description"].endswith("."), name
+        for field, values in described["properties"].items():
+            assert values["description"].endswith("."), (name, field)
+            holds_others = "$ref" in values or values.get("type") == "array" or field == "next"
+            assert holds_others or values["examples"], (name, field)
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    """Each model takes one that is made of its fields' examples."""
+    for row in ENDPOINTS:
+        for model in (row.body, row.form, row.query):
+            if model is None:
+                continue
+            fields = model.model_fields.items()
+            one_way = {"before"} if {"before", "after"} <= model.model_fields.keys() else set()
+            shown = {
+                name: field.examples[0]
+                for name, field in fields
+                if field.examples and name not in one_way
+            }
+            if row.query is model:
+                shown = {name: str(value) for name, value in shown.items()}
+            assert model.model_validate(shown), row.name

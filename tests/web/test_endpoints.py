@@ -42,7 +42,7 @@ CONTRACT = {
 }
 PATHS = sorted({endpoint.path for endpoint in ENDPOINTS})
 OUTSIDE = [
-    "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect",
+    "/", "/asyncapi", "/asyncapi.json", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect",
     "/health/live", "/health/ready", "/health/dependencies", "/metrics",
 ]  # fmt: skip
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
@@ -81,7 +81,7 @@ def test_other_methods_outside_the_api(client: Client, path: str, method: str) -
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/api", "/api/v1", "/api/v1/", "/api/v2/users/1", "/API/V1/users/1",
+        "/api", "/api/v1", "/api/v1/", "/api/v2/users/1", "/API/V1/users/1",
         "/api/v1/users/", "/api/v1/users/1/", "/api/v1/users//1", "//api/v1/users/1",
         "/api/v1/users/1/post", "/api/v1/posts/1/2", "/api/v1/feed/1", "/api/v1/nothing",
         "/docs/", "/health", "/health/", "/health/nothing", "/metrics/", "/favicon.ico",

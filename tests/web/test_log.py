@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import pytest
@@ -46,6 +47,14 @@ def test_no_secret_and_no_token_is_ever_written(several: Api) -> None:
     assert "Traceback" not in log
 
 
+def test_every_line_has_a_time(several: Api) -> None:
+    """And the first ones say where it listens."""
+    lines = several.log.splitlines()
+    for line in lines:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[[A-Z]+\] ", line), line
+    assert any(line.endswith(f"Listening at: {several.url}") for line in lines)
+
+
 def test_bodies_that_break_off_leave_no_traceback(several: Api) -> None:
     start = b"POST /api/v1/users HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{"
     with Client(several.url) as client:
@@ -56,5 +65,5 @@ def test_bodies_that_break_off_leave_no_traceback(several: Api) -> None:
     wait_until(lambda: marker in several.log, "no access log")
     assert "Traceback" not in several.log
     # The tests' Redis is no log for production, and says so.
-    errors = [line for line in several.log.splitlines() if line.startswith("[ERROR]")]
+    errors = [line for line in several.log.splitlines() if "[ERROR]" in line]
     assert all("appendfsync" in line for line in errors)

@@ -16,10 +16,10 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
-from hl_utils.servers.sql import migrate
+from hl_utils.servers.sql import SqlServer, migrate
 from tests import wire
 from tests.clients import Client
-from tests.conftest import TEMPLATE
+from tests.conftest import TEMPLATE, new_database
 from tests.web.locks import locked, wait_for_waiting
 from tests.web.test_metrics import IN_USE, QUEUED, come_to
 
@@ -55,26 +55,25 @@ def hold(
     return [threads.submit(wire.get, api.url, target, header) for _ in range(count)]
 
 
-@pytest.fixture
-def small(
-    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
-) -> Iterator[Api]:
-    """An API with few places."""
-    with Api(migrated_database_url, redis_server.url, **SETTINGS) as api:
+@pytest.fixture(scope="module")
+def small(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
+    """An API with few places. Few can be refused at once, and few wait for that."""
+    settings = SETTINGS | {"HLFAST_REFUSALS_PER_S_MAX": 20, "HLFAST_CONNECTIONS_MAX": 24}
+    database = new_database(database_server, TEMPLATE)
+    with Api(database, redis_server.url, **settings) as api:
         yield api
 
 
-def test_one_too_many(
-    small: Api, postgres_server: PostgresServer, migrated_database_url: str
-) -> None:
+def test_one_too_many(small: Api, postgres_server: PostgresServer) -> None:
+    database = small.settings["DATABASE_URL"]
     with Client(small.url) as anybody, ThreadPoolExecutor(16) as threads:
         me, other = anybody.user(), anybody.user()
         me.write()
         token = me.headers["authorization"]
-        come_to(small, {IN_PROGRESS: 0, REFUSED: 0})
-        with locked(migrated_database_url, "post", "ACCESS EXCLUSIVE") as unlock:
+        refused = come_to(small, {IN_PROGRESS: 0})[REFUSED]
+        with locked(database, "post", "ACCESS EXCLUSIVE") as unlock:
             held = hold(threads, small, me.id, token)
-            wait_for_waiting(postgres_server, migrated_database_url, POOL)
+            wait_for_waiting(postgres_server, database, POOL)
             come_to(small, {IN_PROGRESS: PLACES})
 
             answer = wire.get(small.url, b"/api/v1/feed", b"X-Request-ID: mine")
@@ -104,10 +103,10 @@ def test_one_too_many(
 
             # This one needs no connection of the pool, which the held ones have.
             assert wire.get(small.url, b"/health/live").status == 200
-            come_to(small, {REFUSED: 5, IN_PROGRESS: PLACES})
+            come_to(small, {REFUSED: refused + 5, IN_PROGRESS: PLACES})
             unlock()
             assert [one.result().status for one in held] == [200] * PLACES
-        come_to(small, {REFUSED: 5, IN_PROGRESS: 0})
+        come_to(small, {REFUSED: refused + 5, IN_PROGRESS: 0})
         assert me.get("/dialogs").json()["items"] == []
         assert len(me.items(f"/users/{me.id}/posts")) == 1
         assert other.items(f"/dialogs/{me.id}/messages") == []
@@ -160,33 +159,6 @@ def refused_on_one_connection(api: Api, requests: list[bytes]) -> None:
             assert received.startswith(b"HTTP/1.1 503 ")
 
 
-def test_all_refusals_are_sent_when_they_have_to_wait(
-    postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
-) -> None:
-    """Also those beyond what may wait."""
-    settings = SETTINGS | {"HLFAST_REFUSALS_PER_S_MAX": 20, "HLFAST_CONNECTIONS_MAX": 24}
-    with (
-        Api(migrated_database_url, redis_server.url, **settings) as api,
-        Client(api.url) as anybody,
-        ThreadPoolExecutor(16) as threads,
-    ):
-        me = anybody.user()
-        me.write()
-        with locked(migrated_database_url, "post", "ACCESS EXCLUSIVE") as unlock:
-            held = hold(threads, api, me.id, me.headers["authorization"])
-            wait_for_waiting(postgres_server, migrated_database_url, POOL)
-            come_to(api, {IN_PROGRESS: PLACES})
-            for _ in range(4):
-                asked = [threads.submit(wire.get, api.url, b"/api/v1/feed") for _ in range(12)]
-                # Some who do not wait for theirs.
-                for _ in range(10):
-                    wire.leave(api.url, b"GET /api/v1/feed HTTP/1.1\r\nHost: test\r\n\r\n")
-                assert [one.result().status for one in asked] == [503] * 12
-            unlock()
-            assert [one.result().status for one in held] == [200] * PLACES
-        assert len(me.items(f"/users/{me.id}/posts")) == 1
-
-
 def test_slow_senders_take_no_places(small: Api) -> None:
     with Client(small.url) as anybody:
         me = anybody.user()
@@ -200,13 +172,36 @@ def test_slow_senders_take_no_places(small: Api) -> None:
         ]
         for one in slow:
             one.sendall(whole[:-5])
-        come_to(small, {IN_PROGRESS: 0, REFUSED: 0})
+        refused = come_to(small, {IN_PROGRESS: 0})[REFUSED]
         assert me.write()["content"]
         for one in slow:
             one.sendall(whole[-5:])
             assert one.recv(65536).startswith(b"HTTP/1.1 201 ")
             one.close()
-        come_to(small, {IN_PROGRESS: 0, REFUSED: 0})
+        come_to(small, {IN_PROGRESS: 0, REFUSED: refused})
+
+
+def test_all_refusals_are_sent_when_they_have_to_wait(
+    small: Api, postgres_server: PostgresServer
+) -> None:
+    """Also those beyond what may wait. Who left may still be refused later, so this is the last."""
+    database = small.settings["DATABASE_URL"]
+    with Client(small.url) as anybody, ThreadPoolExecutor(16) as threads:
+        me = anybody.user()
+        me.write()
+        with locked(database, "post", "ACCESS EXCLUSIVE") as unlock:
+            held = hold(threads, small, me.id, me.headers["authorization"])
+            wait_for_waiting(postgres_server, database, POOL)
+            come_to(small, {IN_PROGRESS: PLACES})
+            for _ in range(4):
+                asked = [threads.submit(wire.get, small.url, b"/api/v1/feed") for _ in range(12)]
+                # Some who do not wait for theirs.
+                for _ in range(10):
+                    wire.leave(small.url, b"GET /api/v1/feed HTTP/1.1\r\nHost: test\r\n\r\n")
+                assert [one.result().status for one in asked] == [503] * 12
+            unlock()
+            assert [one.result().status for one in held] == [200] * PLACES
+        assert len(me.items(f"/users/{me.id}/posts")) == 1
 
 
 def test_a_silent_database(redis_server: RedisServer) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis
 
 from hl_utils.embedded.demo import seed_if_empty
 from hl_utils.servers.postgres import PostgresServer
-from hl_utils.servers.process import ROOT
+from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from hlfast.settings import Settings
@@ -92,8 +93,10 @@ def site(
         database = new_database(postgres_server, TEMPLATE)
         asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
         servers = database, redis_server.url
-        more = {"EVENTS_URL": log.url, "HLFAST_ALLOWED_ORIGINS": "https://app.example.org"}
+        more = {"EVENTS_URL": log.url}
         api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
+        for server in (api, node):
+            server.settings["HLFAST_ALLOWED_ORIGINS"] = f"http://localhost:{node.port}"
         api.settings["HLFAST_WS_PORT"] = str(node.port)
         node.settings["HLFAST_HTTP_PORT"] = str(api.port)
         stack.enter_context(api)
@@ -114,7 +117,8 @@ def pair(site: Site) -> Iterator[Pair]:
     for person, user in zip(people, (ada, bob), strict=True):
         person.log_in(user.username, PASSWORD)
     yield Pair(*people, ada, bob)
-    assert site.browser.hosts() == {"127.0.0.1"}
+    # The other name is that of the test with another origin.
+    assert site.browser.hosts() <= {"127.0.0.1", "localhost"}
 
 
 def test_what_is_pasted_into_a_console(site: Site) -> None:
@@ -138,6 +142,32 @@ def test_what_is_pasted_into_a_console(site: Site) -> None:
     )
     assert frames[0]["message"]["content"] == "Hello from a console!"
     assert paste("told")[0]["type"] == "hello"
+
+
+def test_a_page_of_another_origin_uses_the_client(site: Site) -> None:
+    """One that is named: it need not know where the websocket is."""
+    with Client(site.api.url) as anybody:
+        me, other = anybody.user(), anybody.user()
+    # Any document will do for a page: this one is the node's, by another name of the machine.
+    somebody = site.browser.person(f"http://localhost:{site.node.port}/health/live")
+    somebody.run(
+        """const [url, username, password] = arguments;
+        window.told = [];
+        import(`${url}/page/client.js`).then(async ({Client}) => {
+            const client = new Client(url);
+            await client.login(username, password);
+            client.on("state message.created", (told) => window.told.push(told));
+            client.connect();
+        });""",
+        site.api.url,
+        me.username,
+        PASSWORD,
+    )
+    somebody.until("return window.told.includes('live')")
+    message = other.send_to(me, "To wherever you are")
+    somebody.until("return window.told.find((told) => told.message)")
+    told = somebody.run("return window.told.find((told) => told.message)")
+    assert told["message"] == message
 
 
 def test_from_joining_to_a_friend_who_answers(site: Site) -> None:
@@ -225,6 +255,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.find("//section[contains(@class, 'conversation')]")
     ada.offline()
     ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
     ada.write("Message", "From the tunnel")
     ada.press("Send")
     ada.find("//li[.//p='From the tunnel'][contains(., 'Not sent')]")
@@ -235,6 +266,7 @@ def test_after_being_offline(pair: Pair) -> None:
     ada.state("Live")
     # What was missed is replayed, what waited is sent; each once.
     ada.sees("Into the tunnel", "//ol")
+    assert ada.read_anew() == 0
     bob.at(f"#/messages/{pair.ada_api.id}")
     bob.sees("From the tunnel", "//ol")
     ada.gone("//*[contains(@class, 'unsettled')]")
@@ -266,6 +298,79 @@ def test_after_the_access_token_expired(site: Site, pair: Pair) -> None:
     after = ada.run("return JSON.parse(localStorage.getItem(arguments[0]))", key)
     assert after["access_token"] != expired
     assert after["refresh_token"] != before
+
+
+def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
+    """With a cursor of before, nothing can be replayed: `recovered` is false."""
+    ada = pair.ada
+    ada.at(f"#/messages/{pair.bob_api.id}")
+    ada.find("//section[contains(@class, 'conversation')]")
+    ada.offline()
+    ada.state("Offline")
+    ada.run("performance.clearResourceTimings()")
+    pair.bob.at(f"#/messages/{pair.ada_api.id}")
+    pair.bob_api.send_to(pair.ada_api, "Nobody replays this")
+    pair.bob.sees("Nobody replays this", "//ol")
+    with Redis(unix_socket_path=str(site.log.address)) as log:
+        log.flushall()
+    wait_until(lambda: "The event log was lost" in site.node.log, "it was not missed")
+    ada.offline(False)
+    pair.both_live()
+    ada.sees("Nobody replays this", "//ol")
+    assert ada.read_anew() > 0
+    pair.talk()
+
+
+def test_one_renewal_at_a_time_in_all_tabs_together(site: Site) -> None:
+    """A refresh token is good once: who uses it a second time, and late, ends the session."""
+    with Client(site.api.url) as anybody:
+        me = anybody.user()
+    # Where nothing but the test makes a client.
+    url = f"{site.api.url}/asyncapi"
+    one = site.browser.person(url)
+    tabs = [one, one.tab(url)]
+    one.run(
+        """const [username, password, key, access_token] = arguments;
+        import("/page/client.js").then(async ({Client}) => {
+            await new Client().login(username, password);
+            const session = JSON.parse(localStorage.getItem(key));
+            localStorage.setItem(key, JSON.stringify({...session, access_token, expires_at: 0}));
+            window.isReady = true;
+        });""",
+        me.username,
+        PASSWORD,
+        f"hlfast {site.api.url}",
+        signed(me, exp=int(time.time()) - 60),
+    )
+    one.until("return window.isReady")
+    for tab in tabs:
+        # Whoever begins to renew does not get further before all have asked.
+        tab.run(
+            """performance.clearResourceTimings();
+            const real = fetch;
+            const gate = new Promise((open) => (window.release = open));
+            window.fetch = async (url, options) => {
+                if (String(url).endsWith("/login")) await gate;
+                return real(url, options);
+            };
+            import("/page/client.js").then(async ({Client}) => {
+                const client = new Client();
+                const asked = [1, 2, 3].map(() => client.get("/users/me"));
+                window.asked = asked.length;
+                window.answers = await Promise.all(asked);
+            });"""
+        )
+        tab.until("return window.asked")
+    for tab in tabs:
+        tab.run("window.release()")
+    renewals = 0
+    for tab in tabs:
+        tab.until("return window.answers")
+        renewals += tab.run(
+            "return performance.getEntriesByType('resource')"
+            ".filter(({name}) => name.endsWith('/login')).length"
+        )
+    assert renewals == 1
 
 
 def test_what_people_type_stays_text(site: Site, pair: Pair) -> None:
@@ -335,6 +440,12 @@ def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     from axe_core_python.selenium import Axe
 
     ada = pair.ada
+    word = "Donaudampfschifffahrtsgesellschaft" * 9
+    pair.bob_api.write(word)
+    pair.bob_api.send_to(pair.ada_api, word)
+    for user in (pair.ada_api, pair.bob_api):
+        names = {"last_name": word[:64], "bio": word, "city": "ש" * 64, "country": word[:64]}
+        assert user.patch("/users/me", json=names).status_code == 200
     feature = {"name": "prefers-color-scheme", "value": scheme}
     ada.command("Emulation.setEmulatedMedia", features=[feature])
     for width in (1280, 320):

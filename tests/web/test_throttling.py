@@ -57,6 +57,18 @@ def fail(client: Client, name: str, address: str) -> None:
     assert 1 <= int(refused.headers["retry-after"]) <= 300
 
 
+def test_a_refusal_is_a_line_of_the_log(strict: Api, client: Client) -> None:
+    """One, with the address: not with the name, where some people type their password."""
+    me = client.user()
+    for _ in range(2):
+        fail_or_be_refused = [login(client, me.username, "192.0.2.77") for _ in range(5)]
+        assert fail_or_be_refused[-1].status_code == 429
+    lines = [line for line in strict.log.splitlines() if "192.0.2.77" in line]
+    assert len(lines) == 1
+    assert f"[WARNING] Refused for 300 s after {FAILURES_MAX} failures of one name" in lines[0]
+    assert me.username not in strict.log
+
+
 def test_the_name_is_refused_from_that_address(client: Client) -> None:
     me = client.user()
     fail(client, me.username, "192.0.2.1")

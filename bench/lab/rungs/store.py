@@ -15,10 +15,10 @@ from typing import Any
 
 import asyncpg
 import jwt
-from hlfast.dialogs.ids import dialog_id
 
 from hlfast.codec import prefix_end, search_key
 from hlfast.db import queries
+from hlfast.dialogs.dialog_ids import dialog_id
 
 METHODS = frozenset(os.environ.get("LAB_METHODS", "").split(","))
 SECRET = os.environ["HLFAST_SECRET"]
@@ -29,7 +29,7 @@ USER = ("id", "username", "first_name", "last_name", "birthdate", "bio", "city",
 POST = ("id", "author_id", "content", "privacy", "created_at", "updated_at")
 _SEARCHES = Path(__file__).resolve().parents[2] / "peers" / "search.sql"
 _WANTED = (
-    "user_by_ids", "user_standing", "user_credentials", "post_feed", "dialog_page_before",
+    "user_by_ids", "user_account_status", "user_credentials", "post_feed", "dialog_page_before",
     "dialog_send",
 )  # fmt: skip
 _ALL = queries.load("postgres", queries.MAIN) | queries.load("postgres", queries.DIALOGS)
@@ -127,7 +127,7 @@ async def caller(fetch: Fetch, token: str) -> int:
         me, version = int(claims["sub"]), claims["ver"]
     except (jwt.PyJWTError, KeyError, ValueError):
         raise Refused(401, "Invalid token") from None
-    rows = await fetch("user_standing", [me])
+    rows = await fetch("user_account_status", [me])
     if not rows or rows[0]["disabled"] or rows[0]["token_version"] != version:
         raise Refused(401, "Invalid token")
     return me

@@ -136,7 +136,6 @@ async function enter() {
 	await show();
 }
 
-/** How many ask for my friendship: a badge. */
 async function countAsking() {
 	const {items} = await client.get("/friends/requests", {limit: 99}).catch(() => ({items: []}));
 	const badge = byId("asking");

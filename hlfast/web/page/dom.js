@@ -1,6 +1,6 @@
 /**
- * Elements, times, forms and lists. Whatever people have typed becomes a text node here, never
- * markup: no module of this page makes any, and the page's policy would not let it.
+ * Elements, times, forms, lists. What people have typed becomes a text node here, never markup: no
+ * module of this page makes any, and the page's policy would not let it.
  */
 
 /** An element: `h("p", {class: "note", onclick: f}, "text", another, [more])`. */
@@ -63,9 +63,7 @@ setInterval(() => {
 	for (const time of document.querySelectorAll(".ago")) time.textContent = relative(time.dateTime);
 }, 30_000);
 
-// What is said without being asked
-
-/** Say it to those who cannot see it appear. */
+/** Say it to those who cannot see it. */
 export const announce = (text) => (byId("announcer").textContent = text);
 
 /** A line at the lower edge, for some seconds. */

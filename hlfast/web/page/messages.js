@@ -102,7 +102,9 @@ function inbox(context, current) {
 /** The dialogs, and beside them the conversation with one user, if any. */
 export async function messagesView(context, id = null) {
 	const list = inbox(context, id);
+	const {hash} = location;
 	const user = id === null || id === context.me.id ? null : await context.directory.get(id);
+	if (hash !== location.hash) return {}; // left already
 	const beside = user
 		? conversation(context, user)
 		: h("p", {class: "conversation card empty"}, "Choose somebody to talk to.");

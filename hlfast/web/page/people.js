@@ -194,7 +194,6 @@ export function peopleView(context) {
 	};
 }
 
-/** The head of a wall: who it is, and where the two stand. */
 export function profileHead(context, user) {
 	const actions = h("div", {class: "actions"});
 	if (user.id === context.me.id) {

@@ -1,6 +1,6 @@
 -- The collation of every column that has one, of the tables in the search path.
 SELECT t.relname::text AS table_name, a.attname::text AS column_name,
-       l.collname::text AS collation
+       l.collname::text AS collation, l.collprovider = 'd' AS is_default
 FROM pg_attribute a
 JOIN pg_class t ON t.oid = a.attrelid
 JOIN pg_collation l ON l.oid = a.attcollation

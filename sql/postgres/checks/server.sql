@@ -25,6 +25,7 @@ SELECT
     current_setting('primary_slot_name') AS primary_slot_name,
     EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS has_citus,
     to_regclass('pg_dist_node') IS NOT NULL AS has_nodes,
+    to_regclass('pg_dist_partition') IS NOT NULL AS has_spread,
     to_regclass('migration') IS NOT NULL AS has_ledger,
     -- The state is hidden from those who may not monitor.
     (

@@ -3,7 +3,9 @@
 -- name: extension
 SELECT (SELECT extversion FROM pg_extension WHERE extname = 'citus') AS installed,
        (SELECT default_version FROM pg_available_extensions WHERE name = 'citus') AS available,
-       current_setting('shared_preload_libraries') AS preloaded;
+       -- Of the settings that it brings along any will do; shared_preload_libraries is not for every
+       -- user to see.
+       current_setting('citus.shard_count', true) IS NOT NULL AS is_loaded;
 
 -- name: coordinator
 -- group_id is 0 on the coordinator, and on a server that belongs to no cluster.
@@ -79,7 +81,10 @@ FROM run_command_on_all_nodes($command$
                OR backend_type LIKE 'Citus%'),
         'max_replication_slots', current_setting('max_replication_slots')::int,
         'max_wal_senders', current_setting('max_wal_senders')::int,
-        'output_plugin_libraries', current_setting('output_plugin_libraries', true))
+        -- Not for every user to see: then it is not looked at.
+        'output_plugin_libraries',
+        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+             THEN current_setting('output_plugin_libraries', true) END)
 $command$) AS a
 JOIN pg_dist_node AS n ON n.nodeid = a.nodeid
 ORDER BY n.groupid;
@@ -121,13 +126,28 @@ FROM get_rebalance_progress()
 WHERE progress = 1;
 
 -- name: rebalance
--- The newest rebalance, if there ever was one.
-SELECT job_id, state::text AS state, details
-FROM citus_rebalance_status();
+-- The newest rebalance, if there ever was one. Not from citus_rebalance_status(): it asks for the
+-- size of what is moved, and fails while that has just moved, or while another database of the same
+-- server moves something.
+SELECT j.job_id, j.state::text AS state,
+       json_build_object(
+           'task_state_counts',
+           (SELECT json_object_agg(s.status, s.n) FROM (
+               SELECT t.status, count(*) AS n FROM pg_dist_background_task AS t
+               WHERE t.job_id = j.job_id GROUP BY t.status
+           ) AS s),
+           'tasks',
+           (SELECT json_agg(json_build_object('message', t.message))
+            FROM pg_dist_background_task AS t
+            WHERE t.job_id = j.job_id AND t.status <> 'done')
+       )::text AS details
+FROM pg_dist_background_job AS j
+WHERE j.job_type = 'rebalance'
+ORDER BY j.job_id DESC
+LIMIT 1;
 
 -- name: retried
--- The move of the newest rebalance that was tried again most often. (Not from the status of before,
--- which fails while a shard whose size it asks for is moved away.)
+-- The move of the newest rebalance that was tried again most often.
 SELECT t.retry_count AS retried, t.message
 FROM pg_dist_background_task AS t
 WHERE t.job_id = (SELECT max(job_id) FROM pg_dist_background_job WHERE job_type = 'rebalance')

@@ -1,7 +1,7 @@
 -- dialog_id was the pair of users, low << 32 | high. A cluster finds a row's shard by a hash of it
 -- for which the halves are joined by xor, so that the dialogs of neighbours (a, a + 1) nearly all
 -- lay on one node. From here on it is the pair with its bits mixed: still derived, still one for
--- each pair, and as good as random. hlfast/dialogs/dialog_ids.py makes it; no statement takes it apart.
+-- each pair, and as good as random. hlfast/dialogs/ids.py makes it; no statement takes it apart.
 -- No cluster is of MySQL, but a dialog has one id everywhere.
 --
 -- All rows are copied here; the next migration puts the copies in the place of what there was. If
@@ -27,7 +27,7 @@ BEGIN
         MESSAGE_TEXT = 'dialogs have other ids now: this process is of a release before that';
 END;
 
--- The id of the dialog of two users, as hlfast/dialogs/dialog_ids.py has it: below 2^62.
+-- The id of the dialog of two users, as hlfast/dialogs/ids.py has it: below 2^62.
 DROP FUNCTION IF EXISTS dialog_id_of;
 
 CREATE FUNCTION dialog_id_of(p_one BIGINT, p_other BIGINT) RETURNS BIGINT DETERMINISTIC NO SQL

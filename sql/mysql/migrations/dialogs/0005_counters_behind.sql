@@ -22,11 +22,15 @@ BEGIN
     -- Under the lock nothing is written.
     SELECT d.low_read, d.high_read INTO v_low_read, v_high_read
     FROM dialog AS d WHERE d.dialog_id = p_dialog_id FOR UPDATE;
-    SELECT COALESCE(MAX(m.id), 0), MAX(m.created_at),
-           COUNT(IF(m.from_user_id <> v_low AND m.id > v_low_read, 1, NULL)),
+    SELECT COALESCE(MAX(m.id), 0) INTO v_id FROM message AS m WHERE m.dialog_id = p_dialog_id;
+    SELECT MAX(m.created_at) INTO v_at
+    FROM message AS m WHERE m.dialog_id = p_dialog_id AND m.id = v_id;
+    -- Not of all messages: there may be millions.
+    SELECT COUNT(IF(m.from_user_id <> v_low AND m.id > v_low_read, 1, NULL)),
            COUNT(IF(m.from_user_id = v_low AND m.id > v_high_read, 1, NULL))
-    INTO v_id, v_at, v_low_unread, v_high_unread
-    FROM message AS m WHERE m.dialog_id = p_dialog_id;
+    INTO v_low_unread, v_high_unread
+    FROM message AS m
+    WHERE m.dialog_id = p_dialog_id AND m.id > LEAST(v_low_read, v_high_read);
     SELECT COALESCE(MAX(o.id), 0) INTO v_event_id
     FROM messageoutbox AS o WHERE o.dialog_id = p_dialog_id;
     -- An event's row is deleted once it is published, so that nobody knows how many there were:

@@ -1,7 +1,7 @@
 -- dialog_id was the pair of users, low << 32 | high. A cluster finds a row's shard by a hash of it
 -- for which the halves are joined by xor, so that the dialogs of neighbours (a, a + 1) nearly all
 -- lay on one node. From here on it is the pair with its bits mixed: still derived, still one for
--- each pair, and as good as random. hlfast/dialogs/dialog_ids.py makes it; no statement takes it apart.
+-- each pair, and as good as random. hlfast/dialogs/ids.py makes it; no statement takes it apart.
 --
 -- All rows are copied. The tables of messages and of the outbox get names of their own, because
 -- under the old ones whoever is of a release before this one is refused: it would look for pairs,
@@ -11,7 +11,7 @@
 -- was published. Everything can be read, until the tables change places at the end.
 LOCK TABLE dialog, dialogoutbox, dialogmessage IN EXCLUSIVE MODE;
 
--- The id of the dialog of two users, as hlfast/dialogs/dialog_ids.py has it: below 2^62.
+-- The id of the dialog of two users, as hlfast/dialogs/ids.py has it: below 2^62.
 CREATE FUNCTION dialog_id_of(p_one integer, p_other integer) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE

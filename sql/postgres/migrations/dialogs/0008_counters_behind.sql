@@ -20,11 +20,15 @@ BEGIN
     -- Under the lock nothing is written.
     SELECT d.low_read, d.high_read INTO v_low_read, v_high_read
     FROM dialog AS d WHERE d.dialog_id = p_dialog_id FOR NO KEY UPDATE;
-    SELECT coalesce(max(m.id), 0), max(m.created_at),
-           count(*) FILTER (WHERE m.from_user_id <> v_low AND m.id > v_low_read),
+    SELECT m.id, m.created_at INTO v_id, v_at
+    FROM message AS m WHERE m.dialog_id = p_dialog_id ORDER BY m.id DESC LIMIT 1;
+    v_id := coalesce(v_id, 0);
+    -- Not of all messages: there may be millions.
+    SELECT count(*) FILTER (WHERE m.from_user_id <> v_low AND m.id > v_low_read),
            count(*) FILTER (WHERE m.from_user_id = v_low AND m.id > v_high_read)
-    INTO v_id, v_at, v_low_unread, v_high_unread
-    FROM message AS m WHERE m.dialog_id = p_dialog_id;
+    INTO v_low_unread, v_high_unread
+    FROM message AS m
+    WHERE m.dialog_id = p_dialog_id AND m.id > least(v_low_read, v_high_read);
     SELECT coalesce(max(o.id), 0) INTO v_event_id
     FROM messageoutbox AS o WHERE o.dialog_id = p_dialog_id;
     -- An event's row is deleted once it is published, so that nobody knows how many there were:

@@ -10,8 +10,8 @@ from hlfast.websocket.connection import Connection
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.wire import close_frame
 from hlfast.websocket.write_queue import WriteQueue
-from tests.live.echo import Reported, Reports, exchange, serving
-from tests.live.raw_client import (
+from tests.websocket.echo import Reported, Reports, exchange, serving
+from tests.websocket.raw_client import (
     BINARY,
     CLOSE,
     HELLO,
@@ -92,7 +92,7 @@ def test_mistake_in_a_handler(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Limits(), reports) as server, Peer(server.port) as peer:
         peer.send(text("fail secret"))
         assert peer.frame() == (CLOSE, 1011)
-    assert "ValueError in a websocket's on_text" in caplog.text
+    assert "ValueError in a connection's on_text" in caplog.text
     assert "secret" not in caplog.text
 
 

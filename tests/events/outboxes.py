@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hl_utils.servers.sql import connect
-from hlfast import api, codec
+from hlfast import codec
 from hlfast.batching import UNBATCHED
 from hlfast.db import queries
 from hlfast.db.database import Database
@@ -23,6 +23,7 @@ from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import OutboxRow
 from hlfast.events.publisher import read_batch
 from hlfast.friends.service import Friends
+from hlfast.outboxes import open_outboxes
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache
@@ -249,7 +250,7 @@ async def office(
         for _ in range(processes):
             log = HeldLog(open_log(made))
             stack.push_async_callback(log.close)
-            outboxes = await api.open_outboxes(made, database, database, log, stack)
+            outboxes = await open_outboxes(made, database, database, log, stack)
             stack.callback(log.gate.set)
             opened.append(Process(log, *outboxes))
         yield Office(made, database, await opened[0].log.end(), opened)

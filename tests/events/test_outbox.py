@@ -20,7 +20,7 @@ from hlfast.events.outbox_row import VOID, OutboxRow
 from hlfast.posts.schemas import PostNew, PostPatch
 from tests.conftest import TEMPLATE, new_database
 from tests.events.brokers import in_a_loop
-from tests.live.outboxes import Happened, Office, Process, new_users, office
+from tests.events.outboxes import Happened, Office, Process, new_users, office
 
 USERS = 4
 Request = Callable[[Process], Awaitable[Any]]

@@ -9,8 +9,8 @@ import pytest
 
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.write_queue import WriteQueue
-from tests.live.echo import Reports, serving
-from tests.live.raw_client import (
+from tests.websocket.echo import Reports, serving
+from tests.websocket.raw_client import (
     CLOSE,
     DEADLINE_S,
     HELLO,

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.live.echo import serving
+from tests.websocket.echo import serving
 
 SUITE = "autobahntestsuite==0.8.2"
 CASES = [f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 10)]

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from hlfast.errors import Unavailable
-from hlfast.events.resubscribe import lasting
+from hlfast.events.resubscribe import resubscribing
 from tests.events.brokers import in_a_loop, soon
 
 
@@ -29,7 +29,7 @@ async def test_a_cancelled_follower_ends(where: str) -> None:
     has_item = asyncio.Event()
 
     async def follow() -> None:
-        async with aclosing(lasting(attach, 0.01)) as items:
+        async with aclosing(resubscribing(attach, 0.01)) as items:
             async for _ in items:
                 has_item.set()
                 if where == "with an item":

@@ -1,4 +1,4 @@
-"""An echo server on `hlfast.live`, for the tests and for Autobahn: `python -m tests.live.echo`."""
+"""An echo server, for the tests and for Autobahn: `python -m tests.websocket.echo`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hlfast.websocket.limits import Limits
 from hlfast.websocket.listener import Answer, listen
 from hlfast.websocket.wire import binary_frame, text_frame
 from hlfast.websocket.write_queue import WriteQueue
-from tests.live.raw_client import DEADLINE_S, Peer
+from tests.websocket.raw_client import DEADLINE_S, Peer
 
 # Autobahn's largest message has 16 MiB (its section 9; 256 KiB elsewhere).
 LIMITS = Limits(message_bytes_max=16 << 20, queue_bytes_max=32 << 20)

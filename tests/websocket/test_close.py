@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.echo import Server, exchange
-from tests.live.raw_client import CLOSE, HELLO, HELLO_BACK, client_frame, close, more, ping, text
+from tests.websocket.echo import Server, exchange
+from tests.websocket.raw_client import (
+    CLOSE,
+    HELLO,
+    HELLO_BACK,
+    client_frame,
+    close,
+    more,
+    ping,
+    text,
+)
 
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.echo import Server, exchange
-from tests.live.raw_client import (
+from tests.websocket.echo import Server, exchange
+from tests.websocket.raw_client import (
     BINARY,
     CLOSE,
     HELLO,

@@ -1,0 +1,235 @@
+"""How late answers are at each offered rate, beside Go and Fastify: an open loop.
+
+    bash build.sh lab curves [--names hlfast Go Fastify] [--workload user]
+
+Requests leave when they are due, whatever comes back, and each is timed from when it was due. Each
+server's own capacity is measured first; the rates are shares of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from bench import report
+from bench.contenders import CONTENDERS, OURS, Contender
+from bench.lab import keys, workloads
+from bench.lab.arms import Arm, Running, all_running
+from bench.lab.cores import Cores
+from bench.lab.plan import Plan
+from bench.lab.progress import Progress
+from bench.lab.quiet import Quiet
+from bench.lab.report import lines_chart
+from bench.lab.workloads import Cell
+from bench.lab.workplace import Opened, Workplace
+from bench.load import Exchange, WrongAnswer
+from bench.open_loop import OpenLoop, Window, percentile_ms
+
+SHARES = tuple(n / 10 for n in range(1, 10))
+PEERS = (OURS, "Go", "Fastify")
+# Enough that a due request finds one free at any rate below the capacity.
+_CONNECTIONS = 256
+_CAPACITY_CONNECTIONS = 32
+_DRAIN_S = 10.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="lab curves", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
+    found.add_argument("--names", nargs="+", choices=[*CONTENDERS], default=PEERS)
+    found.add_argument("--workload", choices=workloads.READS, default=workloads.USER)
+    found.add_argument("--keys", choices=(keys.ZIPF, keys.HOT), default=keys.ZIPF)
+    found.add_argument("--rounds", type=int, default=5)
+    found.add_argument("--seconds", type=float, default=4.0, help="at each rate")
+    found.add_argument("--users", type=int, default=10_000)
+    report.add_out(found, "lab-curves")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One window at one rate. Latencies from when a request was due, milliseconds."""
+
+    name: str
+    number: int
+    share: float
+    offered_per_s: float
+    answered_per_s: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    unsent: int
+    # How late requests left, for the load's own sake: p99.
+    lag_ms: float
+
+
+class Timed:
+    """A read, in an open loop."""
+
+    def __init__(self, read: Exchange) -> None:
+        self.data = read.data
+        self.kind = "read"
+        self.accept = read.accept
+
+    def refused(self, body: bytes) -> None:
+        """A 503, which is no answer in time."""
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """Arms, and the population that they share."""
+    for name in options.names:
+        CONTENDERS[name].install()
+    return Plan(
+        arms=tuple(arm_of(CONTENDERS[name]) for name in options.names),
+        cells=(Cell(options.workload, options.keys),),
+        rounds=options.rounds,
+        seconds=options.seconds,
+        warm_up_s=1.0,
+        connections=_CONNECTIONS,
+        users=options.users,
+        requests_max=4000,
+    )
+
+
+def arm_of(one: Contender) -> Arm:
+    """The same, as the lab starts it."""
+    return Arm(
+        one.name, "usual", one.argv, one.environment, by_socket=True, directory=one.directory
+    )
+
+
+async def measure(plan: Plan, cores: Cores, progress: Progress, opened: Opened) -> list[Point]:
+    """Every rate of every arm, each round in another order. Raises WrongAnswer, RuntimeError."""
+    points: list[Point] = []
+    async with opened as workplace:
+        progress.begin(plan.rounds * len(plan.arms) * (1 + len(SHARES)), takes_s(plan))
+        for number in range(1, plan.rounds + 1):
+            chance = random.Random(number)
+            os.sched_setaffinity(0, set(cores.all))
+            async with all_running(
+                plan.arms, workplace.environment, cores.server, workplace.urls
+            ) as running:
+                os.sched_setaffinity(0, {cores.load})
+                for arm in chance.sample(plan.arms, len(plan.arms)):
+                    found = _one_arm(plan, number, running[arm.name], workplace, progress)
+                    points += found
+    return points
+
+
+def takes_s(plan: Plan) -> float:
+    """About how long it takes."""
+    each = (plan.warm_up_s + plan.seconds) + len(SHARES) * (plan.seconds + 0.2)
+    return 30 + plan.rounds * len(plan.arms) * (each + 2)
+
+
+def _one_arm(
+    plan: Plan, number: int, running: Running, workplace: Workplace, progress: Progress
+) -> Iterator[Point]:
+    [source, *_] = workplace.requests.sources(plan.cells[0], 1, number)
+    loop = OpenLoop(running.port, plan.connections, map(Timed, source))
+    try:
+        loop.closed(_CAPACITY_CONNECTIONS, plan.warm_up_s)
+        loop.drain(_DRAIN_S)
+        full = loop.closed(_CAPACITY_CONNECTIONS, plan.seconds)
+        capacity = len(full.good()) / full.seconds
+        loop.drain(_DRAIN_S)
+        if not capacity:
+            raise WrongAnswer(f"{running.arm.name} answered nothing in {plan.seconds:g} s")
+        progress.step(f"{running.arm.name}: {capacity:,.0f}/s")
+        for share in random.Random(number).sample(SHARES, len(SHARES)):
+            rate = capacity * share
+            window = loop.run(rate, plan.seconds)
+            loop.drain(_DRAIN_S)
+            progress.step(f"{running.arm.name} at {share:.0%}")
+            yield _point(running.arm.name, number, share, rate, window)
+    finally:
+        loop.close()
+
+
+def _point(name: str, number: int, share: float, rate: float, window: Window) -> Point:
+    good = [one.latency_s for one in window.good()]
+    return Point(
+        name=name,
+        number=number,
+        share=share,
+        offered_per_s=rate,
+        answered_per_s=len(good) / window.seconds,
+        p50_ms=percentile_ms(good, 0.5),
+        p99_ms=percentile_ms(good, 0.99),
+        p999_ms=percentile_ms(good, 0.999),
+        unsent=window.unsent,
+        lag_ms=percentile_ms(window.lags_s, 0.99),
+    )
+
+
+def medians(points: Sequence[Point]) -> list[Point]:
+    """Of the rounds, name by name, from the lowest rate up."""
+    groups: dict[tuple[str, float], list[Point]] = {}
+    for one in points:
+        groups.setdefault((one.name, one.share), []).append(one)
+    names = ("offered_per_s", "answered_per_s", "p50_ms", "p99_ms", "p999_ms", "lag_ms")
+    found = []
+    for (_, _), each in sorted(groups.items()):
+        middle = {name: median(getattr(one, name) for one in each) for name in names}
+        found.append(replace(each[0], number=0, unsent=sum(one.unsent for one in each), **middle))
+    return found
+
+
+def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: str) -> list[str]:
+    """As Markdown."""
+    crowded = [] if noise.is_quiet else [f"**Not to be published.** The machine: {noise}.", ""]
+    return [
+        f"# How late answers are at each offered rate: {title}",
+        "",
+        *report.heading(facts),
+        "",
+        *crowded,
+        "Poisson arrivals; latencies from when a request was due; medians of the rounds.",
+        "",
+        "| | of its capacity | offered, 1/s | answered, 1/s | p50, ms | p99, ms | p99.9, ms "
+        "| not sent | load late by, p99, ms |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *[
+            f"| {one.name} | {one.share:.0%} | {one.offered_per_s:,.0f} "
+            f"| {one.answered_per_s:,.0f} | {one.p50_ms:.2f} | {one.p99_ms:.2f} "
+            f"| {one.p999_ms:.2f} | {one.unsent} | {one.lag_ms:.2f} |"
+            for one in medians(points)
+        ],
+    ]
+
+
+def write(
+    out: Path, points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: str
+) -> str:
+    """`report.md`, `report.json` and `report.html` in a directory; gives the Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = "\n".join([*lines(points, facts, noise, title), ""])
+    (out / "report.md").write_text(text, encoding="utf-8")
+    document = {"facts": facts, "noise": asdict(noise), "points": [asdict(one) for one in points]}
+    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
+    middles = medians(points)
+    panels = {
+        "p50, ms": {name: _line(middles, name, "p50_ms") for name in _names(middles)},
+        "p99, ms": {name: _line(middles, name, "p99_ms") for name in _names(middles)},
+    }
+    page = lines_chart.page(
+        f"How late answers are: {title}", panels, "requests offered in a second", text
+    )
+    (out / "report.html").write_text(page, encoding="utf-8")
+    return text
+
+
+def _names(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(one.name for one in points))
+
+
+def _line(points: Sequence[Point], name: str, value: str) -> list[tuple[float, float]]:
+    return [(one.offered_per_s, getattr(one, value)) for one in points if one.name == name]
