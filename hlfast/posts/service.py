@@ -17,6 +17,9 @@ from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
 
+# The statements of a page: from JSON, and from columns.
+_WALL = ("post_wall_encoded", "post_wall")
+_FEED = ("post_feed_encoded", "post_feed")
 _NOT_YOURS = "Only its author may do this."
 
 
@@ -129,7 +132,7 @@ class Posts:
 
         Raises errors.NotFound.
         """
-        posts = await self._read_page("post_wall", author_id, me, before, limit + 1, limit=limit)
+        posts = await self._read_page(_WALL, author_id, me, before, limit + 1, limit=limit)
         if posts == NO_ITEMS:
             await self._profiles.need(author_id)
         return codec.listing(*posts)
@@ -159,20 +162,19 @@ class Posts:
         if room <= 0:
             return codec.listing(*NO_ITEMS)
         # One more than is shown says whether anything follows.
-        posts, last = await self._read_page(
-            "post_feed", me, before, min(limit + 1, room), limit=limit
-        )
+        posts, last = await self._read_page(_FEED, me, before, min(limit + 1, room), limit=limit)
         return codec.listing(posts, None if last is None else f"{last}-{seen + limit}")
 
-    async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
-        """The page of a statement, from JSON if all of its rows have any, else from columns."""
+    async def _read_page(self, statements: tuple[str, str], *args: int, limit: int) -> Items:
+        """A page, from JSON if all of its rows have any, else from columns."""
+        encoded, columns = statements
         if self._encoding.on:
-            found = await self._reads.fetch_row(f"{statement}_encoded", *args)
+            found = await self._reads.fetch_row(encoded, *args)
             assert found is not None  # a text is one row  # noqa: S101
             items = from_lines(found[0], limit)
             if items is not None:
                 return items
-        rows = await self._reads.fetch(statement, *args)
+        rows = await self._reads.fetch(columns, *args)
         self._encoding.put(rows)
         return from_rows(rows, limit)
 
