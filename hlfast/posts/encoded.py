@@ -40,21 +40,19 @@ def fields(content: str, privacy: str) -> str:
     return codec.encode({"content": content, "privacy": privacy})[1:-1].decode()
 
 
-def from_lines(lines: str, limit: int) -> Items | None:
+def from_lines(found: Sequence[Row], limit: int) -> Items | None:
     """At most `limit` posts of lines, of which there may be one more; None if one has no JSON.
 
     A line is the post's id and what follows it in its JSON, but the brace.
     """
-    if _NONE in lines:
-        return None
-    if not lines:
+    rows, more = first(found, limit)
+    if not rows:
         return NO_ITEMS
-    cursor = None
-    if lines.count("\n") == limit:
-        lines = lines[: lines.rindex("\n")]
-        start = lines.rfind("\n") + 1
-        cursor = int(lines[start : lines.index(",", start)])
-    return Items(('[{"id":' + lines.replace("\n", '},{"id":') + "}]").encode(), cursor)
+    lines = [row[0] for row in rows]
+    items = '[{"id":' + '},{"id":'.join(lines) + "}]"
+    if _NONE in items:
+        return None
+    return Items(items.encode(), int(lines[-1].partition(",")[0]) if more else None)
 
 
 def from_rows(found: Sequence[Row], limit: int) -> Items:

@@ -169,9 +169,7 @@ class Posts:
         """A page, from JSON if all of its rows have any, else from columns."""
         encoded, columns = statements
         if self._encoding.on:
-            found = await self._reads.fetch_row(encoded, *args)
-            assert found is not None  # a text is one row  # noqa: S101
-            items = from_lines(found[0], limit)
+            items = from_lines(await self._reads.fetch(encoded, *args), limit)
             if items is not None:
                 return items
         rows = await self._reads.fetch(columns, *args)

@@ -77,9 +77,7 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
 
 async def lines(database: Database) -> list[str]:
     """What my wall is put together from."""
-    row = await database.fetch_row("post_wall_encoded", ME, ME, ID_MAX, 100)
-    assert row is not None
-    return str(row[0]).split("\n")
+    return [row[0] for row in await database.fetch("post_wall_encoded", ME, ME, ID_MAX, 100)]
 
 
 async def all_encoded(database: Database) -> None:
@@ -188,11 +186,11 @@ def test_rows_of_old_processes_and_changed_ones_get_their_json(database_server: 
 
 
 def test_lines_become_a_page() -> None:
-    one, two = '9,"content":"a"', '8,"content":"},{"'
-    assert from_lines("", 2) == (b"[]", None)
-    assert from_lines(one, 1) == (b'[{"id":9,"content":"a"}]', None)
-    assert from_lines(f"{one}\n{two}", 1) == (b'[{"id":9,"content":"a"}]', 9)
+    one, two = ('9,"content":"a"',), ('8,"content":"},{"',)
+    assert from_lines([], 2) == (b"[]", None)
+    assert from_lines([one], 1) == (b'[{"id":9,"content":"a"}]', None)
+    assert from_lines([one, two], 1) == (b'[{"id":9,"content":"a"}]', 9)
     both = b'[{"id":9,"content":"a"},{"id":8,"content":"},{"}]'
-    assert from_lines(f"{one}\n{two}", 2) == (both, None)
-    assert from_lines(f"{one}\n{two}\n7,", 2) == (both, 8)
-    assert from_lines(f"{one}\n8\t", 1) is None
+    assert from_lines([one, two], 2) == (both, None)
+    assert from_lines([one, two, ("7\t",)], 2) == (both, 8)
+    assert from_lines([one, ("8\t",)], 2) is None

@@ -37,29 +37,19 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- The same page as one text: a line for each post, of its id and its JSON after that, or a tab where
--- a row has none.
-SELECT COALESCE(
-    GROUP_CONCAT(
-        CONCAT(w.id, COALESCE(w.encoded, '\t')) ORDER BY w.id DESC SEPARATOR '\n'
-    ),
-    ''
-) AS page
-FROM (
-    SELECT p.id, p.encoded
-    FROM post AS p FORCE INDEX (post_author)
-    WHERE p.author_id = $1
-      AND p.id < $3
-      AND (
-        p.privacy = 'public'
-        OR $1 = $2
-        OR EXISTS (
-            SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3
-        )
-      )
-    ORDER BY p.id DESC
-    LIMIT $4
-) AS w;
+-- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
+-- none.
+SELECT CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+FROM post AS p FORCE INDEX (post_author)
+WHERE p.author_id = $1
+  AND p.id < $3
+  AND (
+    p.privacy = 'public'
+    OR $1 = $2
+    OR EXISTS (SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3)
+  )
+ORDER BY p.id DESC
+LIMIT $4;
 
 -- name: post_encode
 -- $1: JSON of a list of posts, each with the JSON of its row in this version.
@@ -121,7 +111,7 @@ JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
 -- name: post_feed_encoded
--- The same page as one text, as a wall's.
+-- The same page as lines, as a wall's.
 WITH RECURSIVE walk AS (
     SELECT n.friend_id, n.id, IF(COUNT(n.id) OVER () < $3, 0, MIN(n.id) OVER ()) AS oldest,
            1 AS step
@@ -150,14 +140,10 @@ WITH RECURSIVE walk AS (
     FROM walk AS b
     WHERE b.id > b.oldest AND b.step < $3
 )
-SELECT COALESCE(
-    GROUP_CONCAT(
-        CONCAT(p.id, COALESCE(p.encoded, '\t')) ORDER BY p.id DESC SEPARATOR '\n'
-    ),
-    ''
-) AS page
+SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
 FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
-STRAIGHT_JOIN post AS p ON p.id = page.id;
+JOIN post AS p ON p.id = page.id
+ORDER BY p.id DESC;
 
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins

@@ -45,23 +45,19 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- The same page as one text: a line for each post, of its id and its JSON after that, or a tab where
--- a row has none.
-SELECT array_to_string(ARRAY(
-    SELECT p.id || coalesce(p.encoded, E'\t')
-    FROM post AS p
-    WHERE p.author_id = $1
-      AND p.id < $3
-      AND (
-        p.privacy = 'public'
-        OR $1::integer = $2::integer
-        OR EXISTS (
-            SELECT FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3
-        )
-      )
-    ORDER BY p.id DESC
-    LIMIT $4
-), E'\n') AS page;
+-- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
+-- none.
+SELECT p.id || coalesce(p.encoded, E'\t') AS line
+FROM post AS p
+WHERE p.author_id = $1
+  AND p.id < $3
+  AND (
+    p.privacy = 'public'
+    OR $1::integer = $2::integer
+    OR EXISTS (SELECT FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3)
+  )
+ORDER BY p.id DESC
+LIMIT $4;
 
 -- name: post_encode
 -- $1: JSON of a list of posts, each with the JSON of its row in this version. Whoever is at work on
@@ -114,26 +110,24 @@ WHERE p.id = ANY(ARRAY(
 ORDER BY p.id DESC;
 
 -- name: post_feed_encoded
--- The same page as one text, as a wall's.
-SELECT array_to_string(ARRAY(
-    SELECT p.id || coalesce(p.encoded, E'\t')
-    FROM post AS p
-    WHERE p.id = ANY(ARRAY(
-        SELECT newest.id
-        FROM friend AS f
-        CROSS JOIN LATERAL (
-            SELECT w.id
-            FROM post AS w
-            WHERE w.author_id = f.friend_id AND w.id < $2
-            ORDER BY w.id DESC
-            LIMIT $3
-        ) AS newest
-        WHERE f.user_id = $1 AND f.state = 3
-        ORDER BY newest.id DESC
+-- The same page as lines, as a wall's.
+SELECT p.id || coalesce(p.encoded, E'\t') AS line
+FROM post AS p
+WHERE p.id = ANY(ARRAY(
+    SELECT newest.id
+    FROM friend AS f
+    CROSS JOIN LATERAL (
+        SELECT w.id
+        FROM post AS w
+        WHERE w.author_id = f.friend_id AND w.id < $2
+        ORDER BY w.id DESC
         LIMIT $3
-    ))
-    ORDER BY p.id DESC
-), E'\n') AS page;
+    ) AS newest
+    WHERE f.user_id = $1 AND f.state = 3
+    ORDER BY newest.id DESC
+    LIMIT $3
+))
+ORDER BY p.id DESC;
 
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
