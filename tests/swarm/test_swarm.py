@@ -179,7 +179,8 @@ def test_a_node_that_stops_costs_nobody_a_frame(house: House) -> None:
     house.door.wait_until_up()
     # In which a message that is missing in its dialog would be an error, too.
     assert (outcome.code, outcome.wrong) == (0, {}), outcome.log
-    assert outcome.rows["WS", "closed 1001"][0] >= PEOPLE // 3
+    # Of those that were counted, one or the other was leaving, or not open yet.
+    assert outcome.rows["WS", "closed 1001"][0] >= PEOPLE // 4
     assert outcome.rows["WS", "resume"][0]
 
 
