@@ -107,7 +107,7 @@ def ladder(words: Sequence[str]) -> int:
 
 
 def application(words: Sequence[str]) -> int:
-    """Somebody else's application."""
+    """Measure somebody else's application; the exit status."""
     command = app.parser()
     options = command.parse_args(words)
     try:
@@ -129,8 +129,8 @@ def believed(words: Sequence[str]) -> int:
     if not found.same.comparisons:
         return taken.status or too_few()
     facts = report.machine() | {"commit": plan_module.commit()}
-    told = sentences(plan, cores)
-    print(proof.write(options.out, found, taken.journal.windows, facts, taken.noise, told))
+    setup = sentences(plan, cores)
+    print(proof.write(options.out, found, taken.journal.windows, facts, taken.noise, setup))
     return taken.status or int(not found.holds)
 
 

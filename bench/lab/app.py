@@ -43,7 +43,7 @@ PARTS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line of `lab app`."""
     found = argparse.ArgumentParser(
         prog="lab app", description=__doc__.partition("\n")[0], allow_abbrev=False
     )

@@ -34,7 +34,7 @@ class Cores:
 
     @property
     def all(self) -> list[int]:
-        """Every core."""
+        """The cores of the server, the load and the databases, each once."""
         return sorted({self.server, self.load, *self.databases})
 
     def __str__(self) -> str:

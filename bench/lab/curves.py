@@ -40,7 +40,7 @@ _DRAIN_S = 10.0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line of `lab curves`."""
     found = argparse.ArgumentParser(
         prog="lab curves", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
@@ -184,7 +184,7 @@ def medians(points: Sequence[Point]) -> list[Point]:
 
 
 def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: str) -> list[str]:
-    """As Markdown."""
+    """The page of the curves, as lines of Markdown."""
     crowded = [] if noise.is_quiet else [f"**Not to be published.** The machine: {noise}.", ""]
     return [
         f"# How late answers are at each offered rate: {title}",

@@ -27,7 +27,7 @@ Comparison = Mapping[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line of `lab methods`."""
     found = argparse.ArgumentParser(
         prog="lab methods", description=__doc__.partition("\n")[0], allow_abbrev=False
     )

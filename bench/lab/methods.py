@@ -19,7 +19,7 @@ _HEADING = re.compile(r"^## ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """Texts in Markdown."""
+    """What the report says of a method, as texts in Markdown."""
 
     name: str
     title: str

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from hlfast.db.database import Row
+from hlfast.ids import ID_MAX
 from hlfast.profiles import User
 from hlfast.web.fields import (
     After,
@@ -38,7 +39,12 @@ class ReadMark(Body):
 
     model_config = example({"up_to": 1})
 
-    up_to: Annotated[int, said("The id of a message; later ones stay unread.", 31)]
+    up_to: Annotated[
+        int,
+        said("The id of a message; later ones stay unread.", 31),
+        # Described only: others are ids, too, under which there is no message (404).
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": ID_MAX}),
+    ]
 
 
 class Message(BaseModel):

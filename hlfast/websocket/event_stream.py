@@ -42,11 +42,11 @@ class EventStream(Outflow):
         self._comment_timer: asyncio.TimerHandle | None = None
 
     def encode(self, frame: bytes) -> bytes:
-        """A frame, as others are sent it, as an event."""
+        """The event of a frame. A kind of stream says how."""
         raise NotImplementedError
 
     def end(self, code: int, reason: str) -> bytes:
-        """The last event."""
+        """The event that tells the client of the end. A kind of stream says how."""
         raise NotImplementedError
 
     def begin(self, outgoing: Outgoing) -> None:

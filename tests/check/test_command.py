@@ -188,6 +188,7 @@ def test_a_terminal_has_colours_and_an_edge(sound: dict[str, str]) -> None:
 def test_open_files(sound: dict[str, str]) -> None:
     """500 connections, two pools of 8 and some more; a node has one that it dismissed, too."""
     for files_max, subjects in (
+        (10_000, []),
         (579, ["api", "websocket"]),
         (580, ["websocket"]),
         (581, []),

@@ -12,7 +12,7 @@ import sys
 
 
 def main() -> None:
-    """Become that module."""
+    """Run a module as `python -m` would, in a directory."""
     directory, module, *arguments = sys.argv[1:]
     # Their own first, and what is ours last.
     sys.path[0] = os.getcwd()  # noqa: PTH109 (as `python -m` has it)
