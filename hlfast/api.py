@@ -186,6 +186,7 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
         limits=limits,
         feed_posts_max=settings.feed_posts_max,
         encode_at_write=tuning.encode_at_write,
+        feeds_from_newest=tuning.feeds_from_newest,
     )
     stack.push_async_callback(posts.close)
     return {

@@ -45,6 +45,7 @@ SWITCHES = {
     "remember_tokens": "tokens",
     "batch_reads": "batched-reads",
     "encode_at_write": "encoded-at-write",
+    "feeds_from_newest": "newest-first",
     "keep_bodies": "kept-answers",
     "batch_sends": "batched-sends",
     "freeze_gc": "frozen-gc",

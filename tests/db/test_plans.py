@@ -217,6 +217,25 @@ def test_a_stranger_pages_past_what_she_may_not_see(
     assert LIMIT <= plan.fetched()["post"] <= facts.posts
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_newest_posts_are_walked_until_a_page_is_full(
+    mode: plans.Mode, seeded_database_url: str, facts: Facts
+) -> None:
+    """What is not a friend's is passed, and no friend's wall is looked at."""
+
+    async def run() -> plans.Plan:
+        connection = await connect(seeded_database_url)
+        celebrity = (facts.celebrity, ID_MAX, LIMIT, 1000)
+        plan = await plans.run(connection, "post_feed_newest_encoded", celebrity, mode)
+        await connection.close()
+        return plan
+
+    plan = asyncio.run(run())
+    plan.assert_indexes_only()
+    assert plan.sort_methods() == set()
+    assert LIMIT <= plan.fetched()["post"] < 1000
+
+
 # The outboxes hold the last moments' events. They are swept along the key, oldest first, until the
 # limit: an index by age would be one more to write with every change.
 WHOLE = {"password_parameters"}  # a few rows, read at the start
