@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import NamedTuple
 
 from hlfast import codec
@@ -35,11 +36,6 @@ class Items(NamedTuple):
 NO_ITEMS = Items(b"[]", None)
 
 
-def fields(content: str, privacy: str) -> str:
-    """The JSON of what a writer knows, without braces."""
-    return codec.encode({"content": content, "privacy": privacy})[1:-1].decode()
-
-
 def from_lines(found: Sequence[Row], limit: int) -> Items | None:
     """At most `limit` posts of lines, of which there may be one more; None if one has no JSON.
 
@@ -62,7 +58,7 @@ def from_rows(found: Sequence[Row], limit: int) -> Items:
 
 
 class Encoding:
-    """Gives rows their JSON, some time soon. It is none if `on` is false."""
+    """Gives rows their JSON, some time soon. They get none if `on` is false."""
 
     def __init__(self, database: Database, *, on: bool) -> None:
         self.on = on
@@ -71,6 +67,10 @@ class Encoding:
             self._encode, batch_max=_BATCH_MAX, waiting_max=_WAITING_MAX
         )
 
+    def of(self, content: str | None) -> str | None:
+        """A text as JSON for the statement that writes it, None if there is to be none."""
+        return codec.encode(content).decode() if self.on and content is not None else None
+
     def put(self, rows: Sequence[Row]) -> None:
         """These have none, or some of them. Never waits and never fails."""
         if self.on:
@@ -78,11 +78,16 @@ class Encoding:
                 self._rows.put(row)
 
     async def close(self) -> None:
-        """Wait until every row has its JSON."""
+        """Wait for the rows under way. Those that wait are met again."""
+        self.on = False
         await self._rows.close()
 
     async def _encode(self, rows: Sequence[Row]) -> None:
+        if not self.on:
+            return
         posts = []
+        # In one order: nobody waits for who waits for them.
+        rows = sorted(rows, key=itemgetter("id"))
         for row, body in zip(rows, map(codec.encode, show(rows)), strict=True):
             after_id = body[body.index(b",") : -1].decode()
             posts.append({"id": row["id"], "version": row["version"], "encoded": after_id})

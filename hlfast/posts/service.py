@@ -13,7 +13,7 @@ from hlfast.db.database import Database, Row
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
 from hlfast.ids import ID_MAX
-from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, fields, from_lines, from_rows
+from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, from_lines, from_rows
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
@@ -92,9 +92,9 @@ class Posts:
 
     async def create(self, me: int, new: PostNew) -> tuple[Row, bool]:
         """The post, and whether it is new: the same `client_id` again returns the first one."""
-        known = fields(new.content, new.privacy) if self._encoding.on else None
+        encoded = self._encoding.of(new.content)
         post = await self._database.fetch_row(
-            "post_create", me, new.content, new.privacy, new.client_id, known
+            "post_create", me, new.content, new.privacy, new.client_id, encoded
         )
         if post is None:
             # The first one was deleted between the conflict and the look.
@@ -114,16 +114,17 @@ class Posts:
         """My post after the change. Raises errors.NotFound, Forbidden for another's."""
         given = patch.model_fields_set
         if given:
+            content = patch.content if "content" in given else None
             post = await self._database.fetch_row(
                 "post_change",
                 post_id,
                 me,
-                patch.content if "content" in given else None,
+                content,
                 patch.privacy if "privacy" in given else None,
+                self._encoding.of(content),
             )
             if post is not None:
                 self._outbox.committed(_outbox_row("post.updated", me, post))
-                self._encoding.put([post])
                 return post
         post = await self.get(me, post_id)
         if given or post["author_id"] != me:

@@ -262,10 +262,14 @@ MEETING = {
     ),
     "a change and another": (
         AUTHOR,
-        ("post_change", 1, 1, "One", None),
-        ("post_change", 1, 1, "Two", None),
+        ("post_change", 1, 1, "One", None, None),
+        ("post_change", 1, 1, "Two", None, None),
     ),
-    "a change and the end": (AUTHOR, ("post_change", 1, 1, "One", None), ("post_remove", 1, 1, 0)),
+    "a change and the end": (
+        AUTHOR,
+        ("post_change", 1, 1, "One", None, None),
+        ("post_remove", 1, 1, 0),
+    ),
     "a friendship and its end": (PAIR, ("friend_put", 2, 1, 9), ("friend_delete", 1, 2)),
     "a request's end and another": (PAIR, ("friend_delete", 1, 2), ("friend_put", 2, 1, 9)),
 }

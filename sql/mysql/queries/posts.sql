@@ -16,7 +16,7 @@ WHERE p.id = $1
   );
 
 -- name: post_change
-CALL post_change($1, $2, $3, $4);
+CALL post_change_encoded($1, $2, $3, $4, $5);
 
 -- name: post_remove
 -- The author's, or any for a superuser whose token is of version $3.

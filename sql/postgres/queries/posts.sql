@@ -23,7 +23,7 @@ WHERE p.id = $1
 -- name: post_change
 SELECT id, author_id, content, privacy, created_at, updated_at, version, event_id,
        after_users, after_ids
-FROM post_change($1, $2, $3, $4);
+FROM post_change($1, $2, $3, $4, $5);
 
 -- name: post_remove
 -- The author's, or any for a superuser whose token is of version $3.
@@ -69,7 +69,7 @@ WHERE p.id = e.id AND p.version = e.version AND p.encoded IS NULL
   AND p.id = ANY(ARRAY(
     SELECT w.id
     FROM json_to_recordset($1::json) AS k (id bigint)
-    JOIN post AS w ON w.id = k.id
+    JOIN post AS w ON w.id = k.id AND w.encoded IS NULL
     FOR UPDATE OF w SKIP LOCKED
   ));
 

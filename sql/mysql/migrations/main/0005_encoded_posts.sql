@@ -29,9 +29,22 @@ BEGIN
 END;
 
 
--- POST /posts. created is false when this client_id had been posted before. p_encoded: the fields of
--- the JSON object that the caller knows; null if there are none. (The procedure without it stays for
--- processes of before.)
+-- What a post's encoded is. p_content is JSON already, and so are the times; null if one of them is.
+DROP FUNCTION IF EXISTS post_json;
+
+CREATE FUNCTION post_json(
+    p_author_id INT, p_content TEXT, p_privacy VARCHAR(7), p_created_at TEXT, p_updated_at TEXT
+) RETURNS TEXT DETERMINISTIC NO SQL
+BEGIN
+    RETURN CONCAT(
+        ',"author_id":', p_author_id, ',"content":', p_content, ',"privacy":"', p_privacy,
+        '","created_at":', p_created_at, ',"updated_at":', p_updated_at
+    );
+END;
+
+
+-- POST /posts. created is false when this client_id had been posted before. p_encoded: the content
+-- as JSON; null leaves the post without. (The procedure without it stays for processes of before.)
 DROP PROCEDURE IF EXISTS post_create_encoded;
 
 CREATE PROCEDURE post_create_encoded(
@@ -58,10 +71,7 @@ BEGIN
         )
         VALUES (
             p_author_id, p_content, p_privacy, p_client_id, v_now, v_now,
-            CONCAT(
-                ',"author_id":', p_author_id, ',', p_encoded,
-                ',"created_at":', json_time(v_now), ',"updated_at":', json_time(v_now)
-            )
+            post_json(p_author_id, p_encoded, p_privacy, json_time(v_now), json_time(v_now))
         );
         SET v_id = LAST_INSERT_ID(), v_created = TRUE;
         INSERT INTO outbox (kind, user_id, subject_id, version, created_at)
@@ -73,6 +83,49 @@ BEGIN
            v_created AS created, v_event_id AS event_id,
            v_after_users AS after_users, v_after_ids AS after_ids
     FROM post AS p WHERE p.id = v_id;
+    COMMIT;
+END;
+
+
+-- PATCH /posts/{p_id}: what is null stays as it is. No row where it is not p_me's. p_encoded: the
+-- content as JSON; null leaves the post without. (The procedure without it stays, too.)
+DROP PROCEDURE IF EXISTS post_change_encoded;
+
+CREATE PROCEDURE post_change_encoded(
+    p_id BIGINT, p_me INT, p_content VARCHAR(4096), p_privacy VARCHAR(7), p_encoded TEXT
+)
+BEGIN
+    DECLARE v_locked INT;
+    DECLARE v_version INT;
+    DECLARE v_now DATETIME(6);
+    DECLARE v_event_id BIGINT;
+    DECLARE v_after_users LONGTEXT;
+    DECLARE v_after_ids LONGTEXT;
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
+    START TRANSACTION;
+    SELECT u.id INTO v_locked FROM user AS u WHERE u.id = p_me FOR UPDATE;
+    SELECT p.version + 1 INTO v_version FROM post AS p
+    WHERE p.id = p_id AND p.author_id = p_me FOR UPDATE;
+    IF v_version IS NOT NULL THEN
+        SET v_now = SYSDATE(6);
+        UPDATE post AS p
+        SET p.content = COALESCE(p_content, p.content),
+            p.privacy = COALESCE(p_privacy, p.privacy),
+            p.updated_at = v_now,
+            p.version = v_version,
+            p.encoded = post_json(
+                p.author_id, p_encoded, COALESCE(p_privacy, p.privacy),
+                json_time(p.created_at), json_time(v_now)
+            )
+        WHERE p.id = p_id;
+        INSERT INTO outbox (kind, user_id, subject_id, version, created_at)
+        VALUES ('post.updated', p_me, p_id, v_version, SYSDATE(6));
+        SET v_event_id = LAST_INSERT_ID();
+        CALL outbox_before_post(p_me, v_event_id, v_after_users, v_after_ids);
+        SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version,
+               v_event_id AS event_id, v_after_users AS after_users, v_after_ids AS after_ids
+        FROM post AS p WHERE p.id = p_id;
+    END IF;
     COMMIT;
 END;
 

@@ -12,9 +12,19 @@ SELECT '"' || replace(
 $$;
 
 
--- POST /posts. created is false when this client_id had been posted before. p_encoded: the fields of
--- the JSON object that the caller knows; null if there are none. (The function without it stays for
--- processes of before.)
+-- What a post's encoded is. p_content is JSON already, and so are the times; null if one of them is.
+CREATE FUNCTION post_json(
+    p_author_id integer, p_content text, p_privacy text, p_created_at text, p_updated_at text
+) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+SELECT ',"author_id":' || p_author_id || ',"content":' || p_content
+    || ',"privacy":"' || p_privacy || '","created_at":' || p_created_at
+    || ',"updated_at":' || p_updated_at
+$$;
+
+
+-- POST /posts. created is false when this client_id had been posted before. p_encoded: the content
+-- as JSON; null leaves the post without. (The function without it stays for processes of before.)
 CREATE FUNCTION post_create(
     p_author_id integer, p_content text, p_privacy text, p_client_id text, p_encoded text
 )
@@ -32,8 +42,7 @@ BEGIN
     INSERT INTO post (author_id, content, privacy, client_id, encoded)
     VALUES (
         p_author_id, p_content, p_privacy, p_client_id,
-        ',"author_id":' || p_author_id || ',' || p_encoded
-            || ',"created_at":' || v_now || ',"updated_at":' || v_now
+        post_json(p_author_id, p_encoded, p_privacy, v_now, v_now)
     )
     ON CONFLICT (author_id, client_id) WHERE client_id IS NOT NULL DO NOTHING
     RETURNING post.id, post.author_id, post.content, post.privacy,
@@ -52,6 +61,48 @@ BEGIN
     RETURNING outbox.id INTO event_id;
     SELECT b.after_users, b.after_ids INTO after_users, after_ids
     FROM outbox_before_post(p_author_id, event_id) b;
+    RETURN NEXT;
+END
+$$;
+
+
+-- PATCH /posts/{p_id}: what is null stays as it is. No row where it is not p_me's. p_encoded: the
+-- content as JSON; null leaves the post without. (The function without it stays, too.)
+CREATE FUNCTION post_change(
+    p_id bigint, p_me integer, p_content text, p_privacy text, p_encoded text
+)
+RETURNS TABLE (
+    id bigint, author_id integer, content text, privacy text,
+    created_at timestamptz, updated_at timestamptz, version integer,
+    event_id bigint, after_users integer[], after_ids bigint[]
+)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(p_me);
+    v_now := clock_timestamp();
+    UPDATE post p
+    SET content = coalesce(p_content, p.content),
+        privacy = coalesce(p_privacy, p.privacy),
+        updated_at = v_now,
+        version = p.version + 1,
+        encoded = post_json(
+            p.author_id, p_encoded, coalesce(p_privacy, p.privacy),
+            json_time(p.created_at), json_time(v_now)
+        )
+    WHERE p.id = p_id AND p.author_id = p_me
+    RETURNING p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+    INTO id, author_id, content, privacy, created_at, updated_at, version;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO outbox (kind, user_id, subject_id, version)
+    VALUES ('post.updated', p_me, id, version)
+    RETURNING outbox.id INTO event_id;
+    SELECT b.after_users, b.after_ids INTO after_users, after_ids
+    FROM outbox_before_post(p_me, event_id) b;
     RETURN NEXT;
 END
 $$;
