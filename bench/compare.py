@@ -72,7 +72,7 @@ class Server:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--database-url", help="one with our tables, on this machine")
     parser.add_argument("--users", type=int, default=10_000, help="seeded if there are none")
@@ -134,7 +134,7 @@ class Clock:
         self._marks: list[tuple[float, float, float, float]] = []
 
     def mark(self) -> None:
-        """Read them now."""
+        """Read the counters of CPU time now."""
         self._marks.append(
             (
                 processes.cpu_s(self._server.pid),
@@ -145,7 +145,7 @@ class Clock:
         )
 
     def round(self, scenario: str, number: int, tally: load.Tally) -> Round:
-        """The window's figures."""
+        """The figures of the window since the mark."""
         before, after = self._marks
         server_s, postgres_s, load_s, core_s = (b - a for a, b in zip(before, after, strict=True))
         return Round(
@@ -200,7 +200,7 @@ async def compare(
     servers_of: dict[str, tuple[int, int]],
     secret: str,
 ) -> list[Round]:
-    """All rounds. Raises WrongAnswer."""
+    """Run all rounds of all contenders. Raises WrongAnswer."""
     database = await asyncpg.connect(database_url)
     # The server that the load talks to, wherever it was started from.
     postgres_pid = processes.parent(await database.fetchval("SELECT pg_backend_pid()"))

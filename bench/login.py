@@ -63,7 +63,7 @@ class Login:
 
 
 def hash_cpu_ms(hashes: list[str], seconds: float) -> float:
-    """Of one verification in a thread of its own core; raises argon2's for a wrong password."""
+    """CPU ms of one verification in a thread of its own core. Raises argon2's error."""
     os.sched_setaffinity(0, {SERVER_CORE})
     try:
         hasher, begun, count = argon2.PasswordHasher(), time.process_time(), 0
@@ -111,7 +111,7 @@ async def measure(url: str, port: int, pid: int, options: argparse.Namespace) ->
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every login, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one round, each half")

@@ -100,7 +100,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def arm_of(one: Contender) -> Arm:
-    """The same, as the lab starts it."""
+    """The arm of a curve, as the lab starts it."""
     return Arm(
         one.name, "usual", one.argv, one.environment, by_socket=True, directory=one.directory
     )
@@ -171,7 +171,7 @@ def _point(name: str, number: int, share: float, rate: float, window: Window) ->
 
 
 def medians(points: Sequence[Point]) -> list[Point]:
-    """Of the rounds, name by name, from the lowest rate up."""
+    """The medians of the rounds, name by name, from the lowest rate up."""
     groups: dict[tuple[str, float], list[Point]] = {}
     for one in points:
         groups.setdefault((one.name, one.share), []).append(one)

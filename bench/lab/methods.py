@@ -31,7 +31,7 @@ class Method:
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """By name. Raises ValueError for a section that is not whole."""
+    """Every method of methods.md, by name. Raises ValueError for a section that is not whole."""
     text = _FILE.read_text(encoding="utf-8")
     found = {one["name"]: _method(one) for one in _SECTION.finditer(text)}
     if len(found) != len(_HEADING.findall(text)):
@@ -52,6 +52,6 @@ def _method(found: re.Match[str]) -> Method:
 
 
 def title(names: tuple[str, ...]) -> str:
-    """Of one method or of several that came at once."""
+    """The title of one method, or of several that came at once."""
     known = methods()
     return " + ".join(known[name].title if name in known else name for name in names)
