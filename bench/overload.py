@@ -31,11 +31,11 @@ import orjson
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.load import WrongAnswer
 from bench.open_loop import Exchange, OpenLoop, Outcome, Window, percentile_ms
+from bench.rounds import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.scenarios import MESSAGE, Read, Thread
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
