@@ -17,6 +17,8 @@ from bench.lab.results import Results
 from bench.lab.workloads import Cell
 
 _STYLE = Path(__file__).with_name("page.css")
+# Whose code had less of the time is not named.
+_SHARE_MIN = 0.005
 _GAIN = (
     "A gain is how many more requests the same CPU time of the server answers: +100 % is half of "
     "the cost."
@@ -161,13 +163,15 @@ def _flames(results: Results) -> str:
     if found.why_not:
         return f'{head}<p class="soft">There are none: {escape(found.why_not)}.</p>'
     drawn = []
-    for arm, stacks in found.stacks.items():
+    places = ["The first rung", "The last rung, with all those below"]
+    for place, (arm, stacks) in zip(places, found.stacks.items(), strict=False):
         root = flame.tree(stacks)
         owners = " ".join(
             f'<span><i style="background:{flame.COLOURS[owner]}"></i>{owner} {share:.0%}</span>'
             for owner, share in flame.shares(root).items()
+            if share >= _SHARE_MIN
         )
-        title = results.title_of((arm,))
+        title = f"{place}: {results.title_of((arm,))}"
         graph = flame.svg(root, f"Flame graph of {title}, {found.cell}")
         drawn.append(
             f'<h3>{escape(title)}</h3><p class="owners">{owners}</p><div class="wide">{graph}</div>'

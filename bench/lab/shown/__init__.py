@@ -52,7 +52,7 @@ SERVICES = (
         "tables of SQLite as JSON and pages, on ASGI of its own",
         ("datasette==0.65.5",),
         "towns:app",
-        prepare=(("python", "towns.py"),),
+        prepare=(("python", "make_towns.py"),),
     ),
     Shown(
         "pygeoapi",
@@ -60,7 +60,7 @@ SERVICES = (
         ("pygeoapi==0.21.0", "starlette"),
         "pygeoapi.starlette_app:APP",
         prepare=(
-            ("python", "stations.py"),
+            ("python", "make_stations.py"),
             ("pygeoapi", "openapi", "generate", "config.yml", "--output-file", "openapi.yml"),
         ),
         environment={"PYGEOAPI_CONFIG": "config.yml", "PYGEOAPI_OPENAPI": "openapi.yml"},
