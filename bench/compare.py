@@ -50,9 +50,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a window")
-    parser.add_argument("--warm-up", type=float, default=0.6, help="seconds before a window")
+    rounds = parser.add_mutually_exclusive_group()
+    rounds.add_argument("--rounds", type=int, default=7)
+    rounds.add_argument("--minutes", type=float, help="as many rounds as fit into them")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a window")
+    parser.add_argument("--warm-up", type=float, default=0.4, help="seconds before a window")
     parser.add_argument("--peers", nargs="*", choices=[*CONTENDERS], default=["FastAPI"])
     parser.add_argument("--against", nargs="*", default=[], metavar="COMMIT")
     parser.add_argument("--worse-than", type=float, default=1.05, metavar="RATIO")
@@ -73,7 +75,7 @@ def plan_of(options: argparse.Namespace, running: Sequence[Contender]) -> Plan:
         *(replace(one, without=mine.name, is_removal=True, kind=Kind.ADVISED) for one in others),
         catalog.same(mine),
     ]
-    return Plan(
+    plan = Plan(
         arms=tuple(arms),
         cells=tuple(workloads.cells([WORKLOADS[name] for name in options.only], options.keys)),
         rounds=options.rounds,
@@ -83,6 +85,7 @@ def plan_of(options: argparse.Namespace, running: Sequence[Contender]) -> Plan:
         users=options.users,
         requests_max=options.users,
     )
+    return plan if options.minutes is None else plan.fitting(options.minutes)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,7 @@ def plan_of(options: argparse.Namespace, more: Sequence[Arm] = ()) -> Plan:
         users=int(given("users")),
         requests_max=int(given("requests")),
     )
-    if options.minutes is None:
-        return plan
-    fitting = plan.rounds_in(options.minutes * 60, len(Cores.of_machine().all))
-    return replace(plan, rounds=fitting)
+    return plan if options.minutes is None else plan.fitting(options.minutes)
 
 
 def ladder(words: Sequence[str]) -> int:

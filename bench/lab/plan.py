@@ -6,9 +6,11 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Self
 
 from bench.lab.arms import Arm
+from bench.lab.cores import Cores
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
 from hl_utils.servers.process import ROOT
@@ -58,9 +60,10 @@ class Plan:
         """About how long it takes."""
         return self._before_s() + (self.rounds - rounds_done) * self._round_s(cores)
 
-    def rounds_in(self, seconds: float, cores: int) -> int:
-        """How many rounds fit into that time."""
-        return max(int((seconds - self._before_s()) / self._round_s(cores)), 1)
+    def fitting(self, minutes: float) -> Self:
+        """The same with as many rounds as fit into that time on this machine, one at least."""
+        left = minutes * 60 - self._before_s()
+        return replace(self, rounds=max(int(left / self._round_s(len(Cores.of_machine().all))), 1))
 
     def _before_s(self) -> float:
         return SERVERS_S + FLAMES_S + self.users * USER_S
