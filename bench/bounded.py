@@ -54,7 +54,7 @@ class Figure:
 
     @property
     def growth(self) -> float:
-        """Of the process, as a multiple of what was allowed."""
+        """Growth of the process, as a multiple of what was allowed."""
         return self.grown_bytes / self.bytes_max if self.bytes_max else 0.0
 
 
@@ -93,7 +93,7 @@ def _seen_once(bytes_max: int) -> Put:
 
 
 def _remembered(_: int) -> Put:
-    """As tokens are: by a header of 200 bytes."""
+    """Fill a dictionary as one of tokens is: by headers of 200 bytes."""
     tokens: Bounded[bytes, tuple[int, float]] = Bounded(65_536)
     return lambda number: tokens.put(b"%0200d" % number, (number, 1.0)), tokens.entries.__len__
 
@@ -136,7 +136,7 @@ CASES: dict[str, Callable[[int], Put]] = {
 
 
 def _timed(put: Callable[[int], None], numbers: Iterator[int], count: int) -> float:
-    """CPU microseconds of one."""
+    """CPU microseconds of one call."""
     begun = time.process_time()
     for number in itertools.islice(numbers, count):
         put(number)

@@ -46,7 +46,7 @@ _ASKING = 8
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--connections", type=int, default=32)

@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The decoded body."""
+        """The answer's body, decoded."""
         return json.loads(self.body)
 
     @property
@@ -78,7 +78,7 @@ class Line:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Raises OSError."""
+        """Open the connection. Raises OSError."""
         line = cls(url)
         await line._connect()
         return line
@@ -116,13 +116,13 @@ class Line:
         return await self.receive()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._writer.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a token."""
+    """A user who is logged in, and the requests of theirs."""
 
     id: int
     username: str
@@ -130,7 +130,7 @@ class Person:
     refresh_token: str
 
     def ask(self, method: str, path: str, body: Any = None) -> Ask:
-        """A request of theirs."""
+        """Send a request with the person's token."""
         return Ask(method, path, body, self.token)
 
 
@@ -188,7 +188,7 @@ class Crowd:
         return await asyncio.gather(*(line.receive() for line in used))
 
     async def person(self) -> Person:
-        """Somebody new, logged in."""
+        """A new user, logged in."""
         username = f"p{next(_names)}-{secrets.token_hex(4)}"
         new = {"username": username, "password": PASSWORD, "first_name": "P", "last_name": "Q"}
         created = await self.ask(Ask("POST", "/users", new))
@@ -196,7 +196,7 @@ class Crowd:
         return Person(created.json["id"], username, *await self.log_in(username))
 
     async def people(self, count: int) -> list[Person]:
-        """Several of them."""
+        """Several new users, logged in."""
         return [await self.person() for _ in range(count)]
 
     async def log_in(self, username: str, password: str = PASSWORD) -> tuple[str, str]:

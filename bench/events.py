@@ -59,7 +59,7 @@ def event(number: int) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run showed."""
+    """The figures of one run."""
 
     per_s: float
     cpu_us: float

@@ -114,7 +114,14 @@ EXPERIMENTS = (
     _script(
         "citus_send", "What do a message and a page cost on Citus?", "2 minutes", "DSN DSN DSN"
     ),
+    _script("row_bytes", "What does a row take on disk?", "30 seconds"),
     _script("readme", "Are the pages made of the published figures?", "1 second", "--check"),
+    Experiment(
+        "capacity",
+        "How many machines do so many users need, and what breaks first?",
+        "[CAPACITY.md](CAPACITY.md), which it makes",
+        line="python -m bench.readme",
+    ),
     Experiment(
         "micro",
         "What does each step of a request cost?",

@@ -32,12 +32,12 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def lines(self) -> list[str]:
-        """In Markdown."""
+        """The table as lines of Markdown."""
         head = [self.columns, ["---"] * len(self.columns)]
         return [f"| {' | '.join(cells)} |" for cells in [*head, *self.rows]]
 
     def with_columns(self, names: Sequence[str]) -> Table:
-        """Only these columns."""
+        """The table with these columns only."""
         places = [self._index(name) for name in names]
         return Table(names, [[cells[place] for place in places] for cells in self.rows])
 

@@ -62,7 +62,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of one value or more."""
+        """A spread of one value or more."""
         found = sorted(values)
         return cls(median(found), found[0], found[-1])
 

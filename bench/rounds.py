@@ -95,7 +95,7 @@ class Clock:
         self._marks: list[tuple[float, float, float, float]] = []
 
     def mark(self) -> None:
-        """Read them now."""
+        """Read the counters of CPU time now."""
         self._marks.append(
             (
                 processes.cpu_s(self._server.pid),
@@ -106,7 +106,7 @@ class Clock:
         )
 
     def round(self, scenario: str, number: int, tally: load.Tally) -> Round:
-        """The window's figures."""
+        """The figures of the window since the mark."""
         before, after = self._marks
         server_s, postgres_s, load_s, core_s = (b - a for a, b in zip(before, after, strict=True))
         return Round(

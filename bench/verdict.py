@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The verdict."""
+        """The verdict in a word."""
         if self.low > 1:
             return SLOWER
         return FASTER if self.high < 1 else NOTHING_SEEN
@@ -82,7 +82,7 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 def of_rounds(
     rounds: Sequence[Round], ours: str, against: str, worse_than: float
 ) -> dict[str, dict[str, Verdict]]:
-    """By scenario and keys, each of COSTS."""
+    """The verdict on each of COSTS, by scenario and keys."""
     found = {}
     for label in dict.fromkeys(one.label for one in rounds if one.server == against):
         pairs = neighbours(rounds, ours, against, label)

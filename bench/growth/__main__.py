@@ -64,7 +64,7 @@ def _before(out: Path, only: Sequence[str]) -> list[Sample]:
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every axis, print the page and write it."""
     options = _arguments()
     samples = _before(options.out, options.only)
     secret = secrets.token_urlsafe(32)

@@ -49,7 +49,7 @@ class Case:
 
     @property
     def scenario(self) -> str:
-        """Its only one."""
+        """The only scenario of the axis."""
         return checks.SEND if self.server.sends is not None else self.line
 
 
@@ -80,7 +80,7 @@ class Place:
     def cases(
         self, line: str, size: int, reads: list[Read], connections: int = CONNECTIONS
     ) -> list[Case]:
-        """The same reads of both: a line for each."""
+        """The reads of both, a line for each."""
         return [
             self.case(
                 f"{line}, {name}",
@@ -150,7 +150,7 @@ async def measure(axis: str, cases: Sequence[Case], options: argparse.Namespace)
 
 
 def users(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> list[Sample]:
-    """The same requests among more users, who have as many friends, posts and dialogs each."""
+    """The cost of requests among more users, who have as many friends, posts and dialogs each."""
 
     async def run(stack: ExitStack, urls: dict[int, str]) -> list[Sample]:
         cases: list[Case] = []

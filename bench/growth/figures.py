@@ -66,7 +66,7 @@ def _spread(samples: Sequence[Sample], name: str) -> Spread:
 
 
 def _lines(samples: Sequence[Sample], axis: str) -> dict[str, dict[int, list[Sample]]]:
-    """Of an axis, by line and size."""
+    """The samples of an axis, by line and size."""
     found: dict[str, dict[int, list[Sample]]] = {}
     for one in samples:
         if one.axis == axis:

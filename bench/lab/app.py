@@ -1,4 +1,4 @@
-"""The same for anybody's ASGI application: methods that need no change of its code.
+"""The lab for anybody's ASGI application: methods that need no change of its code.
 
     bash build.sh lab app package.module:app --requests FILE [--python …]
 
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _usual_interpreter() -> str:
-    """That of the caller's virtual environment, else ours."""
+    """The interpreter of the caller's virtual environment, else ours."""
     environment = os.environ.get("VIRTUAL_ENV")
     return f"{environment}/bin/python" if environment else sys.executable
 

@@ -78,7 +78,7 @@ def of_contender(one: Contender) -> Arm:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An arm that listens."""
+    """An arm of the lab that listens: its port, and its process id."""
 
     arm: Arm
     port: int
@@ -92,7 +92,9 @@ async def all_running(
     core: int | None,
     urls: Mapping[bool, str],
 ) -> AsyncIterator[dict[str, Running]]:
-    """By name; all of them on one core once they listen. Raises RuntimeError for one that fails.
+    """Every arm by name, all of them on one core once they listen.
+
+    Raises RuntimeError for one that fails.
 
     `urls`: where the database is, by TCP (False) and by its socket (True).
     """

@@ -37,7 +37,7 @@ def _gunicorn(app: str, workers: str) -> tuple[str, ...]:
 
 
 def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Each held against the one before."""
+    """Arms of which each is compared with the one before."""
     first, *others = arms
     names = [one.name for one in arms]
     return (
@@ -183,7 +183,7 @@ def chosen(names: Sequence[str], *, is_quick: bool, more: Sequence[Arm] = ()) ->
 
 
 def methods_of(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """By arm, the methods that its step on the ladder takes, those of rungs left out included."""
+    """The methods of each arm's step on the ladder, those of rungs left out included."""
     names = [one.name for one in LADDER]
     found: dict[str, list[str]] = {}
     for one in arms:

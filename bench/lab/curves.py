@@ -164,7 +164,7 @@ def _point(name: str, number: int, share: float, rate: float, window: Window) ->
 
 
 def medians(points: Sequence[Point]) -> list[Point]:
-    """Of the rounds, name by name, from the lowest rate up."""
+    """The medians of the rounds, name by name, from the lowest rate up."""
     groups: dict[tuple[str, float], list[Point]] = {}
     for one in points:
         groups.setdefault((one.name, one.share), []).append(one)

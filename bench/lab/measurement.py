@@ -53,7 +53,7 @@ def take(plan: Plan, cores: Cores, out: Path, progress: Progress, measuring: Mea
 
 
 def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
-    """How it was measured."""
+    """Sentences on how it was measured."""
     return (
         f"{plan.rounds} rounds. In each, every arm is started anew, and asked for each workload "
         f"for {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, workloads and arms in "

@@ -32,7 +32,7 @@ class Method:
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """By name. Raises ValueError for a section that is not whole."""
+    """Every method of methods.md, by name. Raises ValueError for a section that is not whole."""
     text = _FILE.read_text(encoding="utf-8")
     found = {one["name"]: _method(one) for one in _SECTION.finditer(text)}
     if len(found) != len(_HEADING.findall(text)):
@@ -62,6 +62,6 @@ def method(name: str) -> Method | None:
 
 
 def title(names: tuple[str, ...]) -> str:
-    """Of one method or of several that came at once."""
+    """The title of one method, or of several that came at once."""
     found = [(name, method(name)) for name in names]
     return " + ".join(known.title if known else name for name, known in found)

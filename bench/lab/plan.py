@@ -74,7 +74,7 @@ class Plan:
         return starts + windows
 
     def fingerprint(self) -> str:
-        """The same for what can go on where another run was broken off: plan and code."""
+        """A hash of plan and code: a run can go on where another with the same hash broke off."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256((text + source_state()).encode()).hexdigest()[:16]
 

@@ -34,7 +34,7 @@ FOUND_MIN = 0.9
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     found = argparse.ArgumentParser(
         prog="lab aa", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
@@ -108,7 +108,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Of the same twice, and of the slowed ones. `estimates`: the slowdowns that were seen."""
+    """The proof from one arm run twice, and from slowed ones.
+
+    `estimates`: the slowdowns that were seen.
+    """
 
     same: Tally
     slowed: Tally
@@ -168,7 +171,7 @@ def _tally(found: Sequence[tuple[inference.Verdict, inference.Verdict]]) -> Tall
 
 
 def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str]) -> list[str]:
-    """As Markdown."""
+    """The proof as lines of Markdown."""
     same, slowed = found.same, found.slowed
     told = ", ".join(f"{one:+.1%}" for one in found.estimates)
     found_slow = [

@@ -50,7 +50,7 @@ def of(document: Mapping[str, Any]) -> Quiet:
 
 
 def worst(found: Sequence[Quiet]) -> Quiet:
-    """Of several looks, core by core."""
+    """The worst of several looks at the machine, core by core."""
     lost = tuple(max(each) for each in zip(*(one.lost for one in found), strict=True))
     return Quiet(lost, max(one.steal for one in found))
 

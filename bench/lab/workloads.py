@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The workload in words."""
         title = TITLES.get(self.workload, self.workload)
         return f"{title}, {self.population} keys" if self.population else title
 

@@ -54,7 +54,7 @@ class Reader:
         self.is_there = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Read events until cancelled."""
         while True:
             node = next(self._nodes)
             try:
@@ -93,7 +93,7 @@ class Reader:
                 self.is_there.set()
 
     def take(self, frame: Frame) -> None:
-        """An event."""
+        """Note an event."""
         now = time.monotonic()
         if self._heard_at:
             self.silence_s = max(self.silence_s, now - self._heard_at)
@@ -121,7 +121,7 @@ class Reader:
         return found
 
     async def _reload(self) -> None:
-        """As the contract says, from the newest down to what is known."""
+        """Reload by HTTP, as the contract says, from the newest down to what is known."""
         began = time.monotonic()
         errand = Errand(self._ledger.urls, [])
         for stream, _ in self._ledger.concerning(self.person.id):

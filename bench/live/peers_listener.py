@@ -61,7 +61,7 @@ class Audience:
             raise Wrong(f"{self._missing} sockets still wait for their frames") from None
 
     def took(self, listener: Listener) -> None:
-        """Something came."""
+        """Note that something came."""
         if not listener.at and self._is_complete(listener.received):
             listener.at = time.perf_counter()
             self._missing -= 1
@@ -69,12 +69,12 @@ class Audience:
                 self._done.set_result(None)
 
     def lost(self) -> None:
-        """A connection ended."""
+        """Note that a connection ended."""
         if not self._done.done():
             self._done.set_exception(Wrong("a server closed a connection"))
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Forget what has come so far."""
         for listener in self.listeners:
             listener.received.clear()
             listener.at = 0.0
@@ -166,12 +166,12 @@ class Asker(asyncio.Protocol):
             self._answered.set_exception(Wrong("the server hung up on a request"))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.abort()
 
 
 async def asker(port: int) -> Asker:
-    """Connected."""
+    """A connection that asks, once it is open."""
     loop = asyncio.get_running_loop()
     _, found = await loop.create_connection(Asker, "127.0.0.1", port)
     return found

@@ -85,7 +85,7 @@ class Contender:
                 raise Wrong(f"{self.server.name} sent more: {bytes(listener.received[:300])!r}")
 
     async def close(self) -> None:
-        """Leave it."""
+        """Close the connection to the peer."""
         self.audience.close()
         await self.face.close()
 
@@ -142,7 +142,7 @@ def _frame(event: Event, cursor: str) -> bytes:
 
 
 def frame_bytes() -> int:
-    """Of a post's frame with its header; the cursor is as long as those of the log."""
+    """Bytes of a post's frame with its header; the cursor is as long as those of the log."""
     return len(_frame(post(1), "0" * 37)) + 4
 
 

@@ -43,7 +43,7 @@ class Face(Protocol):
     """What differs between the service and the others."""
 
     def query(self, user: int) -> str:
-        """Of the URL of a user who follows the author."""
+        """The query of the URL of a user who is subscribed to the author."""
 
     def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
         """Give events to the server, through Redis, all in one loop turn."""
@@ -129,7 +129,7 @@ class Peer:
 
 
 def _cursor(event: Event) -> str:
-    """As long as one of ours."""
+    """A cursor as long as one of ours."""
     return f"{'0' * 16}.{event['id']:0>19}.0"
 
 

@@ -27,7 +27,7 @@ USER = '"user"'
 
 @asynccontextmanager
 async def press(world: World) -> AsyncIterator[Press]:
-    """Somebody who publishes."""
+    """A user who publishes posts."""
     one = Press(world.redis_url)
     try:
         yield one

@@ -254,7 +254,7 @@ class Person(FastHttpUser):
             self._get(f"/friends?after={other - 1}&limit=1", one, "/friends")
 
     def _befriend(self, other: int, **more: Any) -> str:
-        """The new status."""
+        """Ask somebody to be a friend; the new status."""
 
         def check(body: Any) -> None:
             answers.need(body in _STATUSES, "not a status")

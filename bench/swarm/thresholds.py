@@ -60,7 +60,10 @@ def _broken(environment: Environment) -> Iterable[str]:
 
 
 def _p99_ms(entries: Iterable[StatsEntry]) -> float:
-    """Of all of them together; Locust rounds times to two digits above 100 ms. 0 without times."""
+    """The p99 of all requests together;
+
+    Locust rounds times to two digits above 100 ms. 0 without times.
+    """
     times: Counter[int] = Counter()
     for entry in entries:
         times.update(entry.response_times)

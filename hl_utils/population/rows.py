@@ -215,16 +215,16 @@ class Population:
             slug, first = names.first[int(random() * len(names.first))]
             last = names.last[int(random() * len(names.last))]
             born = birthdates[int(random() * born_range)]
-            place = language.places[int(random() * len(language.places))]
+            home = language.homes[int(random() * len(language.homes))]
             bio = _one_of(language.sentences, random()) if random() < _HAS_BIO else r"\N"
-            joined = _time((position + random()) * apart_s)
+            registered = _time((position + random()) * apart_s)
             user_id = self._ids.user + position
             username = f"{slug}.{user_id}"
             if position in (0, some_position):
                 self.examples.append(username)
             yield (
                 f"{first}\t{last}\t{user_id}\t{username}\t{username}"
-                f"\t{password}\t{born}\t{bio}\t{place}\t{joined}\n"
+                f"\t{password}\t{born}\t{bio}\t{home}\t{registered}\n"
             )
 
     def _pairs(self, start: int) -> Iterator[tuple[int, int]]:
@@ -237,7 +237,7 @@ class Population:
             yield first_id + low, first_id + high
 
     def _friend_rows(self) -> Iterator[str]:
-        """Each pair as seen from either side, under one version."""
+        """Two rows for each pair, one for either side, under one version."""
         plan, version = self._plan, self._ids.friend_version
         wanted = plan.friends_mean / (1 - _ONLY_ASKED) / plan.acquaintances_mean
         for start in circle_starts(plan.users):

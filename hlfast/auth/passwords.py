@@ -92,7 +92,7 @@ class Passwords:
                 continue
 
     async def hash(self, password: str, address: str = "") -> str:
-        """The hash to store."""
+        """The argon2id hash of a password, to be stored."""
         return await self._queue.run(lambda: self._hasher.hash(spellings(password)[0]), address)
 
     async def verify(self, stored: str | None, password: str, address: str = "") -> bool:

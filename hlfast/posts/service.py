@@ -132,7 +132,7 @@ class Posts:
         )
 
     async def _make_feed(self, me: int, cursor: str | None, limit: int) -> bytes:
-        """The page, encoded.
+        """A page of the feed as JSON, made of its rows.
 
         The cursor is `<id of the last post>-<posts so far>`. A cursor is the client's, who may
         write whatever they like into it, so how far back a page begins is counted in the database.
@@ -155,6 +155,6 @@ class Posts:
         )
 
     async def _read_feed_versions(self, user_ids: Sequence[int]) -> Mapping[int, Version]:
-        """By user: numbers of which one changes with everything that the user's feed shows."""
+        """Version of each user's feed: numbers, one of which changes with whatever it shows."""
         rows = await self._reads.fetch("feed_versions", user_ids)
         return {row[0]: tuple(row) for row in rows}

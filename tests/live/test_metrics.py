@@ -16,6 +16,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from hlfast import codec
+from hlfast.events.cursor import parse
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
 from tests import wire
@@ -55,6 +56,9 @@ def live(measured: Live) -> Iterator[Live]:
     for socket in measured.sockets:
         socket.connection.close()
     measured.sockets.clear()
+    for stream in measured.streams:
+        stream.__exit__()
+    measured.streams.clear()
 
 
 def scrape(live: Live, node: int = 0) -> Series:
@@ -196,6 +200,38 @@ def test_lag_is_since_the_submission_and_never_negative(live: Live) -> None:
     assert since(f"{LAG}_sum") == 0
     assert since(f'{LAG}_bucket{{le="0.001"}}') == 1
     assert [socket.next()["up_to"] for _ in range(3)] == [1, 2, 3]
+
+
+def posted(author: Client, number: int) -> dict[str, Any]:
+    """An event of the log that concerns the friends of one user: a post was deleted."""
+    data = {"post_id": number}
+    event = {"id": f"post-{author.id}-{number}", "type": "post.deleted", "author": author.id}
+    return event | {"data": data}
+
+
+def test_an_entry_with_many_events_is_one_write_in_the_order_of_the_log(live: Live) -> None:
+    """Of several authors, alternating or not, with other events between them, on either wire."""
+    me, one, other = live.user(), live.user(), live.user()
+    one.befriend(me)
+    other.befriend(me)
+    connections = [live.socket(me), live.stream(me)]
+    connections[1].greeted()
+    live.seen(me, *connections)
+    since = Since(live)
+    authors = [one, one, one, other, one, other, other, me]
+    events = [
+        posted(author, number) if author is not me else told(me, number)
+        for number, author in enumerate(authors * 12, 1)
+    ]
+    publish(live, {"since": time.time(), "events": events})
+    for connection in connections:
+        found = [connection.next() for _ in events]
+        assert [frame.get("post_id") or frame["up_to"] for frame in found] == [*range(1, 97)]
+        assert [frame["event_id"] for frame in found] == [event["id"] for event in events]
+        cursors = [parse(frame["cursor"]) for frame in found]
+        assert cursors == sorted(cursors) and len(set(cursors)) == len(events)
+    assert since("hlfast_ws_frames_total") == 2 * len(events)
+    assert since("hlfast_ws_writes_total") == 2
 
 
 def test_repeats_and_what_nobody_understands(live: Live) -> None:

@@ -86,6 +86,33 @@ def test_joining_delay_ends() -> None:
             assert peer.frame() == HELLO_BACK
 
 
+@pytest.mark.parametrize(
+    ("hold_max_s", "order"),
+    [
+        (3600.0, ["turn", "turn", "released", "a", "b"]),
+        (0.0, ["a", "b", "turn", "turn", "released"]),
+    ],
+)
+def test_what_is_held_is_written_when_it_is_released_or_it_takes_too_long(
+    hold_max_s: float, order: list[str]
+) -> None:
+    async def written() -> list[str]:
+        found: list[str] = []
+        writes = WriteQueue(Limits(hold_max_s=hold_max_s))
+        writes.hold()
+        for name in "ab":
+            writes.add(Flushed(found, name))  # type: ignore[arg-type]
+        for _ in range(2):
+            await asyncio.sleep(0)
+            found.append("turn")
+        writes.release()
+        found.append("released")
+        await asyncio.sleep(0)
+        return found
+
+    assert asyncio.run(written()) == order
+
+
 # Slow readers
 
 SMALL = 4096  # of a receive buffer: the server's writes back up soon

@@ -1,4 +1,4 @@
-"""A run as Markdown."""
+"""A run of the lab as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEST = 5
 
 
 def lines(results: Results) -> list[str]:
-    """The whole page."""
+    """The lines of the whole page."""
     found = [f"# {results.heading}", "", *heading(results.facts), ""]
     for warning in results.warnings():
         found += [f"**Not to be published.** {warning}", ""]

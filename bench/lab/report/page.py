@@ -26,7 +26,7 @@ _GAIN = (
 
 
 def html(results: Results) -> str:
-    """The page."""
+    """A run as one HTML page."""
     title = escape(results.heading)
     parts = [
         f"<h1>{title}</h1>",
