@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
 
 
 def plan_of(options: argparse.Namespace, running: Sequence[Contender]) -> Plan:
-    """Each held against us, and us against ourselves."""
+    """The plan of a comparison: each contender beside us, and us beside ourselves."""
     mine, *others = map(of_contender, running)
     arms = [
         mine,

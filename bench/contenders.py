@@ -26,7 +26,7 @@ STATIC_BODY = (
 
 
 class Static:
-    """Any request to the bare server, which has but one answer."""
+    """A request to the bare server, which has but one answer."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.data = exchange.data

@@ -22,7 +22,7 @@ class Experiment:
 
     @property
     def run(self) -> str:
-        """Its line, in Markdown."""
+        """The line that runs it, in Markdown."""
         line = f"python -m {self.module} {self.line}".rstrip() if self.module else self.line
         return f"`{line}` ({self.note}){self.more}"
 
@@ -141,6 +141,6 @@ MODULES = {one.name: one.module for one in EXPERIMENTS if one.module and one.nam
 
 
 def table() -> list[str]:
-    """All of them, in Markdown."""
+    """The table of all experiments, in Markdown."""
     rows = [f"| `{one.name}` | {one.question} | {one.run} |" for one in EXPERIMENTS]
     return ["| | question | run |", "| --- | --- | --- |", *rows]

@@ -48,7 +48,7 @@ class Round:
 
     @property
     def label(self) -> str:
-        """Scenario and keys."""
+        """The name of scenario and keys together."""
         return f"{self.scenario}, {self.keys} keys" if self.keys else self.scenario
 
 

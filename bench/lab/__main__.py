@@ -139,7 +139,7 @@ def application(words: Sequence[str]) -> int:
 
 
 def frames_of(words: Sequence[str]) -> int:
-    """What a frame costs the servers of websockets."""
+    """Measure what a frame costs the servers of websockets; the exit status."""
     options = frames.parser().parse_args(words)
     try:
         plan = frames.plan_of(options)
@@ -172,7 +172,7 @@ def believed(words: Sequence[str]) -> int:
 
 
 def judged(document: Mapping[str, Any], options: argparse.Namespace) -> int:
-    """The A/A arm of a run that was made."""
+    """Judge the A/A arm of a run that was made; the exit status."""
     found, windows = proof.of_report(document, options.rounds)
     if not found.same.comparisons:
         return too_few()
@@ -256,7 +256,7 @@ def curves_of(words: Sequence[str]) -> int:
 
 
 def foreign(words: Sequence[str]) -> int:
-    """The same for services that nobody here wrote."""
+    """Measure services that nobody here wrote; the exit status."""
     options = shown.parser().parse_args(words)
     try:
         return shown.run(options)
@@ -301,7 +301,7 @@ def listed() -> int:
 
 
 def experiment(name: str, words: Sequence[str]) -> int:
-    """Another one of bench's, as `python -m` runs it."""
+    """Run another experiment, as `python -m` does; the exit status."""
     module = experiments.MODULES[name]
     assert module is not None
     sys.argv = [module, *words]

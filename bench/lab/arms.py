@@ -63,7 +63,7 @@ class Arm:
 
 
 def of_contender(one: Contender) -> Arm:
-    """A server of `bench.compare`, as the lab starts it."""
+    """The arm of a contender, as the lab starts it."""
     return Arm(
         one.name,
         one.name,
@@ -139,7 +139,7 @@ async def all_running(
 
 
 async def _answers(one: Running) -> None:
-    """Whoever starts its workers itself listens before they do: an answer says that they are."""
+    """Wait until an arm answers: whoever starts workers listens before they can."""
     while True:
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
@@ -152,7 +152,7 @@ async def _answers(one: Running) -> None:
 
 
 async def _calm(pids: Sequence[int]) -> None:
-    """No arm is starting any more, none of its workers either: it would be in others' windows."""
+    """Wait until no arm or worker is starting any more: it would be in others' windows."""
     before = [processes.tree_run_s(pid) for pid in pids]
     while True:
         await asyncio.sleep(_CALM_LOOK_S)

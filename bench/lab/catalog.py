@@ -31,7 +31,7 @@ def _granian(app: str) -> tuple[str, ...]:
 
 
 def _gunicorn(app: str, workers: str) -> tuple[str, ...]:
-    """Its worker takes uvloop and httptools by itself; it logs no request."""
+    """The command of Gunicorn, whose worker takes uvloop and httptools, and logs no request."""
     words = ("gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "--workers", workers)
     return (*_PYTHON, *words, "--bind", "127.0.0.1:{port}", app)
 

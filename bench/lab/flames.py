@@ -43,7 +43,7 @@ class Flames:
 
 
 def arms_of(plan: Plan) -> list[Arm]:
-    """The first rung and the last one; without a ladder, the first arm and the last method."""
+    """The arms that are looked into: the first rung and the last, else of all arms."""
     ladder = [one for one in plan.arms if one.kind == Kind.LADDER]
     found = ladder or [one for one in plan.arms if one.kind != Kind.SAME]
     return [found[0], found[-1]] if len(found) > 1 else found
@@ -71,13 +71,13 @@ async def record(plan: Plan, cores: Cores, workplace: Workplace, directory: Path
 
 
 def read(directory: Path) -> Flames | None:
-    """What was recorded there, if anything was."""
+    """The stacks that were recorded in a directory, if any were."""
     path = directory / _FILE
     return Flames(**json.loads(path.read_text())) if path.exists() else None
 
 
 def forget(directory: Path) -> None:
-    """Those of a run before."""
+    """Delete the stacks of a run before."""
     (directory / _FILE).unlink(missing_ok=True)
 
 
@@ -87,7 +87,7 @@ def _py_spy() -> str | None:
 
 
 async def _stacks(plan: Plan, cell: Cell, running: Running, workplace: Workplace) -> dict[str, int]:
-    """Of one arm. Raises RuntimeError where py-spy may not look, WrongAnswer."""
+    """The stacks of one arm under load. Raises RuntimeError if py-spy may not look, WrongAnswer."""
     sources = workplace.requests.sources(cell, plan.connections, 1, wrap=running.arm.wrap)
     with tempfile.TemporaryDirectory(prefix="lab-") as directory:
         path = Path(directory) / "stacks"
@@ -110,7 +110,7 @@ async def _stacks(plan: Plan, cell: Cell, running: Running, workplace: Workplace
 
 
 async def _look(words: Sequence[str]) -> str:
-    """What py-spy says if it fails, in a line."""
+    """Run py-spy; what it says if it fails, in a line."""
     process = await asyncio.create_subprocess_exec(
         _py_spy() or "",
         *words,

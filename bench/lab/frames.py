@@ -72,7 +72,7 @@ def _arm(name: str, on: Sequence[str]) -> Arm:
 
 
 def arms(*, has_node: bool) -> list[Arm]:
-    """The ladder of websocket servers, Node's, and the last rung twice."""
+    """The arms of websocket servers: the ladder, Node's, and the last rung twice."""
     first = Arm("starlette-websockets", "starlette-websockets", ())
     ladder = [
         first,
@@ -90,7 +90,7 @@ def arms(*, has_node: bool) -> list[Arm]:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """What is to be measured. Raises toolchains.MissingProgram."""
+    """The plan that the options mean. Raises toolchains.MissingProgram."""
     has_node = shutil.which("npm") is not None
     if has_node:
         peers_servers.install_node_peer()
@@ -109,7 +109,10 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def measure(plan: Plan, cores: Cores, journal: Journal, progress: Progress) -> None:
-    """Every round that the journal lacks. Raises WrongAnswer, RuntimeError, KeyboardInterrupt."""
+    """Measure every round that the journal lacks.
+
+    Raises WrongAnswer, RuntimeError, KeyboardInterrupt.
+    """
     progress.say("PostgreSQL, Redis and 10,000 people")
     allowed, nice = os.sched_getaffinity(0), os.nice(0)
     try:
@@ -143,7 +146,7 @@ def _started(made: World, arm: Arm) -> AbstractContextManager[Server]:
 
 @contextmanager
 def _node(made: World, name: str, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Ours with an event log of its own, and without an API: nothing is asked over HTTP here."""
+    """A node of ours with an event log of its own, and no API: nothing is asked over HTTP here."""
     settings = {"HLFAST_WS_PING_S": QUIET_S, "HLFAST_EVENTS_NAME": name, **environment}
     with made.node(**settings) as node:
         face = partial(peers_servers.Ours, made, events_name=name)

@@ -53,7 +53,7 @@ def _method(found: re.Match[str]) -> Method:
 
 
 def method(name: str) -> Method | None:
-    """One of them, or none of that name. Each version of Python is an `other-python`."""
+    """The method of that name, if there is one. Each version of Python is an `other-python`."""
     known = methods()
     if name.startswith(_PYTHON):
         version = name.removeprefix(_PYTHON)

@@ -61,7 +61,7 @@ class Plan:
         return self._before_s() + (self.rounds - rounds_done) * self._round_s(cores)
 
     def fitting(self, minutes: float) -> Self:
-        """The same with as many rounds as fit into that time on this machine, one at least."""
+        """The plan with as many rounds as fit into that time on this machine, one at least."""
         left = minutes * 60 - self._before_s()
         return replace(self, rounds=max(int(left / self._round_s(len(Cores.of_machine().all))), 1))
 

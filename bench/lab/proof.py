@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def of_report(document: Mapping[str, Any], rounds_of_set: int) -> tuple[Proof, list[Window]]:
-    """What the A/A arm of a run shows, set by set of its rounds. Nothing was slowed down there."""
+    """The proof of a run's own A/A arm, set by set of its rounds, with no slowdown in it."""
     pairs = {
         (one["with"], one["without"]) for one in document["comparisons"] if one["kind"] == Kind.SAME
     }

@@ -44,7 +44,7 @@ class Found:
 
     @property
     def arm(self) -> Arm:
-        """Our whole service on it, beside the same on the interpreter of this process."""
+        """The arm of our whole service on the interpreter, beside that on this process's own."""
         ours = catalog.LADDER[-1]
         assert self.python is not None
         name = self.name.replace("python", "python-")
@@ -63,7 +63,7 @@ class Found:
 
 
 def on_path(names: Sequence[str] = NAMES) -> Iterator[Found]:
-    """Every interpreter of these names; the one of this process is none of the others."""
+    """Find every interpreter of these names on PATH; this process's own is marked as that."""
     mine = catalog.LADDER[-1].argv[0]
     [my_version, my_free] = _about(mine)
     for name in names:
@@ -84,9 +84,9 @@ def on_path(names: Sequence[str] = NAMES) -> Iterator[Found]:
 
 
 def with_service(found: Found) -> Found:
-    """The same with a virtual environment that has what the service needs, made once.
+    """The interpreter in a virtual environment that has what the service needs, made once.
 
-    It says why not where something has no wheel for it or can't be imported.
+    `why_not` says where something has no wheel for it or can't be imported.
     """
     if found.why_not or found.python is None:
         return found
@@ -109,7 +109,7 @@ def with_service(found: Found) -> Found:
 
 
 def summary(found: Sequence[Found]) -> str:
-    """Which were found, and which were not used and why: one line."""
+    """One line on which interpreters were found, and which were not used and why."""
     used = ", ".join(str(one) for one in found if not one.why_not) or "none"
     not_used = "; ".join(str(one) for one in found if one.why_not)
     return f"other Pythons: {used}" + (f"; not used: {not_used}" if not_used else "")
@@ -121,7 +121,7 @@ def _about(path: str) -> tuple[str, bool]:
 
 
 def _run(words: Sequence[str], seconds: float) -> str:
-    """What it prints. Raises RuntimeError with its last line."""
+    """What a command prints. Raises RuntimeError with the line in which it says what failed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
         done = subprocess.run(

@@ -45,7 +45,7 @@ def look(cores: Sequence[int], seconds: float = LOOK_S) -> Quiet:
 
 
 def of(document: Mapping[str, Any]) -> Quiet:
-    """As a report has it."""
+    """The noise that a report has written down."""
     return Quiet(tuple(document["lost"]), document["steal"])
 
 

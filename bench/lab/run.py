@@ -30,7 +30,7 @@ Measuring = Callable[[Plan, Cores, Journal, Progress], None]
 
 
 def over_http(opened: Opened, *, with_flames: bool = False) -> Measuring:
-    """Rounds of requests in that workplace; afterwards flame graphs, if they are wanted."""
+    """Measuring by rounds of requests in a workplace, and then flame graphs if they are wanted."""
 
     def run(plan: Plan, cores: Cores, journal: Journal, progress: Progress) -> None:
         allowed = os.sched_getaffinity(0)

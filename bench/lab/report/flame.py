@@ -46,7 +46,7 @@ class Call:
 
 
 def tree(stacks: Mapping[str, int]) -> Call:
-    """Of all stacks, without the calls that surround everything."""
+    """The tree of all stacks, without the calls that surround everything."""
     root = Call("", OTHERS)
     for stack, count in stacks.items():
         at = root
@@ -63,7 +63,7 @@ def tree(stacks: Mapping[str, int]) -> Call:
 
 
 def shares(root: Call) -> dict[str, float]:
-    """Whose code was at work, 0..1, the most first."""
+    """The shares of time, 0..1, by whose code was at work, the most first."""
     found = dict.fromkeys(COLOURS, 0)
     waiting = [*root.calls.values()]
     while waiting:
@@ -75,7 +75,7 @@ def shares(root: Call) -> dict[str, float]:
 
 
 def svg(root: Call, label: str) -> str:
-    """The graph. `label` says what it shows to whoever can't see it."""
+    """The graph as SVG. `label` says what it shows to whoever can't see it."""
     rows: list[str] = []
     total = root.count or 1
     depth = 0

@@ -113,7 +113,7 @@ def curves_picture(document: Document) -> str:
 
 
 def curves_words(page: Path) -> str:
-    """Their picture, and where all of it is."""
+    """The picture of the curves, and where all of it is."""
     document = curves()
     if document is None:
         return _NONE.format(line=_CURVES)

@@ -89,8 +89,10 @@ def _cache() -> Path:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Install and measure each. Raises RuntimeError for what can't be installed."""
+    """Install and measure each service. Raises RuntimeError for what is not there to install."""
     names = options.names or [one.name for one in SERVICES]
+    if unknown := set(names) - {one.name for one in SERVICES}:
+        raise RuntimeError(f"there is no service {', '.join(sorted(unknown))}")
     status = 0
     for one in SERVICES:
         if one.name not in names:
@@ -121,17 +123,16 @@ def _python_path() -> str:
 
 
 def installed(one: Shown, directory: Path) -> Path:
-    """The directory with its `venv` and its `site`, both made once. Raises RuntimeError."""
+    """The directory with a service's `venv` and `site`, both made once. Raises RuntimeError."""
     done = directory / "installed"
     wanted = json.dumps([one.packages, one.prepare])
     if done.exists() and done.read_text() == wanted:
+        _copy(one, directory)
         return directory
     print(f"Installing {' '.join(one.packages)} for {directory}, a minute", flush=True)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    shutil.copytree(
-        _HERE / one.name, directory / "site", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    _copy(one, directory)
     programs = directory / "venv" / "bin"
     _run([sys.executable, "-m", "venv", str(directory / "venv")], directory, {})
     pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
@@ -140,6 +141,12 @@ def installed(one: Shown, directory: Path) -> Path:
         _run([str(programs / program), *words], directory / "site", one.environment)
     done.write_text(wanted)
     return directory
+
+
+def _copy(one: Shown, directory: Path) -> None:
+    """Copy what a service is asked and run by to its `site`; what it has made there stays."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(_HERE / one.name, directory / "site", ignore=ignored, dirs_exist_ok=True)
 
 
 def _run(words: Sequence[str], directory: Path, given: Mapping[str, str]) -> None:
