@@ -1,8 +1,8 @@
 """Make the pages that show figures from the files in which the figures are.
 
-bench/README.md is made from bench/README.in.md, README.md at the root has a block between two
-comments, and beside the published figures is a chart of them. Run it after figures were published
-and after the template was changed: `python -m bench.readme`.
+bench/README.md is made from bench/README.in.md, bench/CAPACITY.md by bench.capacity. README.md at
+the root has a block between two comments, and beside the published figures is a chart of them. Run
+it after figures were published and after a template was changed: `python -m bench.readme`.
 
 What a template may hold, a table or a heading on a line of its own:
 
@@ -20,7 +20,7 @@ import shlex
 from pathlib import Path
 from statistics import median
 
-from bench import chart, published, report
+from bench import capacity, chart, published, report
 from bench.published import Figures, PublishedError, Table
 from bench.report import Round
 
@@ -37,6 +37,7 @@ def pages() -> dict[Path, str]:
     return {
         _README: _with_block(_README.read_text(encoding="utf-8"), _headline(figures)),
         _PAGE: rendered(TEMPLATE.read_text(encoding="utf-8")),
+        _PAGE.with_name("CAPACITY.md"): capacity.page(),
         published.file("compare.svg"): _compare_chart(figures),
     }
 

@@ -1,4 +1,4 @@
-"""The HTTP process: opens what it needs, puts the parts together, serves until told to stop."""
+"""The HTTP process: opens what it needs, puts the parts together, serves until it is to stop."""
 
 from __future__ import annotations
 
@@ -231,8 +231,8 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     shared = settings.dialogs_url == settings.database_url
-    rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
-    main = await open_database(settings.database_url, rooms, settings, wait_s=_DATABASE_START_S)
+    databases = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
+    main = await open_database(settings.database_url, databases, settings, wait_s=_DATABASE_START_S)
     stack.push_async_callback(main.close)
     if shared:
         return main, main

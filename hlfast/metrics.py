@@ -234,10 +234,10 @@ class Sampler:
             endpoint.share()
         for gauge, part, number in self._gauges:
             gauge.set(getattr(part, number))
-        for place, (counter, part, number) in enumerate(self._counters):
+        for index, (counter, part, number) in enumerate(self._counters):
             total = getattr(part, number)
-            counter.inc(total - self._counted[place])
-            self._counted[place] = total
+            counter.inc(total - self._counted[index])
+            self._counted[index] = total
 
 
 # Of one process alone: read from plain numbers when somebody asks

@@ -1,4 +1,4 @@
-"""The websocket process: opens what a node needs, listens, and drains when told to stop."""
+"""The websocket process: opens what a node needs, listens, and drains when it is to stop."""
 
 from __future__ import annotations
 

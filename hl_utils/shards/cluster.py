@@ -24,6 +24,8 @@ FUNCTIONS = {
 }
 # What is used here, the parameters of rebalance_start among it, is there from then on.
 _VERSION_MIN = (12, 0)
+# Of the states of a rebalance: those that end it.
+ENDED = ("finished", "failed", "cancelled")
 # Background workers that one move takes of each node: the monitor of the queue, the task, one
 # that applies what is written meanwhile and one that copies.
 _WORKERS_FREE_MIN = 4
@@ -136,6 +138,28 @@ class Cluster:
     async def node(self, at: Address) -> Node | None:
         """The one at this address."""
         return next((node for node in await self.nodes() if node.at == at), None)
+
+    async def known(self, at: Address) -> Node:
+        """The node at this address. Raises ShardsError where there is none."""
+        nodes = await self.nodes()
+        for node in nodes:
+            if node.at == at:
+                return node
+        addresses = ", ".join(str(node.at) for node in nodes)
+        raise ShardsError(f"{at} is not in the cluster, which has {addresses or 'no nodes'}")
+
+    async def is_rebalancing(self) -> bool:
+        """Whether a rebalance is under way."""
+        newest = await self.look("rebalance")
+        return bool(newest) and newest[0]["state"] not in ENDED
+
+    async def must_be_quiet(self) -> None:
+        """Raises ShardsError while a rebalance is under way."""
+        if await self.is_rebalancing():
+            raise ShardsError(
+                "a rebalance is running: follow it with `hlfast shards rebalance`, "
+                "or end it with `hlfast shards stop`"
+            )
 
     async def tables(self) -> dict[str, Table]:
         """Those of ours that are there, by name."""

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from hl_utils.failures import need_database, reported
-from hl_utils.shards import operations, progress
+from hl_utils.shards import distribution, operations, progress
 from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsError
-from hl_utils.shards.operations import Operation
 from hl_utils.shards.stalls import watched
+from hl_utils.shards.steps import Operation
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import connect
 from hlfast.settings import Settings
@@ -167,7 +167,7 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
         return arguments.coordinator or _own_address(settings.dialogs_url)
 
     plans: dict[str, Callable[[], Awaitable[Operation]]] = {
-        "init": lambda: operations.init(
+        "init": lambda: distribution.init(
             cluster, coordinator(), reference_user=arguments.reference_user
         ),
         "add": lambda: operations.add(cluster, coordinator(), arguments.at),
@@ -176,8 +176,8 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
         "forget": lambda: operations.forget(cluster, arguments.at),
         "drain": lambda: operations.drain(cluster, arguments.at),
         "remove": lambda: operations.remove(cluster, arguments.at),
-        "count": lambda: operations.count(cluster, arguments.n),
-        "undistribute": lambda: operations.undistribute(cluster),
+        "count": lambda: distribution.count(cluster, arguments.n),
+        "undistribute": lambda: distribution.undistribute(cluster),
     }
     return await plans[arguments.verb]()
 

@@ -19,8 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from hl_utils.shards.cluster import Address, Cluster, ShardsError, first_line
-from hl_utils.shards.operations import ENDED, Move, Step
+from hl_utils.shards.cluster import ENDED, Address, Cluster, ShardsError, first_line
+from hl_utils.shards.steps import Move, Step
 
 _LOOK_S = 0.5
 # For the move under way to be undone.

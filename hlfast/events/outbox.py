@@ -313,7 +313,7 @@ class Outbox:
             await self._rows.delete([key for key, _ in rows], [event_id for _, event_id in rows])
         except Unavailable:
             if len(rows) > 1:
-                # Of a cluster one node may be away: the rows of the others are not kept by it.
+                # Of a cluster one node may be away: the rows of the others do not wait for it.
                 await asyncio.gather(*(self._delete([identity]) for identity in rows))
                 return
             # The sweep publishes them again; a repeat bears the same id and is dropped.

@@ -1,4 +1,4 @@
-"""One client's connection: its token, its place in the log, and what it says.
+"""One client's connection: its token, its cursor, and what it says.
 
 It has one of two wires: a websocket here, an event stream in `stream.py`.
 """

@@ -128,7 +128,7 @@ def answer(
         token = bearer(request) or fields.token
         if not token:
             raise errors.Unauthenticated("A bearer token is needed.")
-        # What a browser sends of itself is newer than what it was once told to ask for.
+        # What a browser sends of itself is newer than what it was once made to ask for.
         cursor = request.headers.get("last-event-id") or fields.cursor or None
         head = _head({"X-Request-ID": request_id(request), **allowed})
         return connect(Wanted(token, cursor, head, lambda error: _bytes(refuse(error))))

@@ -136,7 +136,7 @@ def check_upgrade(request: picows.WSUpgradeRequest) -> None:
 
 
 def read_upgrade(request: picows.WSUpgradeRequest) -> Upgrade:
-    """The token, from the first place that has one, and the cursor.
+    """The token, from the first part that has one, and the cursor.
 
     `Authorization: Bearer`, then the subprotocol pair `bearer, <token>` (a browser can set no
     header), then `?token=`. Raises Unauthenticated when there is none.
@@ -171,7 +171,7 @@ def refusal(
     headers: dict[str, str],
     **extra: Any,
 ) -> Answer:
-    """A problem+json in place of what was asked for; the connection is closed after it."""
+    """A problem+json instead of what was asked for; the connection is closed after it."""
     return _problem(request_id(request), target_path(request), status, detail, headers, **extra)
 
 

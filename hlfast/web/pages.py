@@ -159,8 +159,8 @@ def websocket_sources(scope: Scope, settings: Settings) -> str:
     reference = websocket_reference(scope, settings)
     if reference == settings.ws_url:
         return reference
-    place = _host(scope) if reference == WEBSOCKET else reference[2 : -len(WEBSOCKET)]
-    return f"ws://{place} wss://{place}" if _HOST.fullmatch(place) else "ws: wss:"
+    host = _host(scope) if reference == WEBSOCKET else reference[2 : -len(WEBSOCKET)]
+    return f"ws://{host} wss://{host}" if _HOST.fullmatch(host) else "ws: wss:"
 
 
 def _host(scope: Scope) -> str:

@@ -136,7 +136,7 @@ class Connection(Outflow):
                 self._call(self.on_text, text)
 
     def _add_fragment(self, message: bytearray, frame: picows.WSFrame) -> None:
-        """Text is decoded as it comes, to fail at once; what is kept is bytes, which are bounded.
+        """Text is decoded as it comes, to fail at once; what is held is bytes, which are bounded.
 
         (A thousand pieces of text of one byte each would weigh fifty times that.)
         """

@@ -1,4 +1,4 @@
-"""Server-sent events: what a peer is told, over an HTTP answer that has no end of its own."""
+"""Server-sent events: frames to a peer, over an HTTP answer that has no end of its own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _RETRY_MS = (1000, 5000)
 
 def event_of(kind: bytes, event_id: bytes, data: bytes) -> bytes:
     """One event, of data in one line; without an id the last one stays the client's."""
-    place = b"id: %b\n" % event_id if event_id else b""
-    return b"event: %b\n%bdata: %b\n\n" % (kind, place, data)
+    id_line = b"id: %b\n" % event_id if event_id else b""
+    return b"event: %b\n%bdata: %b\n\n" % (kind, id_line, data)
 
 
 class EventStream(Outflow):

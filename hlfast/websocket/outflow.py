@@ -19,7 +19,7 @@ from hlfast.websocket.write_queue import WriteQueue
 
 _log = logging.getLogger(__name__)
 
-# What a queued frame weighs besides its bytes: its place in the list and the object's head. Without
+# What a queued frame weighs besides its bytes: its entry in the list and the object's head. Without
 # it a peer that pings and never reads would cost twenty times the bound.
 _FRAME_HEAD_BYTES = 48
 
@@ -34,7 +34,7 @@ class Outgoing(Protocol):
 
 
 class Outflow(picows.WSListener):
-    """A peer that is told things. Everything is called in the event loop's thread.
+    """A peer that frames are sent to. Everything is called in the event loop's thread.
 
     It inherits from what picows calls, so that a websocket is one object.
     """
@@ -153,7 +153,7 @@ class Outflow(picows.WSListener):
         self._transport = outgoing.transport
         outgoing.connection = self
         self.close_code = 0
-        # Behind is what the kernel does not take: told at the first byte, and when all is gone.
+        # Behind is what the kernel does not take: reported at the first byte, and when all is gone.
         outgoing.transport.set_write_buffer_limits(high=0)
         self._call(self.on_open)
 
