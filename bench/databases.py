@@ -27,7 +27,9 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import (
+from bench.database import seeded
+from bench.report import Round
+from bench.rounds import (
     DIALOGS_WRITTEN,
     DISTINCT,
     LOAD_CORE,
@@ -36,8 +38,6 @@ from bench.compare import (
     Server,
     one_round,
 )
-from bench.database import seeded
-from bench.report import Round
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
 from hlfast.db import mysql

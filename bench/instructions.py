@@ -30,10 +30,10 @@ import asyncpg
 import uvloop
 
 from bench import checks, contenders, load, report, scenarios, verdict
-from bench.compare import MEANS
 from bench.contenders import CONTENDERS, OURS, Contender
 from bench.database import seeded
 from bench.load import Exchange, WrongAnswer
+from bench.rounds import MEANS
 from bench.scenarios import Read, Sends
 from bench.verdict import Verdict
 from hl_utils.servers.redis import RedisServer

@@ -28,11 +28,11 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.open_loop import OpenLoop, Outcome, Window, percentile_ms
 from bench.overload_mix import MIX, Ledger, check_messages, mix
+from bench.rounds import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.scenarios import Read, Thread
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer

@@ -14,11 +14,11 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, scenarios
-from bench.compare import LOAD_CORE, Server, one_round, start_servers
 from bench.contenders import CONTENDERS, OURS, Contender
 from bench.database import seeded
 from bench.growth import population
 from bench.growth.figures import Sample
+from bench.rounds import LOAD_CORE, Server, one_round, start_servers
 from bench.scenarios import PAGE, Read, Sends
 from hl_utils.servers.redis import RedisServer
 

@@ -113,9 +113,8 @@ def arms(target: str, given: dict[str, str], found: Sequence[Interpreter]) -> li
     result = [usual]
     for name, argv, methods, is_possible in made:
         if is_possible:
-            method = "other-python" if name.startswith("python-") else name
             environment = {**given, "LAB_METHODS": methods}
-            one = _arm(name, method, argv, environment, Kind.ADVISED)
+            one = _arm(name, name, argv, environment, Kind.ADVISED)
             result.append(replace(one, without="usual"))
         else:
             print(f"Left out: {name}, as what it takes is not there for {mine.path}.")

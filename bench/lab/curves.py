@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from bench import report
-from bench.contenders import CONTENDERS, OURS, Contender
+from bench.contenders import CONTENDERS, OURS
 from bench.lab import keys, workloads
-from bench.lab.arms import Arm, Running, all_running
+from bench.lab.arms import Running, all_running, of_contender
 from bench.lab.cores import Cores
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
@@ -88,7 +88,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     for name in options.names:
         CONTENDERS[name].install()
     return Plan(
-        arms=tuple(arm_of(CONTENDERS[name]) for name in options.names),
+        arms=tuple(of_contender(CONTENDERS[name]) for name in options.names),
         cells=(Cell(options.workload, options.keys),),
         rounds=options.rounds,
         seconds=options.seconds,
@@ -96,13 +96,6 @@ def plan_of(options: argparse.Namespace) -> Plan:
         connections=_CONNECTIONS,
         users=options.users,
         requests_max=4000,
-    )
-
-
-def arm_of(one: Contender) -> Arm:
-    """The arm of a curve, as the lab starts it."""
-    return Arm(
-        one.name, "usual", one.argv, one.environment, by_socket=True, directory=one.directory
     )
 
 
@@ -213,7 +206,12 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join([*lines(points, facts, noise, title), ""])
     (out / "report.md").write_text(text, encoding="utf-8")
-    document = {"facts": facts, "noise": asdict(noise), "points": [asdict(one) for one in points]}
+    document = {
+        "facts": facts,
+        "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
+        "noise": asdict(noise),
+        "points": [asdict(one) for one in points],
+    }
     (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
     middles = medians(points)
     panels = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.lab import findings
 from bench.lab.arms import Kind
 from bench.lab.findings import Comparison, Figures
+from bench.lab.flames import Flames
 from bench.lab.quiet import Quiet
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
@@ -52,6 +53,7 @@ class Results:
     rounds_planned: int
     title_of: Callable[[tuple[str, ...]], str]
     parts: Mapping[Kind, tuple[str, str]] = field(default_factory=lambda: PARTS)
+    flames: Flames | None = None
 
     @property
     def cells(self) -> list[Cell]:

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench import processes
-from bench.compare import MEANS
 from bench.database import SETTINGS, seeded
+from bench.rounds import MEANS
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer

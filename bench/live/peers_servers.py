@@ -72,8 +72,8 @@ class Server:
 class Ours:
     """The service: events go into its log, as its API publishes them."""
 
-    def __init__(self, world: World) -> None:
-        settings = Settings(redis_url=world.redis_url)
+    def __init__(self, world: World, **settings_of_log: str) -> None:
+        settings = Settings(redis_url=world.redis_url, **settings_of_log)  # type: ignore[arg-type]
         self._world = world
         self._log = open_log(settings)
         self._publisher = Publisher(self._log, settings)

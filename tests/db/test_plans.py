@@ -115,6 +115,12 @@ TOP, WHOLE = frozenset({"top-N heapsort"}), frozenset({"quicksort"})
 CASES = {
     "wall, its author's": Case("post_wall", lambda f: (f.author, f.author, ID_MAX, LIMIT)),
     "wall, a friend's": Case("post_wall", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)),
+    "the same from JSON": Case(
+        "post_wall_encoded", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)
+    ),
+    "feed of a celebrity from JSON": Case(
+        "post_feed_encoded", lambda f: (f.celebrity, ID_MAX, LIMIT), TOP
+    ),
     "feed of somebody with one friend": Case(
         "post_feed", lambda f: (f.hermit, ID_MAX, LIMIT), WHOLE
     ),
@@ -194,6 +200,25 @@ def test_a_stranger_pages_past_what_she_may_not_see(
     plan.assert_indexes_only()
     assert plan.sort_methods() == set()
     assert LIMIT <= plan.fetched()["post"] <= facts.posts
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_newest_posts_are_walked_until_a_page_is_full(
+    mode: plans.Mode, seeded_database_url: str, facts: Facts
+) -> None:
+    """What is not a friend's is passed, and no friend's wall is looked at."""
+
+    async def run() -> plans.Plan:
+        connection = await connect(seeded_database_url)
+        celebrity = (facts.celebrity, ID_MAX, LIMIT, 1000)
+        plan = await plans.run(connection, "post_feed_newest_encoded", celebrity, mode)
+        await connection.close()
+        return plan
+
+    plan = asyncio.run(run())
+    plan.assert_indexes_only()
+    assert plan.sort_methods() == set()
+    assert LIMIT <= plan.fetched()["post"] < 1000
 
 
 # The outboxes hold the last moments' events. They are swept along the key, oldest first, until the
