@@ -169,7 +169,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 
 def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
-    """What the rows of ENDPOINTS are answered by."""
+    """The features that answer the rows of ENDPOINTS, by the rows' tags."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
     tuning, sharded = settings.tuning, service.nodes is not None
     reads = service.replicated or main
@@ -245,7 +245,7 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
-    """With the parameters that every process of now and before has hashed under."""
+    """Passwords, with the parameters that every process of now and before has hashed under."""
     passwords = Passwords(settings)
     try:
         rows = await main.fetch("password_parameters", passwords.parameters)
@@ -298,7 +298,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
 
 
 async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
-    """Each server by name, and whether it answers."""
+    """Every server that a request may need, by name, and whether it answers."""
     outboxes = (service.outbox, service.dialogs_outbox)
     main, dialogs, redis, *events = await asyncio.gather(
         _answers(service.main),
@@ -324,7 +324,7 @@ async def _answers(database: Database) -> bool:
 def _sampler(
     service: Service, admission: AdmissionControl, watch: ConnectionWatch
 ) -> metrics.Sampler:
-    """The numbers that the parts keep for themselves."""
+    """The sampler of the numbers that the parts count by themselves."""
     sampler = metrics.Sampler()
     databases = {"main": service.main}
     if service.dialogs is not service.main:

@@ -39,7 +39,7 @@ INDEX_MISSING = Kind(
 INDEX_INVALID = Kind(
     "index-invalid",
     "error",
-    "it is kept up to date, but not used",
+    "each change writes to it, and no statement uses it",
     "REINDEX INDEX CONCURRENTLY it, after removing what made it fail",
 )
 TRIGGER_MISSING = Kind(

@@ -198,7 +198,7 @@ class Population:
             yield _chunk(MESSAGE, messages)
 
     def _language(self, position: int) -> Language:
-        # Scattered, and known from the position alone: nothing is kept for each user.
+        # Scattered, and known from the position alone: nothing is stored for each user.
         return self._languages[(position * 2654435761 >> 8) % len(self._languages)]
 
     def _user_rows(self) -> Iterator[str]:
@@ -260,8 +260,8 @@ class Population:
         apart_s = _YEAR_S / plan.posts
         for number in range(plan.posts):
             # The square favours those at the head of a circle, who are the best known.
-            anyone = int(random() * plan.users)
-            start = anyone - anyone % CIRCLE_SIZE
+            drawn = int(random() * plan.users)
+            start = drawn - drawn % CIRCLE_SIZE
             author = start + int(min(CIRCLE_SIZE, plan.users - start) * random() ** 2)
             language = self._language(author)
             content = _one_of(language.sentences, random())

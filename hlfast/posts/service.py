@@ -189,11 +189,11 @@ class Posts:
         if cursor is not None:
             before = int(cursor.partition("-")[0])
             seen = await self._count_reached(me, before, newest)
-        room = self._feed_posts_max - seen
-        if room <= 0:
+        left = self._feed_posts_max - seen
+        if left <= 0:
             return codec.listing(*NO_ITEMS)
         # One more than is shown says whether anything follows.
-        posts, last = await self._read_feed(me, before, min(limit + 1, room), limit, newest)
+        posts, last = await self._read_feed(me, before, min(limit + 1, left), limit, newest)
         return codec.listing(posts, None if last is None else f"{last}-{seen + limit}")
 
     async def _read_feed(self, me: int, before: int, count: int, limit: int, newest: int) -> Items:

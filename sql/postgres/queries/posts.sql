@@ -89,7 +89,7 @@ CROSS JOIN LATERAL (
 WHERE m.friends > 0;
 
 -- name: post_feed
--- A page from each friend's wall, of which the newest are kept: the cost follows
+-- A page from each friend's wall, of which the newest are taken: the cost follows
 -- the number of friends, never the number of posts.
 SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
 FROM post AS p
