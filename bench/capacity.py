@@ -125,7 +125,7 @@ class Need:
 
 
 def need(users: int, costs: Costs) -> Need:
-    """Of a network of so many users who do what is stated."""
+    """What a network of so many users needs who do what is stated."""
     online = users * ONLINE
     rates = {line: online * hourly / 3600 for line, hourly in HOURLY.items()}
     messages, posts = rates["message send"], online * POSTS_HOURLY / 3600
@@ -169,7 +169,7 @@ def breaks_at(what: str, costs: Costs) -> float:
 
 
 def page() -> str:
-    """bench/CAPACITY.md."""
+    """The text of bench/CAPACITY.md."""
     costs = Costs.published()
     needs = [need(users, costs) for users in USERS]
 

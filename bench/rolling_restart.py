@@ -161,7 +161,7 @@ def _published(port: int) -> int:
 
 @contextmanager
 def containers() -> Iterator[tuple[str, list[Restart]]]:
-    """The same of the stack that docker compose runs in this directory."""
+    """The URL and the APIs of the stack that docker compose runs in this directory."""
     backends = _docker("compose", "ps", "--quiet", "backend").split()
     if len(backends) < 2:
         sys.exit("two are needed: docker compose up -d --scale backend=2")

@@ -76,7 +76,7 @@ class Passwords:
         return self._queue.waiting
 
     def learn(self, known: Iterable[str]) -> None:
-        """Also do the work of these parameters each time; blocks while it hashes once with each.
+        """Let refusals take the time of these parameters, too. Blocks for one hash of each.
 
         What argon2 does not understand is passed over.
         """

@@ -269,7 +269,7 @@ class Node:
             session.send("resumed", {"recovered": missed is not None})
 
     def typing(self, session: Session, user_id: int) -> None:
-        """See Broadcasts.typing."""
+        """Broadcast that the session's user writes to a friend: see Broadcasts.typing."""
         self._broadcasts.typing(session, user_id)
 
     # The log

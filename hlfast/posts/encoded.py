@@ -52,7 +52,7 @@ def from_lines(found: Sequence[Row], limit: int) -> Items | None:
 
 
 def from_rows(found: Sequence[Row], limit: int) -> Items:
-    """The same from columns."""
+    """At most `limit` posts of rows with columns, of which there may be one more."""
     rows, more = first(found, limit)
     return Items(codec.encode(show(rows)), rows[-1]["id"] if more else None)
 
