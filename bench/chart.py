@@ -53,13 +53,13 @@ def waterfall(title: str, steps: Sequence[Step]) -> str:
     costs = [one.cost for one in steps]
     low, high = math.log(min(costs) * 0.9), math.log(max(costs) * 1.05)
 
-    def place(cost: float) -> float:
+    def x_of(cost: float) -> float:
         return _FROM + (math.log(cost) - low) / (high - low) * (_TO - _FROM)
 
     bottom = _TOP + len(steps) * _STEP_ROW
     shapes = []
     for number in _plain_numbers(low, high):
-        x = place(number)
+        x = x_of(number)
         shapes.append(
             f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{bottom}"/>'
         )
@@ -67,7 +67,7 @@ def waterfall(title: str, steps: Sequence[Step]) -> str:
     before = math.exp(low)
     for n, one in enumerate(steps):
         y = _TOP + n * _STEP_ROW
-        left, right = sorted((place(before), place(one.cost)))
+        left, right = sorted((x_of(before), x_of(one.cost)))
         seen = "gain" if one.cost < before else "loss"
         kind = "ours" if n == 0 else "peer" if one.words.startswith("no ") else seen
         shapes.append(

@@ -68,7 +68,7 @@ _IDLE_S = 60.0
 
 
 class Line:
-    """One kept-alive connection, made anew before the server may close it for being idle."""
+    """One connection that stays open, made anew before the server may close it for being idle."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url)
@@ -145,14 +145,14 @@ class Crowd:
 
     async def __aenter__(self) -> Self:
         share = -(-self.size // self.processes)
-        kept: dict[str, list[Line]] = {}
+        by_process: dict[str, list[Line]] = {}
         spare: list[Line] = []
         deadline = time.monotonic() + _START_S
-        while sum(map(len, kept.values())) < share * self.processes:
-            assert time.monotonic() < deadline, f"processes that answer: {len(kept)}"
+        while sum(map(len, by_process.values())) < share * self.processes:
+            assert time.monotonic() < deadline, f"processes that answer: {len(by_process)}"
             line = await Line.open(self.url)
             process = (await line.ask(Ask("GET", "/health/live"))).process
-            mine = kept.setdefault(process, [])
+            mine = by_process.setdefault(process, [])
             if len(mine) < share:
                 mine.append(line)
             else:
@@ -161,7 +161,7 @@ class Crowd:
         for line in spare:
             line.close()
         # Neighbours are of different processes.
-        self.lines = list(itertools.chain(*zip(*kept.values(), strict=True)))
+        self.lines = list(itertools.chain(*zip(*by_process.values(), strict=True)))
         return self
 
     async def __aexit__(

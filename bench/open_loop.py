@@ -108,7 +108,7 @@ class _Connection:
 
 
 class OpenLoop:
-    """Connections to one server, kept from window to window."""
+    """Connections to one server, open from window to window."""
 
     def __init__(self, port: int, connections: int, exchanges: Iterator[Exchange]) -> None:
         self._port = port

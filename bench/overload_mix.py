@@ -57,7 +57,7 @@ class Ledger:
     """What became of each message, by client_id: acknowledged as (dialog, id, content)."""
 
     acknowledged: dict[str, tuple[int, int, str]] = field(default_factory=dict)
-    # Refused for want of a place: nothing may have been done for them.
+    # Refused by admission control: nothing may have been done for them.
     shed: set[str] = field(default_factory=set)
     # 503 for want of the database: done or not.
     uncertain: set[str] = field(default_factory=set)

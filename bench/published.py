@@ -38,13 +38,13 @@ class Table:
 
     def with_columns(self, names: Sequence[str]) -> Table:
         """The table with these columns only."""
-        places = [self._index(name) for name in names]
-        return Table(names, [[cells[place] for place in places] for cells in self.rows])
+        indexes = [self._index(name) for name in names]
+        return Table(names, [[cells[index] for index in indexes] for cells in self.rows])
 
     def having(self, column: str, text: str) -> Table:
         """Only rows whose cell in a column has this text."""
-        place = self._index(column)
-        return Table(self.columns, [cells for cells in self.rows if text in cells[place]])
+        index = self._index(column)
+        return Table(self.columns, [cells for cells in self.rows if text in cells[index]])
 
     def _index(self, column: str) -> int:
         if column not in self.columns:

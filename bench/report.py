@@ -203,7 +203,7 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def journal(out: Path) -> Path:
-    """The directory in which a run's windows are kept as they come, to go on from: never published.
+    """The directory of a run's windows, stored as they come, to go on from: never published.
 
     That of the results themselves, unless it is among the published ones.
     """

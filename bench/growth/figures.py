@@ -32,7 +32,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00")
 class Sample:
     """One round at one size.
 
-    CPU times per request, of a node per socket that is told, in microseconds; memory per socket
+    CPU times per request, of a node per socket that is sent to, in microseconds; memory per socket
     in 10^3 bytes; what others took of the server's core, 0..1.
     """
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from bench.crowd import Person
 from bench.ledger.frames import Frame, check
-from bench.ledger.ledger import Errand, Ledger, Stream, told
+from bench.ledger.ledger import Errand, Ledger, Stream, fact_of
 from hlfast.websocket.wire import CloseCode
 
 _PAUSE_S = 0.02
@@ -104,17 +104,17 @@ class Reader:
             if {**known, "cursor": ""} != {**frame, "cursor": ""}:
                 self.wrong.append(f"a repeat that differs: {known} {frame}")
             return
-        stream, number, _ = told(frame, self.person.id)
+        stream, number, _ = fact_of(frame, self.person.id)
         facts = self.received.setdefault(stream, {})
         if number in facts:
             self.wrong.append(f"{stream} {number} under two event_ids")
         facts.setdefault(number, now)
 
     def differing(self, ledger: Ledger) -> list[str]:
-        """Events that nobody was told had happened, or that show something else."""
+        """Events that never happened, or that show something else."""
         found = []
         for frame in self._events.values():
-            stream, number, body = told(frame, self.person.id)
+            stream, number, body = fact_of(frame, self.person.id)
             entry = ledger.streams.get(stream, {}).get(number)
             if entry is None or entry.shown != body:
                 found.append(f"{frame} instead of {entry}")

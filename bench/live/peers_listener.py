@@ -112,20 +112,20 @@ class Listener(asyncio.Protocol):
 
 def texts(received: bytes | bytearray) -> list[bytes]:
     """The texts of whole, unmasked, unfragmented frames. Raises Wrong for anything else."""
-    found, place = [], 0
-    while place < len(received):
-        if received[place] != _TEXT:
-            raise Wrong(f"no frame of text: {bytes(received[place : place + 200])!r}")
-        length, head = received[place + 1], 2
+    found, position = [], 0
+    while position < len(received):
+        if received[position] != _TEXT:
+            raise Wrong(f"no frame of text: {bytes(received[position : position + 200])!r}")
+        length, head = received[position + 1], 2
         if length == 126:
-            length, head = int.from_bytes(received[place + 2 : place + 4], "big"), 4
+            length, head = int.from_bytes(received[position + 2 : position + 4], "big"), 4
         elif length == 127:
-            length, head = int.from_bytes(received[place + 2 : place + 10], "big"), 10
-        end = place + head + length
+            length, head = int.from_bytes(received[position + 2 : position + 10], "big"), 10
+        end = position + head + length
         if end > len(received):
             raise Wrong("a frame is not whole")
-        found.append(bytes(received[place + head : end]))
-        place = end
+        found.append(bytes(received[position + head : end]))
+        position = end
     return found
 
 

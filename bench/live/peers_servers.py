@@ -86,10 +86,10 @@ class Ours:
         return asyncio.gather(*[self._publisher.submit(event) for event in events])
 
     def check_cursors(self, events: Sequence[Event], cursors: Sequence[str]) -> None:
-        """Each is a place in the log behind the one before."""
+        """Check that each is a cursor beyond the one before. Raises Wrong."""
         for text in cursors:
-            place, before = parse(text), parse(self._newest)
-            if place is None or (before is not None and place <= before):
+            cursor, before = parse(text), parse(self._newest)
+            if cursor is None or (before is not None and cursor <= before):
                 raise Wrong(f"the cursor {text} after {self._newest}")
             self._newest = text
 
@@ -114,8 +114,8 @@ class Peer:
         return urlencode({"user": user, "follows": HUB})
 
     def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
-        told = [event | {"cursor": _cursor(event)} for event in events]
-        return asyncio.ensure_future(self._client.publish(self._channel, codec.encode(told)))
+        frames = [event | {"cursor": _cursor(event)} for event in events]
+        return asyncio.ensure_future(self._client.publish(self._channel, codec.encode(frames)))
 
     def check_cursors(self, events: Sequence[Event], cursors: Sequence[str]) -> None:
         if [_cursor(event) for event in events] != list(cursors):

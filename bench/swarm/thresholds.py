@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def judge(environment: Environment) -> None:
-    """Set the exit code: 1 if a threshold was not kept, or nothing was asked, else 0."""
+    """Set the exit code: 1 if a threshold was not met, or nothing was asked, else 0."""
     if isinstance(environment.runner, WorkerRunner):
         return  # the master has all the figures
     broken = list(_broken(environment))
