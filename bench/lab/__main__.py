@@ -120,7 +120,7 @@ def ladder(words: Sequence[str]) -> int:
     if options.plan:
         print("\n".join(plan.lines(len(cores.all), 0)))
         return 0
-    page = Page("What each method brings", facts, PARTS)
+    page = Page("What each method brings", facts, PARTS, has_curves=True)
     measuring = over_http(ours.opened(plan, cores, progress), with_flames=True)
     return measured(plan, cores, options.out, progress, measuring, page)
 
@@ -189,6 +189,8 @@ class Page:
     heading: str
     facts: dict[str, str]
     parts: Mapping[Kind, tuple[str, str]]
+    # Whether latency curves that were taken beside it are shown.
+    has_curves: bool = False
 
 
 def measured(
@@ -216,6 +218,7 @@ def measured(
         title_of=methods.title,
         parts=page.parts,
         flames=flames.read(journal_directory),
+        curves=curves.read(out.parent / curves.NAME) if page.has_curves else None,
     )
     print(write(out, results))
     print(f"Written: {out / 'report.html'}, and .md, .json beside it.")

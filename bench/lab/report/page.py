@@ -11,7 +11,7 @@ from bench.lab.arms import Kind
 from bench.lab.findings import Comparison
 from bench.lab.inference import bare, percent
 from bench.lab.methods import method
-from bench.lab.report import bars, flame
+from bench.lab.report import bars, flame, lines_chart
 from bench.lab.report.markdown import BEST
 from bench.lab.results import Results
 from bench.lab.workloads import Cell
@@ -42,6 +42,7 @@ def html(results: Results) -> str:
         _kind(results, Kind.ADVISED),
         _both_ways(results),
         _kind(results, Kind.SAME),
+        _curves(results),
         _flames(results),
         _figures(results),
         _method(results),
@@ -152,6 +153,24 @@ def _both_ways(results: Results) -> str:
         "<details><summary>Both ways: added on the ladder, and left out of ours</summary>"
         '<p class="soft">Far from 0, methods do each other’s work.</p>'
         f"{_rows(head, rows)}</details>"
+    )
+
+
+def _curves(results: Results) -> str:
+    found = results.curves
+    if found is None:
+        return ""
+    warnings = "".join(
+        f'<p class="warning"><strong>Not to be published.</strong> {escape(one)}</p>'
+        for one in found.warnings
+    )
+    drawn = "".join(
+        f"<h3>{escape(name)}</h3>{lines_chart.panel(lines, found.below)}"
+        for name, lines in found.panels.items()
+    )
+    return (
+        f"<h2>How late answers are at each offered rate</h2>{warnings}"
+        f'<p class="soft">{escape(found.words)}</p>{drawn}'
     )
 
 
