@@ -130,10 +130,10 @@ def application(words: Sequence[str]) -> int:
     command = app.parser()
     options = command.parse_args(words)
     try:
-        plan, asked = app.plan_of(options)
+        plan, asked, facts = app.plan_of(options)
     except (ValueError, OSError, RuntimeError) as error:
         command.error(str(error))
-    page = Page(f"What each method brings {options.target}", {}, app.PARTS)
+    page = Page(f"What each method brings {options.target}", facts, app.PARTS)
     measuring = over_http(app.opened(plan, asked), with_flames=True)
     return measured(plan, Cores.of_machine(), options.out, Progress(), measuring, page)
 

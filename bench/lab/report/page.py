@@ -178,11 +178,13 @@ def _flames(results: Results) -> str:
     found = results.flames
     if found is None:
         return ""
-    head = "<h2>Flame graphs of the first rung and the last</h2>"
+    head = "<h2>Flame graphs of the first and the last</h2>"
     if found.why_not:
         return f'{head}<p class="soft">There are none: {escape(found.why_not)}.</p>'
     drawn = []
-    places = ["The first rung", "The last rung, with all those below"]
+    places = ["The first arm", "The last arm"]
+    if results.of_kind(Kind.LADDER):
+        places = ["The first rung", "The last rung, with all those below"]
     for place, (arm, stacks) in zip(places, found.stacks.items(), strict=False):
         root = flame.tree(stacks)
         owners = " ".join(
