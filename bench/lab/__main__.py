@@ -53,9 +53,14 @@ FULL = {"rounds": 20, "seconds": 1.5, "warm_up": 0.8, "users": 20_000, "requests
 def parser() -> argparse.ArgumentParser:
     """The command line of a run."""
     found = argparse.ArgumentParser(
-        prog="lab", description=__doc__.partition("\n")[0], allow_abbrev=False
+        prog="lab",
+        description=__doc__.partition("\n")[0],
+        epilog=f"Also: lab {', lab '.join(COMMANDS)}, and lab NAME of any other experiment.",
+        allow_abbrev=False,
     )
-    found.add_argument("names", nargs="*", metavar="NAMES", help="arms; see `lab list`")
+    found.add_argument(
+        "names", nargs="*", metavar="NAMES", help="arms, or ladder, advised, left-out: `lab list`"
+    )
     length = found.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="less than 5 minutes; the default")
     length.add_argument("--full", action="store_true", help="every arm, workload and population")
