@@ -164,11 +164,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tokens=tokens,
             authenticator=Authenticator(tokens, statuses.get, settings),
         )
-        service.features = _features(service, limits)
+        service.features = _features(service, limits, stack)
         yield service
 
 
-def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
+def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
     """What the rows of ENDPOINTS are answered by."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
     tuning, sharded = settings.tuning, service.nodes is not None
@@ -177,6 +177,18 @@ def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    posts = Posts(
+        main,
+        reads,
+        profiles,
+        service.outbox,
+        cache,
+        limits=limits,
+        feed_posts_max=settings.feed_posts_max,
+        encode_at_write=tuning.encode_at_write,
+        feeds_from_newest=tuning.feeds_from_newest,
+    )
+    stack.push_async_callback(posts.close)
     return {
         "users": Users(
             main,
@@ -191,15 +203,7 @@ def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
             search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
-        "posts": Posts(
-            main,
-            reads,
-            profiles,
-            service.outbox,
-            cache,
-            limits=limits,
-            feed_posts_max=settings.feed_posts_max,
-        ),
+        "posts": posts,
         "dialogs": Dialogs(
             dialogs,
             service.nodes,

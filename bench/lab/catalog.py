@@ -51,6 +51,8 @@ def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
 SWITCHES = {
     "remember_tokens": "tokens",
     "batch_reads": "batched-reads",
+    "encode_at_write": "encoded-at-write",
+    "feeds_from_newest": "newest-first",
     "keep_bodies": "kept-answers",
     "batch_sends": "batched-sends",
     "freeze_gc": "frozen-gc",

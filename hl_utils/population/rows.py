@@ -64,9 +64,9 @@ USER = Table(
 FRIEND = Table("friend", ("user_id", "friend_id", "state", "version"), MAIN, chunk_rows=50_000)
 POST = Table(
     "post",
-    ("author_id", "id", "content", "privacy", "created_at", "updated_at"),
+    ("author_id", "id", "content", "privacy", "created_at", "updated_at", "encoded"),
     MAIN,
-    chunk_rows=10_000,
+    chunk_rows=5_000,
 )
 DIALOG = Table(
     "dialog",
@@ -269,9 +269,12 @@ class Population:
                 content = f"{content}\\n{_one_of(language.paragraphs, random())}"
             privacy = "friends" if random() < _FOR_FRIENDS_ONLY else "public"
             at = _time(_YEAR_S + (number + random()) * apart_s)
+            author_id, moment = self._ids.user + author, f'"{at.replace(" ", "T")}Z"'
             yield (
-                f"{self._ids.user + author}\t{self._ids.post + number}"
-                f"\t{content}\t{privacy}\t{at}\t{at}\n"
+                f"{author_id}\t{self._ids.post + number}"
+                f"\t{content}\t{privacy}\t{at}\t{at}"
+                f'\t,"author_id":{author_id},"content":{_json(content)},"privacy":"{privacy}"'
+                f',"created_at":{moment},"updated_at":{moment}\n'
             )
 
     def _dialog_rows(self) -> Iterator[tuple[str, list[str]]]:
@@ -318,6 +321,11 @@ class Population:
 
 def _one_of(texts: list[str], random: float) -> str:
     return texts[int(random * len(texts))]
+
+
+def _json(copied: str) -> str:
+    """A text in the format of COPY as JSON in that format: what is escaped there is so in both."""
+    return '"' + copied.replace("\\", r"\\").replace('"', r'\\"') + '"'
 
 
 def _time(at_s: float) -> str:

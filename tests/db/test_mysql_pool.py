@@ -238,13 +238,13 @@ def test_a_lock_that_is_not_let_go_is_not_waited_for_longer(mysql_url: str) -> N
         await mysql.query(holder, "START TRANSACTION")
         await mysql.query(holder, f"SELECT id FROM user WHERE id = {me} FOR UPDATE")
         with pytest.raises(Unavailable):
-            await database.fetch("post_create", me, "x", "public", None)
+            await database.fetch("post_create", me, "x", "public", None, None)
         # Who only reads waits for nobody.
         assert await database.fetch("user_by_ids", [me])
         await mysql.query(holder, "COMMIT")
         holder.close()
         assert await database.fetch("post_wall", me, me, 2**53 - 1, 10) == []
-        assert await database.fetch("post_create", me, "x", "public", None)
+        assert await database.fetch("post_create", me, "x", "public", None, None)
         await database.close()
 
     uvloop.run(test())
@@ -257,15 +257,19 @@ PAIR = "SELECT state FROM friend WHERE user_id = 1 AND friend_id = 2 FOR UPDATE"
 MEETING = {
     "two posts": (
         AUTHOR,
-        ("post_create", 1, "One", "public", None),
-        ("post_create", 1, "Two", "public", None),
+        ("post_create", 1, "One", "public", None, None),
+        ("post_create", 1, "Two", "public", None, None),
     ),
     "a change and another": (
         AUTHOR,
-        ("post_change", 1, 1, "One", None),
-        ("post_change", 1, 1, "Two", None),
+        ("post_change", 1, 1, "One", None, None),
+        ("post_change", 1, 1, "Two", None, None),
     ),
-    "a change and the end": (AUTHOR, ("post_change", 1, 1, "One", None), ("post_remove", 1, 1, 0)),
+    "a change and the end": (
+        AUTHOR,
+        ("post_change", 1, 1, "One", None, None),
+        ("post_remove", 1, 1, 0),
+    ),
     "a friendship and its end": (PAIR, ("friend_put", 2, 1, 9), ("friend_delete", 1, 2)),
     "a request's end and another": (PAIR, ("friend_delete", 1, 2), ("friend_put", 2, 1, 9)),
 }
@@ -288,7 +292,7 @@ def test_an_event_knows_the_one_that_it_met(mariadb_server: MariadbServer, meeti
     async def test(database: MysqlDatabase) -> None:
         for name in ("one", "two"):
             await database.fetch("user_create", *user(name))
-        await database.fetch("post_create", 1, "A post", "public", None)
+        await database.fetch("post_create", 1, "A post", "public", None, None)
         await database.fetch("friend_put", 1, 2, 9)
         holder = await mysql.connect(url)
         await mysql.query(holder, "DELETE FROM outbox")
