@@ -53,9 +53,14 @@ FULL = {"rounds": 20, "seconds": 1.5, "warm_up": 0.8, "users": 20_000, "requests
 def parser() -> argparse.ArgumentParser:
     """The command line of a run."""
     found = argparse.ArgumentParser(
-        prog="lab", description=__doc__.partition("\n")[0], allow_abbrev=False
+        prog="lab",
+        description=__doc__.partition("\n")[0],
+        epilog=f"Also: lab {', lab '.join(COMMANDS)}, and lab NAME of any other experiment.",
+        allow_abbrev=False,
     )
-    found.add_argument("names", nargs="*", metavar="NAMES", help="arms; see `lab list`")
+    found.add_argument(
+        "names", nargs="*", metavar="NAMES", help="arms, or ladder, advised, left-out: `lab list`"
+    )
     length = found.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="less than 5 minutes; the default")
     length.add_argument("--full", action="store_true", help="every arm, workload and population")
@@ -120,7 +125,7 @@ def ladder(words: Sequence[str]) -> int:
     if options.plan:
         print("\n".join(plan.lines(len(cores.all), 0)))
         return 0
-    page = Page("What each method brings", facts, PARTS)
+    page = Page("What each method brings", facts, PARTS, has_curves=True)
     measuring = over_http(ours.opened(plan, cores, progress), with_flames=True)
     return measured(plan, cores, options.out, progress, measuring, page)
 
@@ -130,10 +135,10 @@ def application(words: Sequence[str]) -> int:
     command = app.parser()
     options = command.parse_args(words)
     try:
-        plan, asked = app.plan_of(options)
+        plan, asked, facts = app.plan_of(options)
     except (ValueError, OSError, RuntimeError) as error:
         command.error(str(error))
-    page = Page(f"What each method brings {options.target}", {}, app.PARTS)
+    page = Page(f"What each method brings {options.target}", facts, app.PARTS)
     measuring = over_http(app.opened(plan, asked), with_flames=True)
     return measured(plan, Cores.of_machine(), options.out, Progress(), measuring, page)
 
@@ -189,6 +194,8 @@ class Page:
     heading: str
     facts: dict[str, str]
     parts: Mapping[Kind, tuple[str, str]]
+    # Whether latency curves that were taken beside it are shown.
+    has_curves: bool = False
 
 
 def measured(
@@ -216,6 +223,7 @@ def measured(
         title_of=methods.title,
         parts=page.parts,
         flames=flames.read(journal_directory),
+        curves=curves.read(out.parent / curves.NAME) if page.has_curves else None,
     )
     print(write(out, results))
     print(f"Written: {out / 'report.html'}, and .md, .json beside it.")

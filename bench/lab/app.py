@@ -127,8 +127,8 @@ def _arm(
     return Arm(name, method, argv, environment, kind=kind, directory=Path.cwd())
 
 
-def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked]]:
-    """What is to be measured, and the requests. Raises ValueError, RuntimeError."""
+def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked], dict[str, str]]:
+    """The plan, the requests, and facts of the run. Raises ValueError, RuntimeError."""
     asked = requests_file.read(options.requests)
     given = interpreters.environment(options.target, is_factory=options.factory)
     paths = [shutil.which(one) or one for one in options.python or [_usual_interpreter()]]
@@ -149,7 +149,7 @@ def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked]]:
         users=0,
         requests_max=min(len(asked), keys.HOT_KEYS),
     )
-    return plan, asked
+    return plan, asked, {"its Python": ", ".join(one.version for one in found)}
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 # Of all arms of a round together; many, on few cores that others use, too.
-_START_S = 240.0
+_START_S = 600.0
 _LOOK_S = 0.02
 # Between two looks at what arms do that nobody asks anything: less CPU time than this, in seconds.
 _CALM_LOOK_S = 0.2

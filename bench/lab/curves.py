@@ -26,6 +26,7 @@ from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
 from bench.lab.report import lines_chart
+from bench.lab.results import Curves
 from bench.lab.workloads import Cell
 from bench.lab.workplace import Opened, Workplace
 from bench.load import Exchange, WrongAnswer
@@ -37,6 +38,10 @@ PEERS = (OURS, "Go", "Fastify")
 _CONNECTIONS = 256
 _CAPACITY_CONNECTIONS = 32
 _DRAIN_S = 10.0
+# Below the axis of its plots.
+BELOW = "requests offered in a second"
+# Where its results go by default, and the report of the ladder looks for them beside its own.
+NAME = "lab-curves"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rounds", type=int, default=5)
     found.add_argument("--seconds", type=float, default=4.0, help="at each rate")
     found.add_argument("--users", type=int, default=10_000)
-    report.add_out(found, "lab-curves")
+    report.add_out(found, NAME)
     return found
 
 
@@ -208,21 +213,39 @@ def write(
     (out / "report.md").write_text(text, encoding="utf-8")
     document = {
         "facts": facts,
+        "asked": title,
         "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
         "noise": asdict(noise),
         "points": [asdict(one) for one in points],
     }
     (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
-    middles = medians(points)
-    panels = {
-        "p50, ms": {name: _line(middles, name, "p50_ms") for name in _names(middles)},
-        "p99, ms": {name: _line(middles, name, "p99_ms") for name in _names(middles)},
-    }
-    page = lines_chart.page(
-        f"How late answers are: {title}", panels, "requests offered in a second", text
-    )
+    page = lines_chart.page(f"How late answers are: {title}", panels(points), BELOW, text)
     (out / "report.html").write_text(page, encoding="utf-8")
     return text
+
+
+def panels(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Latencies over the offered rate, by panel and by name."""
+    middles = medians(points)
+    return {
+        title: {name: _line(middles, name, value) for name in _names(middles)}
+        for title, value in (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"))
+    }
+
+
+def read(directory: Path) -> Curves | None:
+    """The curves of a run, as another report shows them, if there was one in that directory."""
+    path = directory / "report.json"
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    facts = document["facts"]
+    words = (
+        f"{document['asked']}. An open loop: requests leave when they are due, and latencies are "
+        f"counted from then. {facts['date']}, commit {facts['commit']}."
+    )
+    found = panels([Point(**one) for one in document["points"]])
+    return Curves(words, document["not_to_be_published"], found, BELOW)
 
 
 def _names(points: Sequence[Point]) -> list[str]:

@@ -118,14 +118,7 @@ def measure(plan: Plan, cores: Cores, journal: Journal, progress: Progress) -> N
     try:
         with world(log_statement="none") as made:
             made.postgres.psql("bench", "-c", peers_servers.PEER_TABLE)
-            for number in range(1, plan.rounds + 1):
-                if number in journal.rounds:
-                    continue
-                with ExitStack() as stack:
-                    progress.say(f"round {number}: {len(plan.arms)} arms start")
-                    servers = [stack.enter_context(_started(made, arm)) for arm in plan.arms]
-                    uvloop.run(_round(plan, servers, number, journal, progress))
-                progress.line(f"Round {number} of {plan.rounds}")
+            rounds(plan, made, journal, progress)
     except peers_scenes.Wrong as error:
         raise WrongAnswer(str(error)) from error
     finally:
@@ -133,6 +126,18 @@ def measure(plan: Plan, cores: Cores, journal: Journal, progress: Progress) -> N
         # Only root may take back that others go first.
         if os.geteuid() == 0:
             os.nice(nice - os.nice(0))
+
+
+def rounds(plan: Plan, made: World, journal: Journal, progress: Progress) -> None:
+    """Measure every round that the journal lacks, each with new servers. Raises Wrong."""
+    for number in range(1, plan.rounds + 1):
+        if number in journal.rounds:
+            continue
+        with ExitStack() as stack:
+            progress.say(f"round {number}: {len(plan.arms)} arms start")
+            servers = [stack.enter_context(_started(made, arm)) for arm in plan.arms]
+            uvloop.run(_round(plan, servers, number, journal, progress))
+        progress.line(f"Round {number} of {plan.rounds}")
 
 
 def _started(made: World, arm: Arm) -> AbstractContextManager[Server]:

@@ -32,8 +32,13 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_published_run_makes_the_page_of_methods_and_two_pictures(results: Path) -> None:
-    lab_report.write(results / "lab", lab_runs.whole())
-    curves.write(results / "lab-curves", points(), lab_runs.FACTS, lab_runs.QUIET, "a user by id")
+    beside = results / curves.NAME
+    curves.write(beside, points(), lab_runs.FACTS, lab_runs.QUIET, "a user by id")
+    found = dataclasses.replace(lab_runs.whole(), curves=curves.read(beside))
+    lab_report.write(results / "lab", found)
+    report_page = (results / "lab" / "report.html").read_text()
+    assert report_page.count("<polyline") == 4
+    assert "How late answers are at each offered rate" in report_page
     made = {path.name: text for path, text in readme.pages().items()}
     assert "## uvloop instead of asyncio's loop" in made["METHODS.md"]
     assert "lab/ladder.svg" in made["README.md"]

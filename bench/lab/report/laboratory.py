@@ -34,7 +34,7 @@ def ladder() -> Document | None:
 
 def curves() -> Document | None:
     """The published report of the curves."""
-    return _report("lab-curves")
+    return _report(curves_module.NAME)
 
 
 def _report(name: str) -> Document | None:
@@ -103,13 +103,8 @@ def ladder_words(page: Path) -> str:
 
 def curves_picture(document: Document) -> str:
     """p99 over the offered rate as SVG."""
-    middles = curves_module.medians([Point(**one) for one in document["points"]])
-    names = dict.fromkeys(one.name for one in middles)
-    found = {
-        name: [(one.offered_per_s, one.p99_ms) for one in middles if one.name == name]
-        for name in names
-    }
-    return lines_chart.alone("p99 in milliseconds", found, "requests offered in a second")
+    found = curves_module.panels([Point(**one) for one in document["points"]])
+    return lines_chart.alone("p99 in milliseconds", found["p99, ms"], curves_module.BELOW)
 
 
 def curves_words(page: Path) -> str:

@@ -11,7 +11,7 @@ from bench.lab.arms import Kind
 from bench.lab.findings import Comparison
 from bench.lab.inference import bare, percent
 from bench.lab.methods import method
-from bench.lab.report import bars, flame
+from bench.lab.report import bars, flame, lines_chart
 from bench.lab.report.markdown import BEST
 from bench.lab.results import Results
 from bench.lab.workloads import Cell
@@ -42,6 +42,7 @@ def html(results: Results) -> str:
         _kind(results, Kind.ADVISED),
         _both_ways(results),
         _kind(results, Kind.SAME),
+        _curves(results),
         _flames(results),
         _figures(results),
         _method(results),
@@ -155,15 +156,35 @@ def _both_ways(results: Results) -> str:
     )
 
 
+def _curves(results: Results) -> str:
+    found = results.curves
+    if found is None:
+        return ""
+    warnings = "".join(
+        f'<p class="warning"><strong>Not to be published.</strong> {escape(one)}</p>'
+        for one in found.warnings
+    )
+    drawn = "".join(
+        f"<h3>{escape(name)}</h3>{lines_chart.panel(lines, found.below)}"
+        for name, lines in found.panels.items()
+    )
+    return (
+        f"<h2>How late answers are at each offered rate</h2>{warnings}"
+        f'<p class="soft">{escape(found.words)}</p>{drawn}'
+    )
+
+
 def _flames(results: Results) -> str:
     found = results.flames
     if found is None:
         return ""
-    head = "<h2>Flame graphs of the first rung and the last</h2>"
+    head = "<h2>Flame graphs of the first and the last</h2>"
     if found.why_not:
         return f'{head}<p class="soft">There are none: {escape(found.why_not)}.</p>'
     drawn = []
-    places = ["The first rung", "The last rung, with all those below"]
+    places = ["The first arm", "The last arm"]
+    if results.of_kind(Kind.LADDER):
+        places = ["The first rung", "The last rung, with all those below"]
     for place, (arm, stacks) in zip(places, found.stacks.items(), strict=False):
         root = flame.tree(stacks)
         owners = " ".join(
