@@ -120,8 +120,8 @@ class RedisLog:
         # Another number whenever a server is left for what it is: nobody stays with it.
         self._life = 0
         self._client = self._connect(self._timeout_s)
-        # What entries are appended over; opened again whenever it is lost.
-        self._appends = self._wire(self._client)
+        # What entries are appended over; another one whenever it is lost.
+        self._appends = self._wire()
         # XADD but for the batch.
         self._xadd = b"*5\r\n" + b"".join(map(bulk, (b"XADD", self._key.encode(), b"*", _BATCH)))
         # Entries go one after the other: those that come meanwhile would go over other connections.
@@ -188,10 +188,9 @@ class RedisLog:
             protocol=2,
         )
 
-    @staticmethod
-    def _wire(client: redis.Redis) -> RedisWire:
+    def _wire(self) -> RedisWire:
         """A connection like the client's that is none of its pool."""
-        connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         return RedisWire(connection, DefaultParser.parse_error)
 
     async def _leave(self, why: Exception) -> None:
@@ -211,6 +210,7 @@ class RedisLog:
         await self._warn_unless_durable()
         if not self._appends.is_open:
             await self._appends.aclose()
+            self._appends = self._wire()
             await self._appends.open()
         answers = await self._appends.ask(self._xadd + bulk(batch), 1, self._timeout_s)
         return _offset(_good(answers[0]))
@@ -280,16 +280,15 @@ class RedisLog:
             await self._create(client)
 
     async def _follow(self, position: Position | None) -> AsyncGenerator[Entry | Reset, None]:
-        client = self._connect(self._timeout_s)
-        wire = self._wire(client)
         life, role_due = self._life, 0.0
         with _failures():
-            async with client, aclosing(wire):
+            # Neither of them is connected yet, perhaps to another server than the rest.
+            async with self._connect(self._timeout_s) as client, aclosing(self._wire()) as wire:
+                if position is not None:
+                    await wire.open()
                 # The first read does not wait: the position may be one of another log.
                 block_ms = None
                 while position is not None:
-                    if not wire.is_open:
-                        await wire.open()
                     asks_role = time.monotonic() >= role_due
                     if asks_role:
                         role_due = time.monotonic() + _ROLE_EVERY_S

@@ -79,8 +79,9 @@ def parse(data: bytes, start: int, error_of: Callable[[str], Exception]) -> tupl
 
 
 class RedisWire(asyncio.Protocol):
-    """One question at a time. Whoever gives up a question, or gets no answer, closes the wire.
+    """One question at a time. Whoever gives up a question, or gets no answer, ends the wire.
 
+    It is opened once: after a failure another one is made.
     `error_of` makes an exception of an error's text.
     """
 
@@ -106,7 +107,7 @@ class RedisWire(asyncio.Protocol):
         return self._transport is not None
 
     async def open(self) -> None:
-        """Connect. Raises what redis-py does."""
+        """Connect, once. Raises what redis-py does."""
         await self._connection.connect()
         task = asyncio.current_task()
         if task is not None and task.cancelling():
