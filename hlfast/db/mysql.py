@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import aiomysql
@@ -199,14 +199,20 @@ def _row_type(columns: tuple[str, ...]) -> tuple[type, tuple[tuple[int, Callable
 async def query(connection: Any, text: str) -> Sequence[Row]:
     """The rows of a statement, or those that a procedure ends with."""
     cursor = await connection.cursor()
-    # Encoded here, because aiomysql lets through what is no UTF-8.
-    await cursor.execute(text.encode())
     found: Sequence[Row] = []
-    if cursor.description:
-        found = _rows(cursor.description, await cursor.fetchall())
-    # A procedure's rows come before the word whether it has committed.
-    while await cursor.nextset():
-        pass
+    try:
+        # Encoded here, because aiomysql lets through what is no UTF-8.
+        await cursor.execute(text.encode())
+        if cursor.description:
+            found = _rows(cursor.description, await cursor.fetchall())
+        # A procedure's rows come before the word whether it has committed.
+        while await cursor.nextset():
+            pass
+    except AttributeError as error:
+        # It has no reader any more where it was cut while the answer came.
+        if connection.closed:
+            raise aiomysql.InterfaceError("cut off as the answer came") from error
+        raise
     return found
 
 
@@ -312,14 +318,15 @@ async def open_database(
 
 
 async def _check_all(pool: Pool[_Connection], statements: Iterable[Statement]) -> None:
-    """Let the server parse every statement."""
-    slot = await pool.take()
-    try:
-        await _check_server(slot.connection.wire)
-        for statement in statements:
-            await _check(slot.connection.wire, statement)
-    finally:
-        pool.give_back(slot)
+    """Let the server parse every statement, with a deadline for each."""
+    checks: list[Callable[[Any], Awaitable[None]]] = [_check_server]
+    checks += (partial(_check, statement=statement) for statement in statements)
+    for check in checks:
+        slot = await pool.take()
+        try:
+            await check(slot.connection.wire)
+        finally:
+            pool.give_back(slot)
 
 
 async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:
