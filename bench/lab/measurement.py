@@ -15,7 +15,6 @@ from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
 from bench.lab.run import Measuring
 
-
 VERDICTS = (
     "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
     "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
