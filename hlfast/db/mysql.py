@@ -11,7 +11,6 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any
 
 import aiomysql
@@ -21,7 +20,7 @@ from pymysql.converters import decoders
 from hlfast import codec
 from hlfast.db import queries
 from hlfast.db.database import Database, KeyTaken, Row
-from hlfast.db.mysql_answer import AnswerReader, Columns, Converters
+from hlfast.db.mysql_answer import Answer, AnswerReader, Columns, Converters
 from hlfast.db.mysql_text import Statement, text_literal
 from hlfast.db.mysql_url import connect_arguments
 from hlfast.db.pool import Pool
@@ -176,7 +175,7 @@ class MysqlDatabase(Database):
         slot = await self._pool.take()
         try:
             known = self._columns.get(statement)
-            columns, rows = await _answer(slot.connection.wire, text, known)
+            columns, rows = await answer(slot.connection.wire, text, known)
             if columns is not None:
                 self._columns[statement] = columns
             return rows
@@ -199,41 +198,21 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
         """Not asked for: a round trip, and what is wrong is an error in strict mode."""
 
 
-@lru_cache(maxsize=1024)
-def _row_type(columns: tuple[str, ...]) -> type:
-    """The rows of these columns."""
-    places = {name: place for place, name in enumerate(columns)}
-
-    class MysqlRow(tuple[Any, ...]):
-        __slots__ = ()
-
-        def __getitem__(self, key: Any) -> Any:
-            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
-
-    return MysqlRow
-
-
-async def query(connection: Any, text: str, known: Columns | None = None) -> Sequence[Row]:
+async def query(connection: Any, text: str) -> Sequence[Row]:
     """The rows of a statement, or those that a procedure ends with."""
-    return (await _answer(connection, text, known))[1]
+    return (await answer(connection, text)).rows
 
 
-async def _answer(
-    connection: Any, text: str, known: Columns | None
-) -> tuple[Columns | None, Sequence[Row]]:
-    """The columns of a statement and its rows. `known`: the columns of its last answer."""
+async def answer(connection: Any, text: str, known: Columns | None = None) -> Answer:
+    """The same with its columns. `known`: those of the statement's last answer."""
     # Encoded here, because aiomysql lets through what is no UTF-8.
     await connection._execute_command(COMMAND.COM_QUERY, text.encode())
     try:
-        reader = AnswerReader(connection._reader, _BY_TYPE, _BY_NAME)
-        columns, rows = await reader.read(known)
+        return await AnswerReader(connection._reader, _BY_TYPE, _BY_NAME).read(known)
     except aiomysql.OperationalError as error:
         if _code(error) in _CLIENT_CODES:
             connection.close()
         raise
-    if columns is None:
-        return None, []
-    return columns, list(map(_row_type(columns.names), rows))
 
 
 async def _check_server(connection: Any) -> None:

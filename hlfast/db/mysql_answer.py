@@ -11,15 +11,16 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_respon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pymysql.constants import CR, FIELD_TYPE, SERVER_STATUS
 from pymysql.err import OperationalError, raise_mysql_exception
 
-# What the first byte of a packet says, and that of a value: its length, or what has it.
+# What the first byte of a packet says, and that of a value: its length, or how long that is.
 _OK, _NULL, _EOF, _ERROR = 0, 0xFB, 0xFE, 0xFF
-_TWO_BYTES, _THREE_BYTES = 0xFC, 0xFD
+_TWO_BYTES = 0xFC  # else three: no value of ours is longer
 # Bytes of a packet's head, and of the whole packet that ends descriptions or rows.
 _HEAD, _END = 4, 9
 _CHUNK_BYTES = 1 << 18
@@ -39,10 +40,11 @@ Converters = Mapping[Any, Callable[[bytes], Any]]
 
 
 class Columns(NamedTuple):
-    """The names of a statement's columns, what makes values of texts, the packets that said so."""
+    """A statement's columns: the packets that describe them, and what makes rows and values."""
 
     packets: bytes
     names: tuple[str, ...]
+    row_type: type
     converters: tuple[Callable[[bytes], Any], ...]
 
 
@@ -50,7 +52,21 @@ class Answer(NamedTuple):
     """The rows of a statement, or of the first result of a procedure; no columns, no rows."""
 
     columns: Columns | None
-    rows: list[tuple[Any, ...]]
+    rows: list[Any]
+
+
+@lru_cache(maxsize=1024)
+def _row_type(columns: tuple[str, ...]) -> type:
+    """The rows of these columns."""
+    places = {name: place for place, name in enumerate(columns)}
+
+    class MysqlRow(tuple[Any, ...]):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> Any:
+            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
+
+    return MysqlRow
 
 
 class AnswerReader:
@@ -131,7 +147,8 @@ class AnswerReader:
                 name, converter = self._column(packets[-1])
                 names.append(name)
                 converters.append(converter)
-        return Columns(b"".join(packets), tuple(names), tuple(converters))
+        names_of_all = tuple(names)
+        return Columns(b"".join(packets), names_of_all, _row_type(names_of_all), tuple(converters))
 
     def _column(self, packet: bytes) -> tuple[str, Callable[[bytes], Any]]:
         """The name of a column, and what makes values of it."""
@@ -155,7 +172,9 @@ class AnswerReader:
         """Take the rows that are there; where the packet that ends them does, or 0."""
         assert found.columns is not None  # noqa: S101
         end = await self._packet()
-        converters, rows = found.columns.converters, found.rows
+        _, _, row_type, converters = found.columns
+        rows = found.rows
+        only = converters[0] if len(converters) == 1 else None
         data, at = self._data, self._at
         whole = len(data)
         while end <= whole:
@@ -166,20 +185,13 @@ class AnswerReader:
                 end = await self._packet()
                 self._at = end
                 return end
-            row: list[Any] = []
-            for convert in converters:
-                length = data[at]
-                at += 1
-                if length == _NULL:
-                    row.append(None)
-                    continue
-                if length > _NULL:
-                    wide = 2 if length == _TWO_BYTES else 3 if length == _THREE_BYTES else 8
-                    length = int.from_bytes(data[at : at + wide], "little")
-                    at += wide
-                row.append(convert(data[at : at + length]))
-                at += length
-            rows.append(tuple(row))
+            if only is not None and kind != _NULL:
+                # The rest of the packet, whatever its length.
+                at += 1 if kind < _NULL else 3 if kind == _TWO_BYTES else 4
+                values = [only(data[at:end])]
+            else:
+                values = _values(data, at, converters)
+            rows.append(row_type(values))
             self._at = at = end
             if at + _HEAD > whole:
                 break
@@ -187,12 +199,30 @@ class AnswerReader:
         return 0
 
 
+def _values(data: bytes, at: int, converters: Sequence[Callable[[bytes], Any]]) -> list[Any]:
+    """The values of a row that begins there."""
+    values: list[Any] = []
+    for convert in converters:
+        length = data[at]
+        at += 1
+        if length == _NULL:
+            values.append(None)
+            continue
+        if length > _NULL:
+            wide = 2 if length == _TWO_BYTES else 3
+            length = int.from_bytes(data[at : at + wide], "little")
+            at += wide
+        values.append(convert(data[at : at + length]))
+        at += length
+    return values
+
+
 def _status_of_ok(data: bytes, at: int) -> int:
     """The lower byte of the status in a packet that says that it was done."""
     at += _HEAD + 1
     for _ in range(2):  # the rows that it changed, the last id that it gave
         first = data[at]
-        at += 1 + (0 if first < _NULL else 2 if first == _TWO_BYTES else 3 if first == 0xFD else 8)
+        at += 1 + (0 if first < _NULL else 2 if first == _TWO_BYTES else 3)
     return data[at]
 
 

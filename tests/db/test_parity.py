@@ -282,7 +282,7 @@ async def in_mysql(url: str) -> list[Answer]:
     answers = []
     for name, arguments in WORLD:
         text = mysql.Statement(texts[name]).with_arguments(arguments)
-        columns, found = await mysql._answer(connection, text, None)
+        columns, found = await mysql.answer(connection, text)
         rows = [list(row) for row in found]
         answers.append(Answer(list(columns.names) if columns else [], rows))
     connection.close()
