@@ -1,4 +1,4 @@
-"""The HTTP process: opens what it needs, puts the parts together, serves until told to stop."""
+"""The HTTP process: opens what it needs, puts the parts together, serves until it is to stop."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tokens=tokens,
             authenticator=Authenticator(tokens, statuses.get, settings),
         )
-        service.features = _features(service, limits)
+        service.features = _features(service, limits, stack)
         yield service
 
 
-def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
-    """What the rows of ENDPOINTS are answered by."""
+def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
+    """The features that answer the rows of ENDPOINTS, by the rows' tags."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
     tuning, sharded = settings.tuning, service.nodes is not None
     reads = service.replicated or main
@@ -177,6 +177,18 @@ def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    posts = Posts(
+        main,
+        reads,
+        profiles,
+        service.outbox,
+        cache,
+        limits=limits,
+        feed_posts_max=settings.feed_posts_max,
+        encode_at_write=tuning.encode_at_write,
+        feeds_from_newest=tuning.feeds_from_newest,
+    )
+    stack.push_async_callback(posts.close)
     return {
         "users": Users(
             main,
@@ -191,15 +203,7 @@ def _features(service: Service, limits: BatchLimits) -> Mapping[str, object]:
             search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
-        "posts": Posts(
-            main,
-            reads,
-            profiles,
-            service.outbox,
-            cache,
-            limits=limits,
-            feed_posts_max=settings.feed_posts_max,
-        ),
+        "posts": posts,
         "dialogs": Dialogs(
             dialogs,
             service.nodes,
@@ -228,8 +232,8 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     shared = settings.dialogs_url == settings.database_url
-    rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
-    main = await open_database(settings.database_url, rooms, settings, wait_s=_DATABASE_START_S)
+    databases = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
+    main = await open_database(settings.database_url, databases, settings, wait_s=_DATABASE_START_S)
     stack.push_async_callback(main.close)
     if shared:
         return main, main
@@ -241,7 +245,7 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
-    """With the parameters that every process of now and before has hashed under."""
+    """Passwords, with the parameters that every process of now and before has hashed under."""
     passwords = Passwords(settings)
     try:
         rows = await main.fetch("password_parameters", passwords.parameters)
@@ -264,7 +268,7 @@ async def _open_replicas(
 
 
 def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:
-    """The paths of ENDPOINTS."""
+    """Every path of ENDPOINTS, with the application that serves its methods."""
     return endpoint.paths(
         ENDPOINTS, service.features, service.authenticator, service.settings, sampler
     )
@@ -294,7 +298,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
 
 
 async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
-    """Each server by name, and whether it answers."""
+    """Every server that a request may need, by name, and whether it answers."""
     outboxes = (service.outbox, service.dialogs_outbox)
     main, dialogs, redis, *events = await asyncio.gather(
         _answers(service.main),
@@ -320,7 +324,7 @@ async def _answers(database: Database) -> bool:
 def _sampler(
     service: Service, admission: AdmissionControl, watch: ConnectionWatch
 ) -> metrics.Sampler:
-    """The numbers that the parts keep for themselves."""
+    """The sampler of the numbers that the parts count by themselves."""
     sampler = metrics.Sampler()
     databases = {"main": service.main}
     if service.dialogs is not service.main:

@@ -98,7 +98,7 @@ class Api:
             self.process.wait(START_S)
 
     def kill(self) -> None:
-        """As kill -9 of every process of it does."""
+        """Kill every process of the service by SIGKILL."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(START_S)
 

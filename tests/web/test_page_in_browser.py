@@ -23,6 +23,7 @@ from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
 from tests.live.conftest import API, NODE, signed
+from tests.nodes import PATH, Stream
 
 if TYPE_CHECKING:
     from tests.web.chromium import Browser, Person
@@ -142,6 +143,24 @@ def test_what_is_pasted_into_a_console(site: Site) -> None:
     )
     assert frames[0]["message"]["content"] == "Hello from a console!"
     assert paste("told")[0]["type"] == "hello"
+
+
+def test_the_event_stream_is_on_the_page(site: Site) -> None:
+    """Where it is, what it takes, and a line for a terminal, in which only the token is missing."""
+    with Client(site.api.url) as anybody:
+        token = anybody.user().headers["authorization"].removeprefix("Bearer ")
+    somebody = site.browser.person(f"{site.api.url}/asyncapi#events")
+    somebody.sees("Server-sent events", "//main")
+    for parameter in ("token", "cursor"):
+        somebody.find(f"//table[caption='Parameters of the stream']//code[.='{parameter}']")
+    shown = somebody.find("//*[@aria-label='Example of an event']").text
+    kinds = [line.partition(": ")[0] for line in shown.splitlines()]
+    assert kinds == ["id", "event", "data"]
+    url = f"http://127.0.0.1:{site.node.port}{PATH}"
+    line = somebody.find("//*[@aria-label='First steps of a stream']").text
+    assert line == f'curl -N "{url}" -H "Authorization: Bearer $TOKEN"'
+    with Stream(site.node.port, Authorization=f"Bearer {token}") as stream:
+        assert stream.greeted()["cursor"]
 
 
 def test_a_page_of_another_origin_uses_the_client(site: Site) -> None:

@@ -41,7 +41,7 @@ def strict(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Ap
 
 @pytest.fixture
 def client(strict: Api) -> Iterator[Client]:
-    """Somebody at that API."""
+    """A client of the API with the throttle."""
     with Client(strict.url) as client:
         yield client
 
