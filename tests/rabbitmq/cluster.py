@@ -22,6 +22,7 @@ SCRIPTS = ROOT / "rabbitmq"
 CLUSTER_S = 5 * START_S
 LOG = "clustered"
 _NAME = re.compile(r"rabbit@rabbit(\d?)\b")
+_NODE = re.compile(r"hlfast-\d+@localhost")
 
 
 class Node(RabbitServer):
@@ -72,11 +73,8 @@ class Node(RabbitServer):
 
     def stream(self) -> tuple[str, set[str]]:
         """The node that the log's stream is written on, and those that have a running copy."""
-        columns = ("name", "leader", "online")
-        done = self.run("rabbitmqctl", "--quiet", "--formatter", "json", "list_queues", *columns)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (row,) = (row for row in json.loads(done.stdout) if row["name"] == f"{LOG}.events")
-        return row["leader"], set(row["online"])
+        leader, *online = _NODE.findall(self.evaluate(_INFO % {"log": LOG}))
+        return leader, set(online)
 
     def start(self) -> None:
         """Start it; `wait` waits."""
@@ -136,6 +134,10 @@ def names(members: Sequence[Node]) -> set[str]:
     return {node.name for node in members}
 
 
+_INFO = """
+    {ok, Found} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%(log)s.events">>)),
+    rabbit_amqqueue:info(Found, [leader, online])
+"""
 _WAIT = """
     Stream = rabbit_misc:r(<<"/">>, queue, <<"%(log)s.events">>),
     Wait = fun
@@ -150,13 +152,12 @@ _WAIT = """
                 _ -> timer:sleep(100), Again(Left - 1)
             end
     end,
-    Wait(%(tenths)d).
+    Wait(%(tenths)d)
 """
 
 
 def wait_until_replicated(members: Sequence[Node]) -> None:
-    """All of them have a running copy. The first one waits for it: to ask by a tool costs much."""
+    """All of them have a running copy. The first one waits for it."""
     quoted = ", ".join(f"'{name}'" for name in names(members))
     wait = _WAIT % {"log": LOG, "names": quoted, "tenths": CLUSTER_S * 8}
-    done = members[0].run("rabbitmqctl", "--quiet", "eval", wait)
-    assert done.stdout.strip() == "replicated", done.stdout + done.stderr
+    assert members[0].evaluate(wait) == "replicated"
