@@ -15,7 +15,7 @@ from hlfast import codec
 from hlfast.auth.account import AccountStatus, Authenticator
 from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
-from hlfast.errors import Malformed, Unauthenticated, Unavailable
+from hlfast.errors import HlfastError, Malformed, Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.events.publisher import read_batch
@@ -23,7 +23,7 @@ from hlfast.live.dismissals import Dismissals, Dismissed
 from hlfast.live.event import Event, Friendship, read
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
-from hlfast.live.metrics import Counts, Delivery
+from hlfast.live.metrics import Counts, Delivery, lab_numbers
 from hlfast.live.presence import Presence
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
@@ -400,6 +400,25 @@ class Node:
             session.refuse("not_friends", "Only friends see that you are typing.")
             return
         self._log.broadcast(codec.encode({"typing": [subscriber.id, user_id]}))
+
+    def lab(self, session: Session) -> None:
+        """Tell a superuser what this node is at, where HLFAST_LAB is on."""
+        if self._settings.lab:
+            self._spawn(self._report(session))
+        else:
+            session.refuse("notfound", "The laboratory is off: HLFAST_LAB=true lets superusers in.")
+
+    async def _report(self, session: Session) -> None:
+        try:
+            status = await self._authenticator.check(session.claims)
+        except HlfastError as error:
+            session.refuse(type(error).__name__.lower(), error.detail)
+            return
+        if not status.is_superuser:
+            session.refuse("forbidden", "Only a superuser may do this.")
+            return
+        numbers = lab_numbers(self.counts, self.writes, self.sessions, self.subscriptions)
+        session.send("lab", {"node": self.name, **numbers})
 
     def _presence_changed(self, users: Sequence[int]) -> None:
         self._came_or_went.update(dict.fromkeys(users))

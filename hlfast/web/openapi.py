@@ -36,6 +36,7 @@ TAGS = [
     {"name": "friends", "description": "Ask, accept, leave"},
     {"name": "posts", "description": "Write, walls, the feed"},
     {"name": "dialogs", "description": "Messages between two"},
+    {"name": "lab", "description": "One process at work, for superusers"},
 ]
 
 

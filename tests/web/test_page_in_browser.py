@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 
 from hl_utils.embedded.demo import seed_if_empty
+from hl_utils.embedded.demo_people import SUPERUSER
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.servers.redis import RedisServer
@@ -98,6 +99,7 @@ def site(
         api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
         for server in (api, node):
             server.settings["HLFAST_ALLOWED_ORIGINS"] = f"http://localhost:{node.port}"
+            server.settings["HLFAST_LAB"] = "true"
         api.settings["HLFAST_WS_PORT"] = str(node.port)
         node.settings["HLFAST_HTTP_PORT"] = str(api.port)
         stack.enter_context(api)
@@ -442,6 +444,46 @@ def test_lists_go_on_while_one_scrolls(pair: Pair) -> None:
             assert ada.count(text) == 1
 
 
+def serious(person: Person) -> list[tuple[str, str]]:
+    """What is in the way of those who see little or nothing."""
+    from axe_core_python.selenium import Axe
+
+    return [
+        (one["help"], node["html"])
+        for one in Axe().run(person.browser)["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def test_the_machine_at_work(site: Site) -> None:
+    """A superuser sees figures of both processes, and takes a method away; nobody else gets in."""
+    with Client(site.api.url) as anybody:
+        stranger, boss = anybody.user(), Client(site.api.url, anybody.token(SUPERUSER))
+    person = site.browser.person(f"{site.api.url}/lab")
+    for name, told in ((stranger.username, "Only a superuser may do this."), (SUPERUSER, "")):
+        person.write("User name", name)
+        person.write("Password", PASSWORD)
+        person.press("Log in", "//form")
+        person.sees(told or "The API", "//main")
+    for title in ("Requests", "Latency, median", "CPU per request", "Sockets", "Frames"):
+        person.find(f"//article[h3='{title}']//b[. != '–' and . != '0']")
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        person.command("Emulation.setEmulatedMedia", features=[feature])
+        for width in (1280, 320):
+            size = {"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": False}
+            person.command("Emulation.setDeviceMetricsOverride", **size)
+            assert serious(person) == []
+            assert person.run("return document.documentElement.scrollWidth") <= width
+    person.run("document.getElementById('keep_bodies').click()")
+    person.find("//article[h3='Requests']//*[starts-with(., 'before: ')]")
+    assert boss.get("/lab").json()["switches"]["keep_bodies"] is False
+    person.run("document.getElementById('keep_bodies').click()")
+    person.until("return !document.getElementById('keep_bodies').disabled")
+    assert boss.get("/lab").json()["switches"]["keep_bodies"] is True
+
+
 VIEWS = (
     "#/feed",
     "#/people",
@@ -456,8 +498,6 @@ VIEWS = (
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     """Neither of those who see little or nothing, nor of a window of 320 pixels."""
-    from axe_core_python.selenium import Axe
-
     ada = pair.ada
     word = "Donaudampfschifffahrtsgesellschaft" * 9
     pair.bob_api.write(word)
@@ -474,12 +514,7 @@ def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
             ada.at(view.format(bob=pair.bob_api.id))
             ada.state("Live")
             ada.gone("//*[@aria-busy] | //*[normalize-space()='…']")
-            found = Axe().run(ada.browser)["violations"]
-            assert not [one["help"] for one in found if one["impact"] in ("serious", "critical")], (
-                view,
-                width,
-                [(one["id"], [n["html"] for n in one["nodes"]]) for one in found],
-            )
+            assert serious(ada) == [], (view, width)
             assert ada.run("return document.documentElement.scrollWidth") <= width, view
     ada.command("Emulation.clearDeviceMetricsOverride")
 
