@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from hlfast.web.fields import Body, example, said
 
@@ -70,5 +70,5 @@ class LabReport(BaseModel):
     """One process of the API: the one that has answered, and no other."""
 
     process: Annotated[str, said("Its host and number.", "api1-4711")]
-    numbers: Annotated[LabNumbers, said("What it has counted.", None)]
-    switches: Annotated[LabSwitches, said("What it uses.", None)]
+    numbers: Annotated[LabNumbers, Field(description="What it has counted.")]
+    switches: Annotated[LabSwitches, Field(description="What it uses.")]

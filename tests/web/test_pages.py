@@ -1,4 +1,4 @@
-"""The pages at `/`, `/lab` and `/asyncapi`: files of ours, what they may load, where they connect."""
+"""The pages at `/`, `/lab` and `/asyncapi`: what they may load, and where they connect."""
 
 from __future__ import annotations
 
