@@ -1,4 +1,4 @@
-"""The HTTP process: opens what it needs, puts the parts together, serves until told to stop."""
+"""The HTTP process: opens what it needs, puts the parts together, serves until it is to stop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import cast
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
@@ -169,18 +170,30 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tokens=tokens,
             authenticator=Authenticator(tokens, statuses.get, settings),
         )
-        service.features = _features(service)
+        service.features = _features(service, stack)
         yield service
 
 
-def _features(service: Service) -> Mapping[str, object]:
-    """What the rows of ENDPOINTS are answered by."""
+def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
+    """The features that answer the rows of ENDPOINTS, by the rows' tags."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
     reads = service.replicated or main
     cache, limits = service.response_cache, service.limits
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    posts = Posts(
+        main,
+        reads,
+        profiles,
+        service.outbox,
+        cache,
+        limits=limits,
+        feed_posts_max=settings.feed_posts_max,
+        encode_at_write=settings.tuning.encode_at_write,
+        feeds_from_newest=settings.tuning.feeds_from_newest,
+    )
+    stack.push_async_callback(posts.close)
     return {
         "users": Users(
             main,
@@ -195,15 +208,7 @@ def _features(service: Service) -> Mapping[str, object]:
             search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
-        "posts": Posts(
-            main,
-            reads,
-            profiles,
-            service.outbox,
-            cache,
-            limits=limits,
-            feed_posts_max=settings.feed_posts_max,
-        ),
+        "posts": posts,
         "dialogs": Dialogs(
             dialogs,
             service.nodes,
@@ -253,8 +258,8 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
     shared = settings.dialogs_url == settings.database_url
-    rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
-    main = await open_database(settings.database_url, rooms, settings, wait_s=_DATABASE_START_S)
+    databases = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
+    main = await open_database(settings.database_url, databases, settings, wait_s=_DATABASE_START_S)
     stack.push_async_callback(main.close)
     if shared:
         return main, main
@@ -266,7 +271,7 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
-    """With the parameters that every process of now and before has hashed under."""
+    """Passwords, with the parameters that every process of now and before has hashed under."""
     passwords = Passwords(settings)
     try:
         rows = await main.fetch("password_parameters", passwords.parameters)
@@ -291,7 +296,7 @@ async def _open_replicas(
 def api_paths(
     service: Service, sampler: metrics.Sampler, admission: AdmissionControl
 ) -> Mapping[str, ASGIApp]:
-    """The paths of ENDPOINTS."""
+    """Every path of ENDPOINTS, with the application that serves its methods."""
     features = {**service.features, "lab": _lab(service, sampler, admission)}
     return endpoint.paths(ENDPOINTS, features, service.authenticator, service.settings, sampler)
 
@@ -308,14 +313,17 @@ def _lab(service: Service, sampler: metrics.Sampler, admission: AdmissionControl
 
 def _switches(service: Service) -> Mapping[str, Switch]:
     """How each method of `settings.Tuning` that works here is switched while requests come."""
-    settings, dialogs = service.settings, service.features["dialogs"]
+    settings, features = service.settings, service.features
+    posts, dialogs = cast(Posts, features["posts"]), cast(Dialogs, features["dialogs"])
     switches: dict[str, Switch] = {
         "batch_reads": lambda is_on: service.limits.change(_read_limits(settings, is_on)),
         "remember_tokens": service.authenticator.remember_tokens,
         "keep_bodies": lambda is_on: service.response_cache.bound(_cache_bytes(settings, is_on)),
+        "encode_at_write": posts.encode_at_write,
+        "feeds_from_newest": posts.read_feeds_from_newest,
         "freeze_gc": _freeze_gc,
     }
-    if _sends_can_share(service) and isinstance(dialogs, Dialogs):
+    if _sends_can_share(service):
         switches["batch_sends"] = dialogs.share_sends
     if scheduling.IS_KNOWN:
         switches["batch_scheduling"] = scheduling.schedule_as_batch
@@ -370,7 +378,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
 
 
 async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
-    """Each server by name, and whether it answers."""
+    """Every server that a request may need, by name, and whether it answers."""
     outboxes = (service.outbox, service.dialogs_outbox)
     main, dialogs, redis, *events = await asyncio.gather(
         _answers(service.main),
@@ -396,7 +404,7 @@ async def _answers(database: Database) -> bool:
 def _sampler(
     service: Service, admission: AdmissionControl, watch: ConnectionWatch
 ) -> metrics.Sampler:
-    """The numbers that the parts keep for themselves."""
+    """The sampler of the numbers that the parts count by themselves."""
     sampler = metrics.Sampler()
     databases = {"main": service.main}
     if service.dialogs is not service.main:

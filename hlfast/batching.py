@@ -60,13 +60,13 @@ class Batcher(Generic[B]):
         self.under_way: dict[asyncio.Task[None], B] = {}
 
     def ready(self) -> None:
-        """Send the items that wait when the turn ends, if there is room for a batch by then."""
+        """Send the items that wait when the turn ends, if one more batch is allowed then."""
         if not self._turn_ends and len(self.under_way) < self._limits.batches_max:
             self._turn_ends = True
             asyncio.get_running_loop().call_soon(self._end_turn)
 
     def send_now(self) -> None:
-        """Send the items that wait, as far as there is room for batches."""
+        """Send the items that wait, as far as batches may be under way."""
         while len(self.under_way) < self._limits.batches_max:
             batch = self._take()
             if batch is None:
@@ -245,7 +245,7 @@ class BatchWriter(Generic[K, T, V]):
                 self._done_with(one)
 
     def _done_with(self, one: _Write[K, T, V]) -> None:
-        """Free the item's place; the next item of its key is the key's first now."""
+        """Forget the item; the next item of its key is the key's first now."""
         self._free += 1
         behind = self._behind[one.key]
         if behind:

@@ -249,10 +249,10 @@ class Sampler:
             endpoint.share()
         for gauge, part, number in self._gauges:
             gauge.set(getattr(part, number))
-        for place, (counter, part, number) in enumerate(self._counters):
+        for index, (counter, part, number) in enumerate(self._counters):
             total = getattr(part, number)
-            counter.inc(total - self._counted[place])
-            self._counted[place] = total
+            counter.inc(total - self._counted[index])
+            self._counted[index] = total
 
 
 # Of one process alone: read from plain numbers when somebody asks
@@ -272,7 +272,7 @@ class Durations:
         self._sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count a duration."""
+        """Count a duration, in seconds."""
         self._counts[bisect_left(BUCKETS_S, seconds)] += 1
         self._sum_s += seconds
 
@@ -282,7 +282,7 @@ class Durations:
         return list(self._counts)
 
     def metric(self, name: str, documentation: str) -> Metric:
-        """As it is now."""
+        """The metric with its values of now."""
         total, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._counts, strict=True):
             total += count
@@ -301,7 +301,7 @@ def counter(name: str, documentation: str, value: float) -> Metric:
 
 
 def counters(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
-    """The same for each value of a label."""
+    """A counter for each value of a label."""
     family = metrics_core.CounterMetricFamily(name, documentation, labels=[label])
     for one, value in values.items():
         family.add_metric([one], value)
@@ -317,9 +317,9 @@ class Reading(Collector):
         self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """What prometheus_client asks for."""
+        """The metrics that prometheus_client asks for."""
         return self._read()
 
     def exposition(self) -> bytes:
-        """In Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

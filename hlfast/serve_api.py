@@ -32,12 +32,12 @@ def _metrics_directory(port: int) -> Iterator[str]:
     except OSError:  # somebody else's: theirs is not touched
         path = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
     # What cleans /tmp (systemd-tmpfiles) leaves alone what somebody has locked.
-    kept = os.open(path, os.O_RDONLY)
+    held = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(kept, fcntl.LOCK_SH)
+        fcntl.flock(held, fcntl.LOCK_SH)
         yield str(path)
     finally:
-        os.close(kept)
+        os.close(held)
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -87,7 +87,7 @@ def serve(settings: Settings) -> int:
             port=settings.http_port,
             workers=settings.workers,
             websockets=False,
-            # It counts connections, idle ones that are kept alive too.
+            # It counts connections, idle ones, too.
             backpressure=settings.connections_max,
             backlog=max(1024, settings.connections_max),
             http=HTTPModes.auto if settings.http2 else HTTPModes.http1,

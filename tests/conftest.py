@@ -22,11 +22,14 @@ from hl_utils.servers.rabbitmq import RabbitServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, migrate
+from tests import zygote
 from tests.clients import Client
 from tests.distribution import Progress, Units, is_quick, rank, unit
 
 # Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+Api.popen = zygote.start
 
 _numbers = itertools.count(1)
 TEMPLATE = "migrated"

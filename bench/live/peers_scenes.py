@@ -85,7 +85,7 @@ class Contender:
                 raise Wrong(f"{self.server.name} sent more: {bytes(listener.received[:300])!r}")
 
     async def close(self) -> None:
-        """Leave it."""
+        """Close the connection to the peer."""
         self.audience.close()
         await self.face.close()
 
@@ -142,7 +142,7 @@ def _frame(event: Event, cursor: str) -> bytes:
 
 
 def frame_bytes() -> int:
-    """Of a post's frame with its header; the cursor is as long as those of the log."""
+    """Bytes of a post's frame with its header; the cursor is as long as those of the log."""
     return len(_frame(post(1), "0" * 37)) + 4
 
 
@@ -166,7 +166,7 @@ async def deliver(
     if any(listener.received != first for listener in readers):
         raise Wrong(f"{contender.server.name}: two sockets got different bytes")
     if sum(bool(listener.received) for listener in audience.listeners) != len(readers):
-        raise Wrong(f"{contender.server.name} told somebody whom it does not concern")
+        raise Wrong(f"{contender.server.name} sent to somebody whom it does not concern")
     audience.clear()
     return late
 
@@ -250,9 +250,12 @@ async def http_to_frame(contender: Contender, number: int, seconds: float) -> Ht
         frames.append(reader.at - sent)
         after.append(reader.at - answered)
         # The frame brings just what was acknowledged.
-        told, stored = [codec.decode(text) for text in texts(reader.received)], codec.decode(body)
-        if [one["message"] for one in told] != [stored] or stored["content"] != content:
-            raise Wrong(f"{contender.server.name}: {stored} was told as {told}")
+        received, stored = (
+            [codec.decode(text) for text in texts(reader.received)],
+            codec.decode(body),
+        )
+        if [one["message"] for one in received] != [stored] or stored["content"] != content:
+            raise Wrong(f"{contender.server.name}: {stored} was sent as {received}")
         audience.clear()
         await asyncio.sleep(PAUSE_S)
     asking.close()

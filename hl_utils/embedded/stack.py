@@ -181,7 +181,7 @@ class Stack:
             await seed_if_empty(self._settings, self._home.password(DEMO))
 
     async def _login(self, api: Api) -> str:
-        """What a newcomer is told."""
+        """The lines that a newcomer sees."""
         if not self._has_demo:
             return "as yourself: register on the page"
         password = self._home.password(DEMO)

@@ -66,7 +66,7 @@ class SendBatch:
         *,
         create: bool,
     ) -> Row:
-        """The same by a statement of its own, which can begin a dialog."""
+        """Send one message by a statement of its own, which can begin a dialog."""
         arguments = (dialog, me, to, content, client_id, create)
         row = await fetch_healed(self._dialogs, (dialog, me, to), "dialog_send", *arguments)
         assert row is not None  # the function returns one row  # noqa: S101

@@ -176,5 +176,5 @@ class Dialogs:
         return Listed(shown, f"{active_us}-{peers[-1]}", is_whole)
 
     async def _read_versions(self, ids: Sequence[int]) -> Mapping[int, Version]:
-        """By dialog: numbers of which one changes with everything that a page of it shows."""
+        """Version of each dialog: numbers, one of which changes with whatever its pages show."""
         return {row[0]: tuple(row) for row in await self._database.fetch("dialog_versions", ids)}

@@ -12,6 +12,8 @@ BatchReads = Annotated[bool, said("Concurrent reads share a statement.", True)]
 BatchSends = Annotated[bool, said("Concurrent messages share a statement.", True)]
 RememberTokens = Annotated[bool, said("Verified access tokens stay in memory.", True)]
 KeepBodies = Annotated[bool, said("The response cache holds encoded answers.", True)]
+EncodeAtWrite = Annotated[bool, said("The JSON of a post is stored beside it.", True)]
+FeedsFromNewest = Annotated[bool, said("Feeds of many friends come from the newest posts.", True)]
 FreezeGc = Annotated[bool, said("What exists already is never looked at as garbage.", True)]
 BatchScheduling = Annotated[bool, said("Threads that wake up interrupt no other.", True)]
 
@@ -23,6 +25,8 @@ class LabSwitches(BaseModel):
     batch_sends: BatchSends
     remember_tokens: RememberTokens
     keep_bodies: KeepBodies
+    encode_at_write: EncodeAtWrite
+    feeds_from_newest: FeedsFromNewest
     freeze_gc: FreezeGc
     batch_scheduling: BatchScheduling
 
@@ -36,7 +40,11 @@ class LabSwitchesPatch(Body):
     batch_sends: BatchSends = True
     remember_tokens: RememberTokens = True
     keep_bodies: KeepBodies = True
-    freeze_gc: FreezeGc = True
+    encode_at_write: EncodeAtWrite = True
+    feeds_from_newest: FeedsFromNewest = True
+    freeze_gc: EncodeAtWrite = Annotated[bool, said("The JSON of a post is stored beside it.", True)]
+FeedsFromNewest = Annotated[bool, said("Feeds of many friends come from the newest posts.", True)]
+FreezeGc = True
     batch_scheduling: BatchScheduling = True
 
 

@@ -1,4 +1,4 @@
-"""What a node counts, and how Prometheus is told.
+"""What a node counts, and as which metrics.
 
 Counting is all that is done on the way of an event; the rest when somebody asks.
 """

@@ -1,4 +1,4 @@
-"""One client's connection: its token, its place in the log, and what it says.
+"""One client's connection: its token, its cursor, and what it says.
 
 It has one of two wires: a websocket here, an event stream in `stream.py`.
 """
@@ -28,13 +28,13 @@ class Host(Protocol):
     frames: Frames
 
     def opened(self, session: Session) -> None:
-        """The handshake is done."""
+        """Note that a session's handshake is done."""
 
     def closed(self, session: Session, code: int) -> None:
-        """The connection is gone."""
+        """Note that a session's connection is gone, with this close code."""
 
     def typing(self, session: Session, to: int) -> None:
-        """Its user writes to this friend."""
+        """Note that the session's user writes to this friend."""
 
     def lab(self, session: Session) -> None:
         """Its user asks what the node is at."""
@@ -58,7 +58,7 @@ class Session(Outflow):
     after_seq: int
 
     def enlist(self, node: Host, claims: Claims, cursor: str | None) -> None:
-        """It belongs to this node and this user."""
+        """Make the session one of this node and of the user of these claims."""
         self._node = node
         self._expiry = None
         self.claims = claims

@@ -17,8 +17,8 @@ class Socket(Protocol):
 
     after_seq: int
 
-    def queue(self, frame: bytes) -> None:
-        """Write it soon, together with others."""
+    def queue(self, frames: bytes, count: int = 1) -> None:
+        """Write so many whole frames soon, together with others."""
 
 
 class Subscriber:
@@ -32,14 +32,14 @@ class Subscriber:
         self.friends = array("i")
         # Of each pair, beside the friend; older news of it is ignored.
         self.versions = array("q")
-        # The same of pairs that are friends no longer.
+        # Versions of pairs that are friends no longer, by the other user.
         self.gone: dict[int, int] | None = None
 
 
 class Subscriptions:
-    """Followers by id, and by the authors whose friends they are.
+    """Subscribers by id, and by the authors whose friends they are.
 
-    Most authors have one subscriber here: that one stands alone, without a dict around it. (A list
+    Most authors have one subscriber here: that one is held alone, without a dict around it. (A list
     would be smaller, and ten thousand leaving a celebrity at once would search it from end to end.)
     """
 
@@ -54,7 +54,7 @@ class Subscriptions:
         return iter(self._subscribers.values())
 
     def clear(self) -> None:
-        """Forget all subscribers."""
+        """Forget all subscribers, and whom they are subscribed to."""
         self._subscribers.clear()
         self._of_author.clear()
 
@@ -93,15 +93,15 @@ class Subscriptions:
                 self.apply_to(subscriber, friend, change)
 
     def apply_to(self, subscriber: Subscriber, friend: int, change: Friendship) -> None:
-        """The same, for one of the two."""
+        """Apply a change of a friendship to one of the two."""
         friends, versions, version = subscriber.friends, subscriber.versions, change.version
         if friend in friends:
-            place = friends.index(friend)
-            if versions[place] >= version:
+            index = friends.index(friend)
+            if versions[index] >= version:
                 return
-            versions[place] = version
+            versions[index] = version
             if not change.are_friends:
-                del friends[place], versions[place]
+                del friends[index], versions[index]
                 self._unfollow(friend, subscriber)
                 self._note_gone(subscriber, friend, version)
         elif subscriber.gone is None or subscriber.gone.get(friend, 0) < version:

@@ -28,7 +28,7 @@ password (leave `client_id` and `client_secret` empty), then try any row with a 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
 
-What happens meanwhile is told over a websocket: see [live events](/asyncapi). All of it at work is
+What happens meanwhile is sent over a websocket: see [live events](/asyncapi). All of it at work is
 [the page](/), whose [client.js](/page/client.js) any other page may use.
 """
 TAGS = [
@@ -149,7 +149,7 @@ def documentation(endpoints: Sequence[Endpoint], title: str, version: str, asset
     schemas = schema["components"]["schemas"]
     for endpoint in endpoints:
         if endpoint.method == "PATCH" and endpoint.body is not None:
-            # An absent field stays as it is: no default takes its place.
+            # An absent field stays as it is: no default replaces it.
             for field in schemas[endpoint.body.__name__]["properties"].values():
                 field.pop("default", None)
     for name in ("HTTPValidationError", "ValidationError"):

@@ -157,12 +157,12 @@ def _asks_for_others(scope: Scope, settings: Settings) -> bool:
 
 
 def websocket_sources(scope: Scope, settings: Settings) -> str:
-    """The same for Content-Security-Policy: not every browser counts it among 'self'."""
+    """The websocket's origins for Content-Security-Policy: 'self' lacks them in some browsers."""
     reference = websocket_reference(scope, settings)
     if reference == settings.ws_url:
         return reference
-    place = _host(scope) if reference == WEBSOCKET else reference[2 : -len(WEBSOCKET)]
-    return f"ws://{place} wss://{place}" if _HOST.fullmatch(place) else "ws: wss:"
+    host = _host(scope) if reference == WEBSOCKET else reference[2 : -len(WEBSOCKET)]
+    return f"ws://{host} wss://{host}" if _HOST.fullmatch(host) else "ws: wss:"
 
 
 def _host(scope: Scope) -> str:

@@ -65,10 +65,10 @@ class Connection(Outflow):
     # What the user of a connection overrides
 
     def on_text(self, text: str) -> None:
-        """One whole text message."""
+        """Take one whole text message."""
 
     def on_binary(self, data: bytes) -> None:
-        """One whole binary message."""
+        """Take one whole binary message."""
 
     def send_text(self, payload: bytes) -> None:
         """Queue one text message, UTF-8 already."""
@@ -136,7 +136,7 @@ class Connection(Outflow):
                 self._call(self.on_text, text)
 
     def _add_fragment(self, message: bytearray, frame: picows.WSFrame) -> None:
-        """Text is decoded as it comes, to fail at once; what is kept is bytes, which are bounded.
+        """Text is decoded as it comes, to fail at once; what is held is bytes, which are bounded.
 
         (A thousand pieces of text of one byte each would weigh fifty times that.)
         """

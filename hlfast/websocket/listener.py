@@ -82,7 +82,7 @@ class Outgoing:
         return 1
 
     def answered(self) -> None:
-        """What was asked for is known, and who asked takes no place of a handshake any more."""
+        """What was asked for is known, and it counts as a handshake no more."""
         self.is_answered = True
         self.handshakes.end(self)
         self.head = b""
@@ -118,7 +118,7 @@ class Outgoing:
             self.transport.close()
 
     def abort(self) -> None:
-        """A ping was not answered, or others wait for the place."""
+        """A ping was not answered, or others wait to connect."""
         self.transport.abort()
 
 
@@ -143,7 +143,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         self.handshakes.end(self._outgoing)
         super().connection_lost(exc)
-        # A websocket was told so by picows.
+        # A websocket got that from picows.
         if self._outgoing.connection is not None:
             self._outgoing.connection.lost()
 
@@ -183,8 +183,8 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             if method not in _READ_ONLY:
                 # They may announce a body, which picows does not take.
                 lines = fields.split(b"\r\n")
-                kept = [line for line in lines if not line.lower().startswith(_OF_A_BODY)]
-                fields = b"\r\n".join(kept)
+                wanted = [line for line in lines if not line.lower().startswith(_OF_A_BODY)]
+                fields = b"\r\n".join(wanted)
             request = _parse_http_request(b"GET %b HTTP/1.1\r\n%b" % (target, fields or b"X: "))
         except RuntimeError:
             answer = self.refuse(HTTPStatus.BAD_REQUEST, "The request is malformed.")

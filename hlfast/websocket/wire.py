@@ -45,6 +45,19 @@ def payload_of(frame: bytes) -> bytes:
     return frame[2 if size < 126 else 4 if size == 126 else 10 :]
 
 
+def payloads_of(frames: bytes) -> list[bytes]:
+    """What each of several whole, unmasked frames holds."""
+    found, place = [], 0
+    while place < len(frames):
+        size, start = frames[place + 1], place + 2
+        if size >= 126:
+            octets = 2 if size == 126 else 8
+            size, start = int.from_bytes(frames[start : start + octets], "big"), start + octets
+        place = start + size
+        found.append(frames[start:place])
+    return found
+
+
 def binary_frame(payload: bytes) -> bytes:
     """A whole binary frame with this payload."""
     return _frame(0x2, payload)

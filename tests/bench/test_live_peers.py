@@ -10,13 +10,27 @@ import os
 import shutil
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.lab import frames
+from bench.lab.journal import Journal
+from bench.lab.plan import Plan
+from bench.lab.progress import Progress
+from bench.lab.workloads import Cell
 from bench.live import peers_servers
 from bench.live.client import Wrong
-from bench.live.peers_scenes import Contender, deliver, http_to_frame, message, post
+from bench.live.peers_scenes import (
+    BURSTS,
+    ONE_TO_ALL,
+    Contender,
+    deliver,
+    http_to_frame,
+    message,
+    post,
+)
 from bench.live.peers_servers import Event, Face, Peer, Server
 from bench.live.world import World
 from hl_utils.servers.postgres import PostgresServer
@@ -64,6 +78,18 @@ async def delivers(server: Server, face: Face) -> None:
 
 def test_starlette(starlette: Server) -> None:
     asyncio.run(delivers(starlette, starlette.face()))
+
+
+def test_the_laboratory_measures_frames(world: World, tmp_path: Path) -> None:
+    """A wrong frame would raise Wrong, as everywhere here."""
+    first, *_ = frames.arms(has_node=False)
+    cells = (Cell(ONE_TO_ALL, ""), Cell(BURSTS, ""))
+    plan = Plan((first,), cells, 1, 0.02, 0.01, SOCKETS, 0, 0)
+    journal = Journal(tmp_path, "", plan.rounds, len(cells))
+    frames.rounds(plan, world, journal, Progress())
+    assert {one.workload for one in journal.windows} == {ONE_TO_ALL, BURSTS}
+    for one in journal.windows:
+        assert one.requests % SOCKETS == 0 and one.cpu_us > 0 and one.memory_mb > 1
 
 
 @needs_node

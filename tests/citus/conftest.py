@@ -65,7 +65,7 @@ def api(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]
 
 @pytest.fixture(scope="session")
 def two_processes(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]:
-    """The same of two processes, so that what meets may meet in the database only."""
+    """An API of two processes, so that requests may meet in the database only."""
     settings = {"DIALOGS_DATABASE_URL": dialogs.url, "HLFAST_WORKERS": 2}
     with Api(main, redis_server.url, **settings) as server:
         yield server

@@ -159,7 +159,7 @@ def test_one_killed_worker_disturbs_nobody_at_the_other_and_comes_back(stack: St
             assert len(kept) == 4
             assert len(set(kept)) == 1
             await ledger.grow(GROWTH)
-            # A third process takes the second place.
+            # A third process replaces the second.
             async with Crowd(stack.api.url, 8) as again:
                 found = await again.at_once([Ask("GET", "/health/live")] * 8)
             now = {answer.process for answer in found}

@@ -12,7 +12,7 @@ from tests.contract import allow
 
 pytestmark = pytest.mark.one_database
 
-# API.md, row by row: method, path, whether anyone may.
+# API.md, row by row: method, path, whether everybody may.
 CONTRACT = {
     ("POST", "/login"): True,
     ("POST", "/logout"): True,
@@ -124,7 +124,7 @@ def test_what_is_no_id_of_a_user(client: Client, text: str) -> None:
     "row", [row for row in ENDPOINTS if not row.is_public], ids=lambda row: row.name
 )
 def test_me_needs_a_token(client: Client, row: Endpoint) -> None:
-    """Before anything else: nothing is told of what is there, and no body is looked at."""
+    """Before anything else: nothing is said of what is there, and no body is looked at."""
     for path in (filled(row.path), row.path.replace("{", "").replace("}", "")):
         answer = client.request(row.method, path, content=b"{")
         assert answer.status_code == 401

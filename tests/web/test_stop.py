@@ -51,7 +51,9 @@ def idle_connection(api: Api) -> Iterator[socket.socket]:
 
 
 class Starting(Api):
-    """One whose block begins as soon as its process exists."""
+    """One whose block begins as soon as its process exists, which is a new interpreter."""
+
+    popen = subprocess.Popen
 
     def start(self) -> None:
         self.launch()

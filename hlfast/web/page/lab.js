@@ -14,6 +14,8 @@ const SWITCHES = {
 	batch_sends: ["Batched messages", "Concurrent messages share a statement."],
 	remember_tokens: ["Remembered tokens", "A token is verified once, not for each request."],
 	keep_bodies: ["Response cache", "Answers stay encoded in memory."],
+	encode_at_write: ["Posts encoded at write", "Their JSON is stored beside them."],
+	feeds_from_newest: ["Feeds from the newest posts", "Of people with hundreds of friends."],
 	freeze_gc: ["Frozen garbage collector", "What is there to stay is never looked at."],
 	batch_scheduling: ["Batch scheduling", "Threads that wake up interrupt no other."],
 };
