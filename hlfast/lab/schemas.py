@@ -42,9 +42,7 @@ class LabSwitchesPatch(Body):
     keep_bodies: KeepBodies = True
     encode_at_write: EncodeAtWrite = True
     feeds_from_newest: FeedsFromNewest = True
-    freeze_gc: EncodeAtWrite = Annotated[bool, said("The JSON of a post is stored beside it.", True)]
-FeedsFromNewest = Annotated[bool, said("Feeds of many friends come from the newest posts.", True)]
-FreezeGc = True
+    freeze_gc: FreezeGc = True
     batch_scheduling: BatchScheduling = True
 
 
