@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ from typing import cast
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import VERSION, codec, errors, metrics, scheduling
+from hlfast import VERSION, codec, errors, garbage, metrics, scheduling
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -37,7 +35,7 @@ from hlfast.events.open import open_log
 from hlfast.events.outbox import Outbox
 from hlfast.frames import FRAMES
 from hlfast.friends.service import Friends
-from hlfast.lab.schemas import LabNumbers
+from hlfast.lab import counted
 from hlfast.lab.service import Lab, Switch
 from hlfast.outboxes import open_outboxes
 from hlfast.posts.service import Posts
@@ -57,9 +55,6 @@ from hlfast.web.plain import PlainGet
 
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
-# New objects that the garbage collector looks at together.
-_COLLECTED_AFTER = 20_000
-_PYTHONS_THRESHOLD = gc.get_threshold()[0]
 logger = logging.getLogger(__name__)
 
 
@@ -81,7 +76,7 @@ def create() -> ASGIApp:
             sampling = asyncio.create_task(sampler.run())
             watching = asyncio.create_task(watch.run())
             if settings.tuning.freeze_gc:
-                _freeze_gc(True)
+                garbage.freeze(True)
             yield
             watching.cancel()
             sampling.cancel()
@@ -241,19 +236,6 @@ def _cache_bytes(settings: Settings, is_kept: bool) -> int:
     return settings.bodies_bytes_max if is_kept else 0
 
 
-def _freeze_gc(is_on: bool) -> None:
-    """Take what exists out of the garbage collector's sight, or give it back."""
-    if is_on:
-        gc.collect()
-        gc.freeze()
-        # What waits in an overload survives every collection: with Python's 700 they cost a tenth
-        # of the time.
-        gc.set_threshold(_COLLECTED_AFTER)
-    else:
-        gc.unfreeze()
-        gc.set_threshold(_PYTHONS_THRESHOLD)
-
-
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
     if not settings.database_url:
         raise SettingsError("DATABASE_URL is not set and no embedded stack runs here")
@@ -306,7 +288,15 @@ def _lab(service: Service, sampler: metrics.Sampler, admission: AdmissionControl
     return Lab(
         service.settings,
         statuses.get,
-        partial(_numbers, service, sampler, admission),
+        partial(
+            counted.read,
+            sampler,
+            admission,
+            service.response_cache,
+            service.limits,
+            {service.main.load, service.dialogs.load},
+            service.outbox,
+        ),
         _switches(service),
     )
 
@@ -321,37 +311,13 @@ def _switches(service: Service) -> Mapping[str, Switch]:
         "keep_bodies": lambda is_on: service.response_cache.bound(_cache_bytes(settings, is_on)),
         "encode_at_write": posts.encode_at_write,
         "feeds_from_newest": posts.read_feeds_from_newest,
-        "freeze_gc": _freeze_gc,
+        "freeze_gc": garbage.freeze,
     }
     if _sends_can_share(service):
         switches["batch_sends"] = dialogs.share_sends
     if scheduling.IS_KNOWN:
         switches["batch_scheduling"] = scheduling.schedule_as_batch
     return switches
-
-
-def _numbers(service: Service, sampler: metrics.Sampler, admission: AdmissionControl) -> LabNumbers:
-    durations, duration_s = sampler.durations()
-    databases = {service.main.load, service.dialogs.load}
-    cache, limits = service.response_cache, service.limits
-    return LabNumbers(
-        clock_s=round(time.monotonic(), 6),
-        cpu_s=round(time.process_time(), 6),
-        bounds_s=list(metrics.BOUNDS_S),
-        durations=durations,
-        duration_s=round(duration_s, 6),
-        in_progress=admission.in_progress,
-        refused=admission.refused,
-        batches=limits.batches,
-        batched_reads=limits.items,
-        cached_answers=len(cache),
-        cached_bytes=cache.size_bytes,
-        cache_hits=cache.hits,
-        cache_misses=cache.misses,
-        connections_in_use=sum(load.in_use for load in databases),
-        statements_waiting=sum(load.queued for load in databases),
-        events_unconfirmed=service.outbox.unconfirmed,
-    )
 
 
 def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
