@@ -53,9 +53,9 @@ const OF_API = [
 	["Cache hits", "%",
 		({of, share}) => share(100 * of("cache_hits"), of("cache_hits") + of("cache_misses"))],
 	["Answers kept", "", ({now}) => now.cached_answers],
-	["Memory of the cache", "MB", ({now}) => now.cached_bytes / 1e6],
+	["Cache memory", "MB", ({now}) => now.cached_bytes / 1e6],
 	["In progress", "", ({now}) => now.in_progress],
-	["Statements under way", "", ({now}) => now.connections_in_use + now.statements_waiting],
+	["Statements", "", ({now}) => now.connections_in_use + now.statements_waiting],
 	["Refused", "/s", ({per_s}) => per_s("refused")],
 	["CPU of one core", "%", ({per_s}) => 100 * per_s("cpu_s")],
 ];
