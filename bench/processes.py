@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_START_S = 30
+_START_S = 120
 
 
 def tree(pid: int) -> list[int]:
@@ -134,7 +134,7 @@ def server(
     """A server on one core, listening when entered, gone when left. Gives its process id.
 
     Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
-    within 30 seconds.
+    within two minutes.
     """
     words = ["taskset", "-c", str(core), *argv]
     with started(words, environment, log=log, directory=directory) as process:

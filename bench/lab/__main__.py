@@ -151,7 +151,8 @@ def frames_of(words: Sequence[str]) -> int:
     except RuntimeError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    page = Page("What a frame costs", {"sockets": f"{plan.connections:,}"}, frames.PARTS)
+    facts = {"sockets": f"{plan.connections:,}"}
+    page = Page("What a frame costs", facts, frames.PARTS, words=frames.words(plan))
     return measured(plan, Cores.of_machine(), options.out, Progress(), frames.measure, page)
 
 
@@ -196,6 +197,8 @@ class Page:
     parts: Mapping[Kind, tuple[str, str]]
     # Whether latency curves that were taken beside it are shown.
     has_curves: bool = False
+    # How it was measured; none for requests over HTTP.
+    words: tuple[str, ...] | None = None
 
 
 def measured(
@@ -214,7 +217,7 @@ def measured(
     results = Results(
         heading=page.heading,
         facts=report.machine() | {"commit": plan_module.commit(), **page.facts},
-        words=sentences(plan, cores),
+        words=page.words or sentences(plan, cores),
         windows=windows,
         comparisons=found,
         noise=taken.noise,

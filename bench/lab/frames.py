@@ -20,7 +20,7 @@ from functools import partial
 import uvloop
 
 from bench import processes, report
-from bench.lab import catalog, streams
+from bench.lab import catalog, measurement, streams
 from bench.lab.arms import Arm, Kind
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
@@ -30,7 +30,15 @@ from bench.lab.window import Window
 from bench.lab.workloads import Cell
 from bench.live import peers_scenes, peers_servers
 from bench.live.peers_listener import WEBSOCKET, Wire
-from bench.live.peers_scenes import BURSTS, ONE_TO_ALL, ONE_TO_ONE, SOCKETS, Contender, Delivery
+from bench.live.peers_scenes import (
+    BURSTS,
+    ONE_TO_ALL,
+    ONE_TO_ONE,
+    PAUSE_S,
+    SOCKETS,
+    Contender,
+    Delivery,
+)
 from bench.live.peers_servers import QUIET_S, Server
 from bench.live.world import World, world
 from bench.load import WrongAnswer
@@ -62,7 +70,6 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--scenes", nargs="+", choices=SCENES, default=SCENES[:2])
     found.add_argument("--rounds", type=int, default=8)
     found.add_argument("--seconds", type=float, default=1.0, help="of a window")
-    found.add_argument("--sockets", type=int, default=SOCKETS, help="to each server")
     report.add_out(found, "lab-frames")
     return found
 
@@ -103,9 +110,24 @@ def plan_of(options: argparse.Namespace) -> Plan:
         rounds=options.rounds,
         seconds=options.seconds,
         warm_up_s=0.3,
-        connections=options.sockets,
+        connections=SOCKETS,
         users=0,
         requests_max=0,
+    )
+
+
+def words(plan: Plan) -> tuple[str, ...]:
+    """Sentences on how frames were measured."""
+    return (
+        f"{plan.rounds} rounds. In each, every server is started anew with {plan.connections:,} "
+        f"sockets, and each scene is played for {plan.seconds:g} s after {plan.warm_up_s:g} s of "
+        f"warm-up, scenes and arms in random order. The next event comes {1000 * PAUSE_S:g} ms "
+        "after the last socket had the one before; a burst is published in one loop turn. Every "
+        "byte of every socket is held against the events.",
+        "CPU is the user and system time of the server that writes the frames, by the scheduler's "
+        "own clock, over the frames written; requests per second stand for frames per second of "
+        "CPU time. Latencies are from the publishing to the frame in the client.",
+        measurement.VERDICTS,
     )
 
 

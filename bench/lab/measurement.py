@@ -15,6 +15,12 @@ from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
 from bench.lab.run import Measuring
 
+VERDICTS = (
+    "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
+    "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
+    "after Holm's correction for all verdicts on the page."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -62,8 +68,6 @@ def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
         "CPU is the user and system time of the arm's process tree, from /proc in nanoseconds, "
         "between the two ends of a window, over the requests answered in it. It depends on no "
         "other process, so it comes first; requests per second stand beside it.",
-        "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
-        "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
-        "after Holm's correction for all verdicts on the page.",
+        VERDICTS,
         "Keys: " + "; ".join(f"{name}: {text}" for name, text in keys.MEANINGS.items()) + ".",
     )
