@@ -77,12 +77,12 @@ def test_an_answer_that_is_cut_as_it_comes(mysql_url: str) -> None:
     """Its first bytes are there, and nobody has read them."""
 
     async def test(database: MysqlDatabase) -> None:
-        (place,) = database._pool._places
-        wire = place.connection.wire
+        (slot,) = database._pool._slots
+        wire = slot.connection.wire
         asked = asyncio.create_task(database.fetch("echo", 1))
         while not asked.done():
             if not wire.closed and wire._reader._buffer:
-                place.connection.terminate()
+                slot.connection.terminate()
             await asyncio.sleep(0)
         with pytest.raises(Unavailable):
             asked.result()
