@@ -50,7 +50,7 @@ class Profile(NamedTuple):
 
 def profile(row: Row) -> Profile:
     """The Profile of a row of a statement that ends in the version."""
-    return Profile(row[len(FIELDS)], codec.encode(show([row])[0]))
+    return Profile(row[len(FIELDS)], codec.encode(dict(zip(FIELDS, row, strict=False))))
 
 
 class Profiles:

@@ -12,7 +12,7 @@ from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.nodes import Nodes
 from hlfast.dialogs import dialog_ids
-from hlfast.dialogs.schemas import MessageNew, MessagePage, show
+from hlfast.dialogs.schemas import MessageNew, MessagePage, show, show_page
 from hlfast.dialogs.send_batch import SendBatch, fetch_healed
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import OutboxRow
@@ -127,7 +127,8 @@ class Dialogs:
         # A dialog has its pages, the empty ones too: the cache shows the dialog alone.
         if not rows and await self._versions.get(dialog) is None:
             await self._profiles.need(other)
-        shown, more = first([show(message, me, other) for message in rows], query.limit)
+        found, more = first(rows, query.limit)
+        shown = show_page(found, me, other)
         return codec.encode(page(shown, shown[-1]["id"] if more else None))
 
     async def mark_read(self, me: int, other: int, up_to: int) -> None:

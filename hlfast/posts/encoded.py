@@ -44,7 +44,7 @@ def from_lines(found: Sequence[Row], limit: int) -> Items | None:
     rows, more = first(found, limit)
     if not rows:
         return NO_ITEMS
-    lines = [row[0] for row in rows]
+    lines = [line for (line,) in rows]
     items = '[{"id":' + '},{"id":'.join(lines) + "}]"
     if _NONE in items:
         return None

@@ -291,15 +291,10 @@ async def in_mysql(url: str) -> list[Answer]:
     connection = await mysql.connect(url)
     answers = []
     for name, arguments in WORLD:
-        cursor = await connection.cursor()
-        await cursor.execute(mysql.Statement(texts[name]).with_arguments(arguments))
-        columns, rows = [], []
-        if cursor.description:
-            columns = [column[0] for column in cursor.description]
-            rows = [list(row) for row in mysql._rows(cursor.description, await cursor.fetchall())]
-        while await cursor.nextset():
-            pass
-        answers.append(Answer(columns, rows))
+        text = mysql.Statement(texts[name]).with_arguments(arguments)
+        columns, found = await mysql.answer(connection, text)
+        rows = [list(row) for row in found]
+        answers.append(Answer(list(columns.names) if columns else [], rows))
     connection.close()
     return answers
 
