@@ -36,6 +36,9 @@ class Host(Protocol):
     def typing(self, session: Session, to: int) -> None:
         """Note that the session's user writes to this friend."""
 
+    def lab(self, session: Session) -> None:
+        """Its user asks what the node is at."""
+
 
 class Session(Outflow):
     """A connection of a user. Until `after_seq` is set nothing is delivered to it.
@@ -113,10 +116,13 @@ class SocketSession(Session, Connection):
         self.refuse("malformed", "Frames are JSON texts.")
 
     def _take(self, message: Any) -> None:
-        if message.type == "typing":
-            self._node.typing(self, message.user_id)
-        else:
-            self._renew(message.access_token)
+        match message.type:
+            case "typing":
+                self._node.typing(self, message.user_id)
+            case "lab":
+                self._node.lab(self)
+            case _:
+                self._renew(message.access_token)
 
     def _renew(self, token: str) -> None:
         claims = self._node.tokens.verify("access", token)
