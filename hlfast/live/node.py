@@ -18,6 +18,7 @@ from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.live.broadcasts import Broadcasts
 from hlfast.live.dismissals import Dismissals, Dismissed
+from hlfast.live.expiries import Expiries
 from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
@@ -77,6 +78,7 @@ class Node:
             comment_s=settings.ws_comment_s,
         )
         self.writes = WriteQueue(self.limits)
+        self.expiries = Expiries()
         self._settings = settings
         self._log = log
         self._authenticator = authenticator
