@@ -98,7 +98,7 @@ class Node:
         self.heard_at = 0.0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
-        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames)
+        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames, self.writes)
         self.presence = self._broadcasts.presence
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
@@ -263,6 +263,7 @@ class Node:
         }
         session.send("hello", hello)
         session.after_seq = self.history.seq
+        session.after_move = self._broadcasts.moves
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1

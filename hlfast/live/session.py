@@ -52,6 +52,8 @@ class Session(Outflow):
     subscriber: Subscriber | None
     # Everything up to this event has been delivered, or replayed.
     after_seq: int
+    # The same of those who came and went.
+    after_move: int
 
     def enlist(self, node: Host, claims: Claims, cursor: str | None) -> None:
         """It belongs to this node and this user."""
@@ -60,6 +62,7 @@ class Session(Outflow):
         self.cursor = cursor
         self.subscriber = None
         self.after_seq = 0
+        self.after_move = 0
 
     def on_open(self) -> None:
         self._node.expiries.add(self, self.claims.expires_at)
@@ -82,7 +85,7 @@ class Session(Outflow):
         self.close(CloseCode.POLICY, errors.Unauthenticated.expired().close_reason)
 
 
-SLOTS = ("_node", "after_seq", "claims", "cursor", "subscriber")
+SLOTS = ("_node", "after_move", "after_seq", "claims", "cursor", "subscriber")
 
 
 class SocketSession(Session, Connection):

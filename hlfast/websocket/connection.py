@@ -87,9 +87,8 @@ class Connection(Outflow):
     # What picows calls
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        # It keeps the whole request for as long as the connection lives: the token, and ~2 KB.
-        transport.request.headers.clear()
-        transport.request.path = b""
+        # It keeps the whole handshake for as long as the connection lives: the token, and ~3 KB.
+        del transport.request.headers, transport.request.path, transport.response.headers
         self._window_start = time.monotonic()
         self._writes.pings.add(self)
         # What picows takes for its transport: see listener.py.
