@@ -26,7 +26,7 @@ TOGETHER = {
             f"tests/events/test_{name}.py"
             for name in (
                 *("cursor", "failover", "failures", "log", "open"),
-                *("publisher", "resubscribe", "retention"),
+                *("publisher", "resubscribe", "retention", "stopped"),
             )
         ),
         "tests/check/test_events.py",

@@ -18,6 +18,7 @@ from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.live.broadcasts import Broadcasts
 from hlfast.live.dismissals import Dismissals, Dismissed
+from hlfast.live.expiries import Expiries
 from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
@@ -77,6 +78,7 @@ class Node:
             comment_s=settings.ws_comment_s,
         )
         self.writes = WriteQueue(self.limits)
+        self.expiries = Expiries()
         self._settings = settings
         self._log = log
         self._authenticator = authenticator
@@ -96,7 +98,7 @@ class Node:
         self.heard_at = 0.0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
-        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames)
+        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames, self.writes)
         self.presence = self._broadcasts.presence
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
@@ -261,6 +263,7 @@ class Node:
         }
         session.send("hello", hello)
         session.after_seq = self.history.seq
+        session.after_move = self._broadcasts.moves
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1
