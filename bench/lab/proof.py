@@ -189,7 +189,7 @@ def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str
         *crowded,
         f"- The same twice: {same.comparisons} comparisons, of which {same.seen_alone} show a "
         f"difference when each is a page of its own, and {same.seen_on_page} when those of one "
-        f"run are a page. Promised: at most {WRONG_MAX:.0%}{of_few}. Standard error of a comparison, "
+        f"run are a page. Promised: at most {WRONG_MAX:.0%}{of_few}. Standard error of one, "
         f"median: {same.spread:.2%}.",
         *(found_slow if slowed.comparisons else []),
         f"- So {'it is' if found.holds else 'it is not'}.",
