@@ -12,7 +12,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows
 from hlfast.response_cache import ResponseCache
 from tests.clients import Client
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 PEOPLE, STEPS = 4, 150
 
@@ -81,8 +81,9 @@ def test_clear_forgets_all() -> None:
 def pair(database_server: SqlServer, redis_server: RedisServer) -> Iterator[tuple[Api, Api]]:
     """Two processes on one database; the second one keeps nothing."""
     url = new_database(database_server, TEMPLATE)
-    forgetful = {"HLFAST_TUNING__KEEP_BODIES": "false"}
-    with Api(url, redis_server.url) as one, Api(url, redis_server.url, **forgetful) as other:
+    forgetful = {**MANY_CONNECTIONS, "HLFAST_TUNING__KEEP_BODIES": "false"}
+    urls = url, redis_server.url
+    with Api(*urls, **MANY_CONNECTIONS) as one, Api(*urls, **forgetful) as other:
         yield one, other
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -41,6 +41,8 @@ class Api:
     root = ROOT
     # How a process is started: the tests have a cheaper way.
     popen: ClassVar[Callable[..., subprocess.Popen[bytes]]] = subprocess.Popen
+    # Settings of each that is not given others.
+    usual: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         self.port = free_port()
@@ -54,7 +56,7 @@ class Api:
             "HLFAST_DRAIN_NOTICE_S": "0",
             "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256",
             "HLFAST_PASSWORD_HASH_TIME": "1",
-            **{name: str(value) for name, value in settings.items()},
+            **{name: str(value) for name, value in {**self.usual, **settings}.items()},
         }
 
     def __enter__(self) -> Self:

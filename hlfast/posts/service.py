@@ -83,8 +83,18 @@ class Posts:
         self._feed_versions = BatchReader(self._read_feed_versions, limits)
         self._feed_posts_max = feed_posts_max
         # By user: how many of the newest posts their feed looks at, 0 for none, or _ASKED_ONCE.
-        self._newest: Bounded[int, int] = Bounded(_USERS_MAX if feeds_from_newest else 0)
+        self._newest: Bounded[int, int] = Bounded(0)
         self._encoding = Encoding(database, on=encode_at_write)
+        self.read_feeds_from_newest(feeds_from_newest)
+
+    def encode_at_write(self, is_on: bool) -> None:
+        """Store the JSON of posts beside them from now on, or of none."""
+        self._encoding.on = is_on
+
+    def read_feeds_from_newest(self, is_on: bool) -> None:
+        """Read feeds from the newest posts of everybody from now on, or none of them."""
+        self._newest.weight_max = _USERS_MAX if is_on else 0
+        self._newest.clear()
 
     async def close(self) -> None:
         """Wait for what is under way."""

@@ -18,12 +18,13 @@ from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, away, fresh, silent
 from tests.citus.conftest import distribute
 from tests.clients import Client
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 PEERS = 12
 # A tenth of it a silent node is waited for.
 TIMEOUT_S = 25
 SETTINGS = {
+    **MANY_CONNECTIONS,
     "HLFAST_OUTBOX_SWEEP_S": 0.2,
     "HLFAST_OUTBOX_AGE_S": 1,
     "HLFAST_DATABASE_TIMEOUT_S": TIMEOUT_S,

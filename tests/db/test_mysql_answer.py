@@ -113,6 +113,11 @@ def test_values_of_every_type(mariadb_server: MariadbServer) -> None:
             (type(value), value) for _, value in values
         ]
         assert len(await mysql.query(connection, "SELECT 1 FROM seq_1_to_70000")) == 70_000
+        # A column that has no name is called what it is made of.
+        nameless = " + ".join(["1"] * 80)
+        assert [tuple(row) for row in await mysql.query(connection, f"SELECT {nameless}, 'x'")] == [
+            (80, "x")
+        ]
 
     on_a_connection(mariadb_server, play)
 
