@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from hlfast.auth.account import AccountStatus, Authenticator
 from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
-from hlfast.errors import Unauthenticated, Unavailable
+from hlfast.errors import HlfastError, Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.live.broadcasts import Broadcasts
@@ -22,7 +22,7 @@ from hlfast.live.expiries import Expiries
 from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
-from hlfast.live.metrics import Counts
+from hlfast.live.metrics import Counts, lab_numbers
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.session import Session, SocketSession
@@ -176,7 +176,7 @@ class Node:
         self.dismissals.add(session, code, reason)
 
     def closed(self, session: Session, code: int) -> None:
-        """A connection is gone."""
+        """Forget a session whose connection is gone."""
         self.sessions.discard(session)
         self.dismissals.discard(session)
         self.counts.closes[code] += 1
@@ -272,7 +272,7 @@ class Node:
             session.send("resumed", {"recovered": missed is not None})
 
     def typing(self, session: Session, user_id: int) -> None:
-        """See Broadcasts.typing."""
+        """Broadcast that the session's user writes to a friend: see Broadcasts.typing."""
         self._broadcasts.typing(session, user_id)
 
     # The log
@@ -304,6 +304,25 @@ class Node:
         await self._fan_out.take(entry)
         self._advance.set()
         self._advance = asyncio.Event()
+
+    def lab(self, session: Session) -> None:
+        """Tell a superuser what this node is at, where HLFAST_LAB is on."""
+        if self._settings.lab:
+            self._spawn(self._report(session))
+        else:
+            session.refuse("notfound", "The laboratory is off: HLFAST_LAB=true lets superusers in.")
+
+    async def _report(self, session: Session) -> None:
+        try:
+            status = await self._authenticator.check(session.claims)
+        except HlfastError as error:
+            session.refuse(type(error).__name__.lower(), error.detail)
+            return
+        if not status.is_superuser:
+            session.refuse("forbidden", "Only a superuser may do this.")
+            return
+        numbers = lab_numbers(self.counts, self.writes, self.sessions, self.subscriptions)
+        session.send("lab", {"node": self.name, **numbers})
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)

@@ -28,13 +28,16 @@ class Host(Protocol):
     expiries: Expiries
 
     def opened(self, session: Session) -> None:
-        """The handshake is done."""
+        """Note that a session's handshake is done."""
 
     def closed(self, session: Session, code: int) -> None:
-        """The connection is gone."""
+        """Note that a session's connection is gone, with this close code."""
 
     def typing(self, session: Session, to: int) -> None:
-        """Its user writes to this friend."""
+        """Note that the session's user writes to this friend."""
+
+    def lab(self, session: Session) -> None:
+        """Its user asks what the node is at."""
 
 
 class Session(Outflow):
@@ -56,7 +59,7 @@ class Session(Outflow):
     after_move: int
 
     def enlist(self, node: Host, claims: Claims, cursor: str | None) -> None:
-        """It belongs to this node and this user."""
+        """Make the session one of this node and of the user of these claims."""
         self._node = node
         self.claims = claims
         self.cursor = cursor
@@ -107,10 +110,13 @@ class SocketSession(Session, Connection):
         self.refuse("malformed", "Frames are JSON texts.")
 
     def _take(self, message: Any) -> None:
-        if message.type == "typing":
-            self._node.typing(self, message.user_id)
-        else:
-            self._renew(message.access_token)
+        match message.type:
+            case "typing":
+                self._node.typing(self, message.user_id)
+            case "lab":
+                self._node.lab(self)
+            case _:
+                self._renew(message.access_token)
 
     def _renew(self, token: str) -> None:
         claims = self._node.tokens.verify("access", token)

@@ -55,7 +55,7 @@ class Subscriptions:
         return iter(self._subscribers.values())
 
     def clear(self) -> None:
-        """Forget all subscribers."""
+        """Forget all subscribers, and whom they are subscribed to."""
         self._subscribers.clear()
         self._followers = Followers()
 

@@ -75,10 +75,10 @@ class Connection(Outflow):
     # What the user of a connection overrides
 
     def on_text(self, text: str) -> None:
-        """One whole text message."""
+        """Take one whole text message."""
 
     def on_binary(self, data: bytes) -> None:
-        """One whole binary message."""
+        """Take one whole binary message."""
 
     def send_text(self, payload: bytes) -> None:
         """Queue one text message, UTF-8 already."""

@@ -15,7 +15,7 @@ class Queued(Protocol):
     """What has a turn in the order of the writes: a connection, or who waits for those before."""
 
     def flush(self) -> None:
-        """It is its turn."""
+        """Take its turn: write what is queued, or note that all before it is written."""
 
 
 class Reader(Protocol):
@@ -114,7 +114,7 @@ class WriteQueue:
             self._look_later()
 
     def forget(self, reader: Reader) -> None:
-        """It caught up, or it is gone."""
+        """Time a reader no longer: it caught up, or it is gone."""
         self._behind.discard(reader)
 
     def _look_later(self) -> None:

@@ -1,4 +1,4 @@
-"""When it is written: joined, in slices, and what becomes of slow readers."""
+"""When frames are written: coalesced, in slices; and what becomes of slow readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.websocket.raw_client import (
     text,
 )
 
-# Joined writes
+# Coalesced writes
 
 
 def test_frames_of_one_turn_are_one_write() -> None:
@@ -152,7 +152,7 @@ def test_slow_reader_in_time() -> None:
         assert server.writes.behind == 0
 
 
-def test_slow_reader_is_told_when_it_reads_again() -> None:
+def test_a_slow_reader_is_sent_more_when_it_reads_again() -> None:
     """Whole frames, then 1013, when what the transport holds can still be delivered."""
     reports = Reports()
     limits = Limits(queue_bytes_max=1 << 26, behind_max_s=0.05, close_timeout_s=DEADLINE_S)
