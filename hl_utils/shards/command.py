@@ -24,7 +24,7 @@ from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsE
 from hl_utils.shards.operations import Operation
 from hl_utils.shards.stalls import watched
 from hlfast.db import migrations, queries
-from hlfast.db.postgres import connect
+from hlfast.db.postgres import connect, each_host
 from hlfast.settings import Settings
 
 _PORT = 5432
@@ -183,7 +183,8 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
 
 
 def _own_address(url: str) -> Address:
-    parts = urlsplit(url)
+    # Of several hosts the first one is the coordinator.
+    parts = urlsplit(each_host(url)[0])
     return Address(parts.hostname or "localhost", parts.port or _PORT)
 
 
