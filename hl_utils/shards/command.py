@@ -226,6 +226,7 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
             "`hlfast shards stop` ends it"
         ):
             await progress.follow(cluster, operation.moves, console)
+    await asyncio.sleep(operation.settle_s)
     if operation.until_stopped:
         await progress.until_stopped(cluster)
     console.print(f"done in {time.monotonic() - started:.1f} s{waited}")

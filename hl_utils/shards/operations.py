@@ -17,6 +17,7 @@ from hl_utils.shards.cluster import (
     Node,
     ShardsError,
 )
+from hlfast.db.hosts import LOOK_EVERY_S
 
 SHARDS = 32
 _SHARDS_MAX = 4096
@@ -76,6 +77,8 @@ class Operation:
     stalls: bool = False
     # Said at the end.
     hints: Sequence[str] = field(default=())
+    # Afterwards it is waited for so long: until no process asks the node any more.
+    settle_s: float = 0
     # What nobody should do by mistake needs a word of its own.
     needs_yes: bool = False
 
@@ -234,7 +237,9 @@ async def remove(cluster: Cluster, at: Address) -> Operation:
         if at in await cluster.silent():
             await cluster.must_answer()
         raise ShardsError(f"{at} still holds {node.held}: run `hlfast shards drain {at}` first")
-    return Operation("", [Step(f"remove {at}", "remove_node", (at.host, at.port))])
+    step = Step(f"remove {at}", "remove_node", (at.host, at.port))
+    # It goes on answering, from what it knew: until the hosts were looked at again.
+    return Operation("", [step], settle_s=2 * LOOK_EVERY_S)
 
 
 async def stop(cluster: Cluster) -> Operation:

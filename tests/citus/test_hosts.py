@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 
 PEERS = 24
+_numbers = itertools.count(1)
 SETTINGS = {
     "HLFAST_DATABASE_POOL_SIZE": 4,
     "HLFAST_OUTBOX_SWEEP_S": 0.5,
@@ -78,6 +80,7 @@ def town(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator
 class Ledger:
     """Messages that were acknowledged, by the other user: id and text; and what was refused."""
 
+    number: int = field(default_factory=_numbers.__next__)
     sent: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     refused: list[int] = field(default_factory=list)
 
@@ -97,10 +100,8 @@ def written(town: Town) -> Iterator[Ledger]:
         done = ledger.sent.setdefault(other.id, [])
         while not ends.is_set():
             number += 1
-            new = {
-                "content": f"{other.id}-{id(ledger)}-{number}",
-                "client_id": f"{id(ledger)}-{number}",
-            }
+            text = f"{ledger.number}-{number}"
+            new = {"content": text, "client_id": text}
             while (
                 answer := town.me.post(f"/dialogs/{other.id}/messages", json=new)
             ).status_code == 503:
