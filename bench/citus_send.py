@@ -26,7 +26,7 @@ import asyncpg
 
 from bench import report
 from bench.processes import cpu_s
-from hl_utils.shards import operations
+from hl_utils.shards import distribution, operations
 from hl_utils.shards.cluster import Address, Cluster
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import SERVER_SETTINGS
@@ -163,7 +163,7 @@ async def _distribute(url: str, workers: list[str], *, delegate: bool) -> None:
         for step in (await operations.add(cluster, coordinator, address)).steps:
             await cluster.change(step.statement, *step.args)
     async with connection.transaction():
-        for step in (await operations.init(cluster, coordinator, reference_user=False)).steps:
+        for step in (await distribution.init(cluster, coordinator, reference_user=False)).steps:
             if step.statement != "delegate" or delegate:
                 await cluster.change(step.statement, *step.args)
     await connection.close()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import os
 import random
 import resource
@@ -20,40 +19,29 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
-import orjson
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
-from bench.load import WrongAnswer
-from bench.open_loop import Exchange, OpenLoop, Outcome, Window, percentile_ms
-from bench.scenarios import MESSAGE, Read, Thread
+from bench.open_loop import OpenLoop, Outcome, Window, percentile_ms
+from bench.overload_mix import MIX, Ledger, check_messages, mix
+from bench.rounds import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
+from bench.scenarios import Read, Thread
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
 
-# Shares of all requests.
-MIX = {
-    checks.USER: 0.40,
-    checks.SEARCH: 0.15,
-    checks.FEED: 0.15,
-    checks.DIALOG: 0.19,
-    checks.SEND: 0.10,
-    "health": 0.01,
-}
 CLOSED_LOOPS = (16, 32, 64, 128)
 LOADS = (0.7, 1.0, 1.5, 2.0, 4.0)
 CALM, STOPPED_UNDER = 0.1, 0.5
 STOPPED_S = 10.0
-# Kept open by the load: below the service's own bound.
+# Open all the time: below the service's own bound.
 CONNECTIONS = 3500
 DIALOGS_WRITTEN = 2000
 # A request that has no answer by then is without one.
@@ -65,122 +53,6 @@ _BIN_S = 0.25
 _SLOWER, _SLOWER_MS = 2.0, 5.0
 # The load itself is to blame if more than a hundredth of it left so much too late.
 LAG_MS_MAX = 10.0
-
-
-class Asked:
-    """A read, or a look at the process's health."""
-
-    def __init__(self, read: Any, kind: str) -> None:
-        self.data, self.kind, self._read = read.data, kind, read
-
-    def accept(self, status: int, body: bytes) -> None:
-        """Check the answer. Raises WrongAnswer."""
-        self._read.accept(status, body)
-
-    def refused(self, _: bytes) -> None:
-        """Raises WrongAnswer where health was refused."""
-        if self.kind == "health":
-            raise WrongAnswer("/health/live was refused")
-
-
-class _Live:
-    data = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-
-    def accept(self, status: int, body: bytes) -> None:
-        if (status, body) != (200, b'{"status":"ok"}'):
-            raise WrongAnswer(f"/health/live: {status} {body!r}")
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What became of each message, by client_id: acknowledged as (dialog, id, content)."""
-
-    acknowledged: dict[str, tuple[int, int, str]] = field(default_factory=dict)
-    # Refused for want of a place: nothing may have been done for them.
-    shed: set[str] = field(default_factory=set)
-    # 503 for want of the database: done or not.
-    uncertain: set[str] = field(default_factory=set)
-
-
-class Sent:
-    """A message of a dialog that others are sent to at the same time."""
-
-    __slots__ = ("_ledger", "_send", "_thread", "data")
-    kind = checks.SEND
-
-    def __init__(self, thread: Thread, client_id: str, ledger: Ledger) -> None:
-        self._thread, self._ledger = thread, ledger
-        self._send = scenarios.Send(thread, client_id)
-        self.data = self._send.data
-
-    def accept(self, status: int, body: bytes) -> None:
-        """Check the answer and note its id. Raises WrongAnswer."""
-        send, thread = self._send, self._thread
-        message = orjson.loads(body)
-        if (
-            status != 201
-            or tuple(message) != MESSAGE
-            or message["from_user_id"] != thread.from_user_id
-            or message["to_user_id"] != thread.to_user_id
-            or message["content"] != send.content
-            or message["client_id"] != send.client_id
-        ):
-            raise WrongAnswer(f"{self.data!r}: {status} {body!r}")
-        found = (thread.dialog_id, message["id"], send.content)
-        self._ledger.acknowledged[send.client_id] = found
-
-    def refused(self, body: bytes) -> None:
-        """Note why."""
-        shed = b"Too many requests are in progress" in body
-        (self._ledger.shed if shed else self._ledger.uncertain).add(self._send.client_id)
-
-
-def mix(
-    reads: dict[str, list[Read]], threads: Sequence[Thread], ledger: Ledger, chance: random.Random
-) -> Iterator[Exchange]:
-    """Endless."""
-    asked = {
-        kind: itertools.cycle([Asked(read, kind) for read in found])
-        for kind, found in {**reads, "health": [_Live()]}.items()
-    }
-    prefix = f"{time.time_ns():x}"
-    written = itertools.cycle(threads)
-    kinds = chance.choices([*MIX], [*MIX.values()], k=100_000)
-    for number, kind in enumerate(itertools.cycle(kinds)):
-        if kind == checks.SEND:
-            yield Sent(next(written), f"{prefix}-{number}", ledger)
-        else:
-            yield next(asked[kind])
-
-
-async def check_messages(database: asyncpg.Connection, ids: Sequence[int], ledger: Ledger) -> str:
-    """What was acknowledged is there, what was shed is not, no dialog has a gap.
-
-    Raises WrongAnswer.
-    """
-    rows = await database.fetch(
-        "SELECT dialog_id, id, content, client_id FROM message WHERE dialog_id = ANY($1)", ids
-    )
-    stored = {row["client_id"]: (row["dialog_id"], row["id"], row["content"]) for row in rows}
-    for client_id, message in ledger.acknowledged.items():
-        if stored.get(client_id) != message:
-            raise WrongAnswer(f"{message} was acknowledged, and {stored.get(client_id)} is there")
-    if done := ledger.shed & stored.keys():
-        raise WrongAnswer(f"{len(done)} messages were refused at the door, and are there")
-    newest: dict[int, int] = {}
-    for row in rows:
-        newest[row["dialog_id"]] = newest.get(row["dialog_id"], 0) + 1
-    dialogs = await database.fetch(
-        "SELECT dialog_id, last_message_id FROM dialog WHERE dialog_id = ANY($1)", ids
-    )
-    if {row["dialog_id"]: row["last_message_id"] for row in dialogs} != newest:
-        raise WrongAnswer("A dialog's last id is not the number of its messages")
-    in_doubt = len(ledger.uncertain & stored.keys())
-    return (
-        f"Messages: {len(ledger.acknowledged):,} acknowledged, each is there; {len(ledger.shed):,} "
-        f"refused at the door, none is there; {len(ledger.uncertain):,} answered with 503 because "
-        f"the database was silent, of which {in_doubt:,} are there. No dialog has a gap."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +88,9 @@ def recovered_s(outcomes: Sequence[Outcome], since: float, until: float, limit_m
     count = int((until - since) / _BIN_S)
     bins: list[list[Outcome]] = [[] for _ in range(count)]
     for one in outcomes:
-        place = int((one.due - since) / _BIN_S)
-        if 0 <= place < count:
-            bins[place].append(one)
+        index = int((one.due - since) / _BIN_S)
+        if 0 <= index < count:
+            bins[index].append(one)
     usual = [
         bool(found)
         and all(one.status not in (0, 503) for one in found)
@@ -226,9 +98,9 @@ def recovered_s(outcomes: Sequence[Outcome], since: float, until: float, limit_m
         for found in bins
     ]
     needed = int(_CALM_S / _BIN_S)
-    for place in range(count - needed + 1):
-        if all(usual[place : place + needed]):
-            return place * _BIN_S
+    for index in range(count - needed + 1):
+        if all(usual[index : index + needed]):
+            return index * _BIN_S
     return float("inf")
 
 
@@ -466,7 +338,7 @@ def run(
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run all scenes, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000, help="seeded if there are none")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one load")

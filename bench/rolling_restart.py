@@ -55,7 +55,7 @@ class Seen:
         return sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
 
     def slow(self) -> list[tuple[float, float]]:
-        """Those that took longer than half a second."""
+        """The requests that took longer than half a second."""
         return [(at, seconds) for at, seconds in self.took if seconds > SLOW_S]
 
 
@@ -161,7 +161,7 @@ def _published(port: int) -> int:
 
 @contextmanager
 def containers() -> Iterator[tuple[str, list[Restart]]]:
-    """The same of the stack that docker compose runs in this directory."""
+    """The URL and the APIs of the stack that docker compose runs in this directory."""
     backends = _docker("compose", "ps", "--quiet", "backend").split()
     if len(backends) < 2:
         sys.exit("two are needed: docker compose up -d --scale backend=2")

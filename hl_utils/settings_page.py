@@ -1,4 +1,4 @@
-"""Write hlfast/SETTINGS.md, which lists every setting as hlfast/settings.py declares it.
+"""Write hlfast/SETTINGS.md, which lists every setting as hlfast.settings declares it.
 
 Run it after each change of a setting: `python -m hl_utils.settings_page`.
 """
@@ -22,7 +22,7 @@ HOME = "HLFAST_HOME"
 _BEGINNING = """\
 # Settings
 
-<!-- Made by `python -m hl_utils.settings_page` from hlfast/settings.py: change that file. -->
+<!-- Made by `python -m hl_utils.settings_page` from hlfast/settings/: change it there. -->
 
 **Which of these do I need?** None: `bash build.sh up` runs without any. On servers of your own, set
 `DATABASE_URL`, `REDIS_URL` and `HLFAST_SECRET`; the rest are bounds whose defaults are sound.
@@ -84,7 +84,7 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _title(group: type[BaseModel]) -> str:
-    """`EventLog` is `Event log`."""
+    """The title of a group: `EventLog` becomes `Event log`."""
     words = "".join(f" {one.lower()}" if one.isupper() else one for one in group.__name__)
     return words.strip().capitalize()
 

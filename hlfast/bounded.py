@@ -1,4 +1,4 @@
-"""A dictionary that is never larger than it may be: what nobody uses makes room."""
+"""A dictionary that is never larger than it may be: what nobody uses is evicted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPARED_MAX = 64
 
 
 class Entry(Generic[V]):
-    """A value, or None in the place of one that was taken away. Whoever reads it says so."""
+    """A value, or None after it was taken away. Whoever reads it sets `is_used`."""
 
     __slots__ = ("is_used", "value", "weight")
 
@@ -29,7 +29,7 @@ class Bounded(Generic[K, V]):
 
     Evicted is what was not used since the last look at it, by SIEVE (Zhang et al., NSDI 2024): a
     hand goes from the oldest entry to the newest, spares what was used, and begins anew at the end.
-    So a walk over everything takes the place of its own entries only. A put costs the same however
+    So a walk over everything displaces its own entries only. A put costs the same however
     much is here: entries before the hand and those behind it are two queues, and of a dictionary
     nothing but single keys is asked for (`next(iter(…))` passes all that was deleted before).
 
@@ -40,7 +40,7 @@ class Bounded(Generic[K, V]):
         self.weight_max = weight_max
         self.weight = 0
         self.entries: dict[K, Entry[V]] = {}
-        # Each key of `entries` once. A key that is taken away keeps its place until its turn.
+        # Each key of `entries` once. A key that is taken away stays until its turn.
         self._ahead: deque[K] = deque()
         self._passed: deque[K] = deque()
 
@@ -53,7 +53,7 @@ class Bounded(Generic[K, V]):
         return entry.value
 
     def put(self, key: K, value: V, weight: int = 1) -> None:
-        """Set a value; one that is heavier than all may be is not kept."""
+        """Set a value; one that is heavier than all may be is dropped."""
         entry = self.entries.get(key)
         if weight > self.weight_max:
             if entry is not None:
@@ -61,17 +61,17 @@ class Bounded(Generic[K, V]):
             return
         if entry is None:
             # First, or what is new could be what has to go.
-            self._make_room(weight)
+            self._evict_for(weight)
             self.entries[key] = Entry(value, weight)
             self._ahead.append(key)
             self.weight += weight
         else:
             self.weight += weight - entry.weight
             entry.value, entry.weight, entry.is_used = value, weight, True
-            self._make_room(0)
+            self._evict_for(0)
 
     def pop(self, key: K) -> None:
-        """Take a value away. Its empty place weighs 1, so that there is an end of those."""
+        """Take a value away. What is left weighs 1, so that there is an end of those."""
         entry = self.entries.get(key)
         if entry is not None:
             self.weight -= entry.weight - 1
@@ -84,7 +84,7 @@ class Bounded(Generic[K, V]):
         self._passed.clear()
         self.weight = 0
 
-    def _make_room(self, weight: int) -> None:
+    def _evict_for(self, weight: int) -> None:
         while self.weight + weight > self.weight_max:
             self._evict()
 

@@ -36,8 +36,12 @@ def encoded(body: bytes) -> Any:
 
 def page_of(bodies: Sequence[bytes], cursor: int | None) -> bytes:
     """A Listing of items that are JSON already."""
-    end = b"null" if cursor is None else b"%d" % cursor
-    return b'{"items":[%b],"next":%b}' % (b",".join(bodies), end)
+    return listing(b"[%b]" % b",".join(bodies), cursor)
+
+
+def listing(items: bytes, cursor: int | str | None) -> bytes:
+    """A Listing of a JSON list."""
+    return b'{"items":%b,"next":%b}' % (items, encode(cursor))
 
 
 def decode(data: bytes) -> Any:

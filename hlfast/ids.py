@@ -5,11 +5,7 @@ from __future__ import annotations
 from hlfast import errors
 
 ID_MAX = 2**53 - 1
-
-
 USER_ID_MAX = 2**31 - 1
-
-
 _ID_DIGITS_MAX = 16
 
 

@@ -24,16 +24,16 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": f"{__name__}.{lines.__name__}"}},
-        "filters": {"untold": {"()": f"{__name__}.{Untold.__name__}"}},
+        "filters": {"raised anyway": {"()": f"{__name__}.{RaisedAnyway.__name__}"}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"level": "WARNING", "handlers": ["lines"]},
         "loggers": {name: {"level": "INFO"} for name in _SAYING}
-        | {"aiormq.connection": {"filters": ["untold"]}},
+        | {"aiormq.connection": {"filters": ["raised anyway"]}},
     }
 
 
-class Untold(logging.Filter):
-    """Records of a library that raises what it calls an error: whoever catches that logs it."""
+class RaisedAnyway(logging.Filter):
+    """Drops records of errors that a library also raises: whoever catches those logs them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter."""

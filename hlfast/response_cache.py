@@ -21,44 +21,54 @@ class ResponseCache:
     """Bodies by key, each with the version that it shows.
 
     A version is whatever changes with every change of what is shown. It is read from the database
-    for each request, never later than the body that is kept under it: so a body is served only
-    if nothing has changed since. What nobody asks for makes room when all that is held, keys and
-    versions included, is more than `bytes_max`; with 0 none is kept.
+    for each request, never later than the body that is stored under it: so a body is served only
+    if nothing has changed since. What nobody asks for is evicted when all that is held, keys and
+    versions included, is more than `bytes_max`; with 0 none is stored.
     """
 
     def __init__(self, bytes_max: int) -> None:
-        self._kept: Bounded[Hashable, tuple[Hashable, bytes]] = Bounded(bytes_max)
-        self._entries = self._kept.entries
+        self._bodies: Bounded[Hashable, tuple[Hashable, bytes]] = Bounded(bytes_max)
+        self._entries = self._bodies.entries
+        # Of the looks for a body of the version of now.
+        self.hits = 0
+        self.misses = 0
+
+    def bound(self, bytes_max: int) -> None:
+        """Hold so much from now on; what was held is forgotten."""
+        self._bodies.weight_max = bytes_max
+        self._bodies.clear()
 
     @property
     def size_bytes(self) -> int:
-        """About what is held."""
-        return self._kept.weight
+        """The bytes of memory that the cache takes, about."""
+        return self._bodies.weight
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether there is one of any version."""
+        """Whether the key was asked for before, in whatever version."""
         return key in self._entries
 
     def get(self, key: Hashable, version: Hashable) -> bytes | None:
-        """The body of this version, if it is there."""
+        """The body of a key in this version, or None."""
         entry = self._entries.get(key)
         if entry is None or entry.value is None or entry.value[0] != version:
+            self.misses += 1
             return None
+        self.hits += 1
         entry.is_used = True
         return entry.value[1]
 
     def put(self, key: Hashable, version: Hashable, body: bytes) -> None:
-        """Keep a body instead of the one of another version."""
+        """Store a body instead of the one of another version."""
         held = _ENTRY_BYTES + size_of(key) + size_of(version) + size_of(body)
-        if held <= self._kept.weight_max:
+        if held <= self._bodies.weight_max:
             body = compact(body)
-        self._kept.put(key, (version, body), held)
+        self._bodies.put(key, (version, body), held)
 
     def put_again(self, key: Hashable, version: Hashable, body: bytes) -> None:
-        """The same for what was asked for before; the first time may be the only one."""
+        """Store the body of a key that was asked for before; the first time may be the only one."""
         if key in self._entries:
             self.put(key, version, body)
         else:
@@ -72,10 +82,11 @@ class ResponseCache:
     ) -> bytes:
         """The body under a key, made anew unless it is there in the version of now.
 
-        A body that nobody has asked for before is not kept yet: it may be the only time, and costs
-        no look at its version then. Where the version is None there is nothing to keep.
+        A body that nobody has asked for before is not stored yet: it may be the only time, and
+        costs no look at its version then. Where the version is None nothing is stored.
         """
         if key not in self._entries:
+            self.misses += 1
             self.put(key, _UNSEEN, b"")
             return await make()
         now = await version()
@@ -88,7 +99,7 @@ class ResponseCache:
 
     def clear(self) -> None:
         """Forget all: a database that lost what it had acknowledged counts from there again."""
-        self._kept.clear()
+        self._bodies.clear()
 
 
 def size_of(value: object) -> int:

@@ -7,10 +7,9 @@ import gc
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from hlfast import logs, open_files
+from hlfast.scheduling import schedule_as_batch
 from hlfast.settings import Settings
 
 
@@ -32,25 +32,13 @@ def _metrics_directory(port: int) -> Iterator[str]:
     except OSError:  # somebody else's: theirs is not touched
         path = Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
     # What cleans /tmp (systemd-tmpfiles) leaves alone what somebody has locked.
-    kept = os.open(path, os.O_RDONLY)
+    held = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(kept, fcntl.LOCK_SH)
+        fcntl.flock(held, fcntl.LOCK_SH)
         yield str(path)
     finally:
-        os.close(kept)
+        os.close(held)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _schedule_as_batch() -> None:
-    """For this process, its children and all threads: who wakes up waits until a core is free.
-
-    Granian's threads and Python's wake each other for every request. Where each interrupts the
-    other at once, a core that they share goes from one to the other four times a request.
-    """
-    if sys.platform == "linux":
-        # A container may forbid it.
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _hold_signals_of_workers() -> None:
@@ -86,7 +74,8 @@ def serve(settings: Settings) -> int:
             gc.collect()
             gc.freeze()
         if settings.tuning.batch_scheduling:
-            _schedule_as_batch()
+            # Its workers inherit it.
+            schedule_as_batch(True)
         _hold_signals_of_workers()
         server = Server(
             # By its path: a name is taken for one below the working directory, whatever that is.
@@ -98,7 +87,7 @@ def serve(settings: Settings) -> int:
             port=settings.http_port,
             workers=settings.workers,
             websockets=False,
-            # It counts connections, idle ones that are kept alive too.
+            # It counts connections, idle ones, too.
             backpressure=settings.connections_max,
             backlog=max(1024, settings.connections_max),
             http=HTTPModes.auto if settings.http2 else HTTPModes.http1,

@@ -80,9 +80,9 @@ def opaque(password: str) -> str:
     text = nfc(spaced)
     if text.isascii() and text.isprintable():
         return text
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         if character in _BESIDE:
-            if not _BESIDE[character](text, place):
+            if not _BESIDE[character](text, index):
                 raise ValueError("a character stands where its script has none")
         elif unicodedata.category(character) in _REFUSED_CATEGORIES or _REFUSED.match(character):
             raise ValueError("a control, or a character that nobody sees or knows")
@@ -96,30 +96,30 @@ def _script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def _follows_virama(text: str, place: int) -> bool:
+def _follows_virama(text: str, index: int) -> bool:
     """RFC 5892, A.2: a joiner."""
-    return place > 0 and unicodedata.combining(text[place - 1]) == _VIRAMA
+    return index > 0 and unicodedata.combining(text[index - 1]) == _VIRAMA
 
 
-def _may_not_join(text: str, place: int) -> bool:
+def _may_not_join(text: str, index: int) -> bool:
     """RFC 5892, A.1: a non-joiner. Of an alphabet whose letters join, any two will do."""
-    if _follows_virama(text, place):
+    if _follows_virama(text, index):
         return True
-    before = next((c for c in text[:place][::-1] if unicodedata.category(c) != "Mn"), "")
-    after = next((c for c in text[place + 1 :] if unicodedata.category(c) != "Mn"), "")
+    before = next((c for c in text[:index][::-1] if unicodedata.category(c) != "Mn"), "")
+    after = next((c for c in text[index + 1 :] if unicodedata.category(c) != "Mn"), "")
     return all(c and unicodedata.bidirectional(c) == "AL" for c in (before, after))
 
 
-def _is_between_ls(text: str, place: int) -> bool:
-    return text[place - 1 : place] == "l" == text[place + 1 : place + 2]
+def _is_between_ls(text: str, index: int) -> bool:
+    return text[index - 1 : index] == "l" == text[index + 1 : index + 2]
 
 
-def _precedes_greek(text: str, place: int) -> bool:
-    return place + 1 < len(text) and _script(text[place + 1]) == "GREEK"
+def _precedes_greek(text: str, index: int) -> bool:
+    return index + 1 < len(text) and _script(text[index + 1]) == "GREEK"
 
 
-def _follows_hebrew(text: str, place: int) -> bool:
-    return place > 0 and _script(text[place - 1]) == "HEBREW"
+def _follows_hebrew(text: str, index: int) -> bool:
+    return index > 0 and _script(text[index - 1]) == "HEBREW"
 
 
 def _is_among_japanese(text: str, _: int) -> bool:

@@ -33,8 +33,8 @@ def problem(url: str, schemes: Sequence[str]) -> str:
     if scheme is None or scheme[1].lower() not in schemes:
         begins = f"begins with {scheme[1]}://" if scheme else "has no scheme"
         return f"it {begins}, and {' or '.join(f'{one}://' for one in schemes[:2])} is right"
-    place, _, _ = url[scheme.end() :].partition("?")
-    authority, _, path = place.partition("/")
+    location, _, _ = url[scheme.end() :].partition("?")
+    authority, _, path = location.partition("/")
     login, _, servers = authority.rpartition("@")
     # Where a character of a password ends what it is part of, the rest of it is in another part.
     is_torn = (

@@ -1,4 +1,4 @@
-"""The websocket process: opens what a node needs, listens, and drains when told to stop."""
+"""The websocket process: opens what a node needs, listens, and drains when it is to stop."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _metrics(node: Node, health: Health) -> Iterator[Metric]:
 
 
 async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
-    """Of each user the friends, with the version of each pair."""
+    """The friends of each user, with the version of each pair."""
     found: dict[int, list[tuple[int, int]]] = {}
     for user, friend, version in await main.fetch("friends_of_many", users):
         found.setdefault(user, []).append((friend, version))

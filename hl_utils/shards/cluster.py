@@ -24,6 +24,8 @@ FUNCTIONS = {
 }
 # What is used here, the parameters of rebalance_start among it, is there from then on.
 _VERSION_MIN = (12, 0)
+# Of the states of a rebalance: those that end it.
+ENDED = ("finished", "failed", "cancelled")
 # Background workers that one move takes of each node: the monitor of the queue, the task, one
 # that applies what is written meanwhile and one that copies.
 _WORKERS_FREE_MIN = 4
@@ -100,7 +102,7 @@ class Cluster:
         version = found["installed"]
         if version is None and found["available"] is None:
             raise ShardsError(
-                "this is not Citus but a plain PostgreSQL, where all dialogs are in one place: "
+                "this is not Citus but a plain PostgreSQL, where all dialogs are on one server: "
                 "to spread them, install the extension, then run `hlfast shards init`"
             )
         if version is None and installed:
@@ -118,7 +120,7 @@ class Cluster:
             )
 
     async def nodes(self) -> list[Node]:
-        """The coordinator first."""
+        """The nodes of the cluster, the coordinator first."""
         rows = await self.look("nodes")
         return [
             Node(
@@ -137,8 +139,30 @@ class Cluster:
         """The one at this address."""
         return next((node for node in await self.nodes() if node.at == at), None)
 
+    async def known(self, at: Address) -> Node:
+        """The node at this address. Raises ShardsError where there is none."""
+        nodes = await self.nodes()
+        for node in nodes:
+            if node.at == at:
+                return node
+        addresses = ", ".join(str(node.at) for node in nodes)
+        raise ShardsError(f"{at} is not in the cluster, which has {addresses or 'no nodes'}")
+
+    async def is_rebalancing(self) -> bool:
+        """Whether a rebalance is under way."""
+        newest = await self.look("rebalance")
+        return bool(newest) and newest[0]["state"] not in ENDED
+
+    async def must_be_quiet(self) -> None:
+        """Raises ShardsError while a rebalance is under way."""
+        if await self.is_rebalancing():
+            raise ShardsError(
+                "a rebalance is running: follow it with `hlfast shards rebalance`, "
+                "or end it with `hlfast shards stop`"
+            )
+
     async def tables(self) -> dict[str, Table]:
-        """Those of ours that are there, by name."""
+        """The tables of ours that exist, by name."""
         rows = await self.look("tables")
         return {
             row["name"]: Table(
@@ -156,7 +180,7 @@ class Cluster:
         return {row["name"] for row in await self.look("delegated")}
 
     async def must_be_distributed(self) -> int:
-        """The number of shards. Raises ShardsError where dialogs are in one place."""
+        """The number of shards. Raises ShardsError where dialogs are not distributed."""
         await self.must_have_citus()
         dialog = (await self.tables()).get("dialog")
         if dialog is None or dialog.colocation_id is None:
@@ -220,7 +244,7 @@ def check_node(at: str, has: Mapping[str, Any], *, split: bool = False) -> None:
 
 
 def _names(setting: str) -> list[str]:
-    """Of a setting that PostgreSQL reads as a list: what is in double quotes is one name."""
+    """The names in a setting that is a list: what is in double quotes is one name."""
     return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s,"]+)', setting)]
 
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from hl_utils.failures import need_database, reported
-from hl_utils.shards import operations, progress
+from hl_utils.shards import distribution, operations, progress
 from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsError
-from hl_utils.shards.operations import Operation
 from hl_utils.shards.stalls import watched
+from hl_utils.shards.steps import Operation
 from hlfast.db import migrations, queries
 from hlfast.db.postgres import connect, each_host
 from hlfast.settings import Settings
@@ -167,7 +167,7 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
         return arguments.coordinator or _own_address(settings.dialogs_url)
 
     plans: dict[str, Callable[[], Awaitable[Operation]]] = {
-        "init": lambda: operations.init(
+        "init": lambda: distribution.init(
             cluster, coordinator(), reference_user=arguments.reference_user
         ),
         "add": lambda: operations.add(cluster, coordinator(), arguments.at),
@@ -176,8 +176,8 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
         "forget": lambda: operations.forget(cluster, arguments.at),
         "drain": lambda: operations.drain(cluster, arguments.at),
         "remove": lambda: operations.remove(cluster, arguments.at),
-        "count": lambda: operations.count(cluster, arguments.n),
-        "undistribute": lambda: operations.undistribute(cluster),
+        "count": lambda: distribution.count(cluster, arguments.n),
+        "undistribute": lambda: distribution.undistribute(cluster),
     }
     return await plans[arguments.verb]()
 
@@ -221,7 +221,7 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
     if operation.follow:
         # It runs by itself: others need not wait for whoever watches it.
         await cluster.connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-        with _told(
+        with _saying_on_interrupt(
             "the rebalance goes on by itself: `hlfast shards rebalance` follows it again, "
             "`hlfast shards stop` ends it"
         ):
@@ -236,17 +236,19 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
 
 async def _take_steps(operation: Operation, cluster: Cluster, console: Console) -> None:
     if operation.atomic:
-        with _told("nothing was changed"):
+        with _saying_on_interrupt("nothing was changed"):
             async with cluster.connection.transaction():
                 await progress.run(cluster, operation.steps, console)
     else:
-        with _told("what was done before stays; the same command goes on from there"):
+        with _saying_on_interrupt(
+            "what was done before stays; the same command goes on from there"
+        ):
             await progress.run(cluster, operation.steps, console)
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Whoever presses Ctrl-C meanwhile reads what that leaves."""
+def _saying_on_interrupt(what: str) -> Iterator[None]:
+    """Print what Ctrl-C leaves behind to whoever presses it meanwhile."""
     try:
         yield
     except asyncio.CancelledError:
@@ -282,7 +284,7 @@ async def _status(cluster: Cluster, console: Console) -> None:
     delegated = await cluster.delegated()
     for table in (await cluster.tables()).values():
         if table.colocation_id is None:
-            kind = "in one place" if table.name != "user" else "in one place, as it should be"
+            kind = "on one node" if table.name != "user" else "on one node, as it should be"
         elif table.is_reference:
             kind = "on every node"
         else:

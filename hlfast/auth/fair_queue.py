@@ -38,16 +38,16 @@ class FairQueue:
             await self._wait(address)
         else:
             self._running += 1
-        # The place is ours, and whoever has it passes it on.
+        # A thread is ours, and whoever has it passes it on.
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         finally:
             self._pass_on()
 
     async def _wait(self, address: str) -> None:
-        """Until it is this one's turn."""
+        """Wait until it is the turn of this work."""
         if self.waiting >= self._waiting_max:
-            self._make_room(address)
+            self._displace_newest(address)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._turns.setdefault(address, deque()).append(turn)
         self.waiting += 1
@@ -55,13 +55,13 @@ class FairQueue:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                # It was cancelled when it had just got the place.
+                # It was cancelled when it had just got the thread.
                 self._pass_on()
             elif turn in self._turns.get(address, ()):
                 self._forget(address, turn)
             raise
 
-    def _make_room(self, address: str) -> None:
+    def _displace_newest(self, address: str) -> None:
         """Refuse the newest of whoever has most. Raises errors.Unavailable for the asking one."""
         # As many addresses at most as may wait.
         greediest = max(self._turns, key=lambda one: len(self._turns[one]), default=address)
@@ -74,7 +74,7 @@ class FairQueue:
             displaced.set_exception(Unavailable(_FULL))
 
     def _pass_on(self) -> None:
-        """The place goes to the next address, which then waits for its turn behind the others."""
+        """Let the next address work, which then waits for its turn behind the others."""
         while self._turns:
             address = next(iter(self._turns))
             theirs = self._turns.pop(address)

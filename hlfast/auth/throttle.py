@@ -18,7 +18,7 @@ from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Counters kept in this process while Redis is away.
+# Counters of this process while Redis is away.
 _LOCAL_COUNTERS_MAX = 10_000
 # Attempts of one key that wait for those under way to end.
 _ATTEMPTS_WAITING_MAX = 64
@@ -50,7 +50,7 @@ class _Burst:
     """
 
     inside: int = 0
-    # Each is told whether to ask again.
+    # Each results in whether to ask again.
     waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
 
 
@@ -69,7 +69,7 @@ class FailureThrottle:
         self._window_s = settings.login_window_s
         self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
         # Until when no further refusal of a key is logged, by the monotonic clock.
-        self._told: Bounded[str, float] = Bounded(_LOCAL_COUNTERS_MAX)
+        self._quiet_until: Bounded[str, float] = Bounded(_LOCAL_COUNTERS_MAX)
         self._bursts: dict[str, _Burst] = {}
 
     @asynccontextmanager
@@ -82,7 +82,7 @@ class FailureThrottle:
         burst = self._bursts.setdefault(key, _Burst())
         burst.inside += 1
         # How many of those who wait may ask again.
-        room = 0
+        admitted = 0
         try:
             await self._reserve_in_turn(key, burst)
             try:
@@ -90,18 +90,21 @@ class FailureThrottle:
             except (Unauthenticated, Forbidden):
                 raise
             except BaseException:
-                room = 1
+                admitted = 1
                 await self._give_back(key)
                 raise
-            room = self._failures_max
+            admitted = self._failures_max
             await self._forget(key)
         finally:
-            self._leave(key, burst, room)
+            self._leave(key, burst, admitted)
 
     async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
-        """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
+        """Reserve an attempt.
+
+        Attempts under way may end well: a refusal waits for them. Raises errors.TooMany.
+        """
         while wait_s := await self._reserve(key):
-            self._tell(key, wait_s)
+            self._log(key, wait_s)
             if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
                 raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
             turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -119,11 +122,11 @@ class FailureThrottle:
                 burst.inside += 1
                 raise TooMany(_TOO_MANY, wait_s)
 
-    def _tell(self, key: str, wait_s: int) -> None:
+    def _log(self, key: str, wait_s: int) -> None:
         """A line for the operator, once. Not the name: some people type their password there."""
         now = time.monotonic()
-        if (self._told.get(key) or 0.0) <= now:
-            self._told.put(key, now + wait_s)
+        if (self._quiet_until.get(key) or 0.0) <= now:
+            self._quiet_until.put(key, now + wait_s)
             _, _, address = key.rpartition("@")
             logger.warning(
                 "Refused for %d s after %d %s of one name from %s",
@@ -133,14 +136,14 @@ class FailureThrottle:
                 address or "an unknown address",
             )
 
-    def _leave(self, key: str, burst: _Burst, room: int) -> None:
+    def _leave(self, key: str, burst: _Burst, admitted: int) -> None:
         burst.inside -= 1
-        while burst.waiting and (room or not burst.inside):
+        while burst.waiting and (admitted or not burst.inside):
             turn = burst.waiting.popleft()
             if not turn.done():
-                turn.set_result(room > 0)
-                if room:
-                    room -= 1
+                turn.set_result(admitted > 0)
+                if admitted:
+                    admitted -= 1
                     burst.inside += 1
         if not burst.inside and self._bursts.get(key) is burst:
             del self._bursts[key]

@@ -49,7 +49,7 @@ class Database(Protocol):
 
     Each call is one statement, one round trip and one transaction. What must be more than a
     statement is a function in the database. All raise errors.Unavailable when the database does
-    not answer, is not reached in time, or too many wait already; whether a write took place is
+    not answer, is not reached in time, or too many wait already; whether a write was done is
     then unknown. Raises KeyTaken for a row that cannot be written twice.
     """
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from functools import lru_cache
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiomysql
-from pymysql.constants import ER, FIELD_TYPE
+from pymysql.constants import COMMAND, ER, FIELD_TYPE
 from pymysql.converters import decoders
 
-from hlfast import codec, urls
+from hlfast import codec
 from hlfast.db import queries
 from hlfast.db.database import Database, KeyTaken, Row
+from hlfast.db.mysql_answer import Answer, AnswerReader, Columns, Converters
 from hlfast.db.mysql_text import Statement, text_literal
+from hlfast.db.mysql_url import connect_arguments
 from hlfast.db.pool import Pool
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, SettingsError
@@ -40,11 +41,11 @@ _RETRY_PAUSE_S = 0.01
 
 # Columns of which the protocol does not tell the type: BOOLEAN is a small number there, and a list
 # is text in JSON.
-_CONVERTED: Mapping[str, Callable[[Any], Any]] = {
-    "created": bool,
-    "disabled": bool,
-    "is_superuser": bool,
-    "read": bool,
+_BY_NAME: Converters = {
+    "created": b"1".__eq__,
+    "disabled": b"1".__eq__,
+    "is_superuser": b"1".__eq__,
+    "read": b"1".__eq__,
     "after_users": codec.decode,
     "after_ids": codec.decode,
 }
@@ -52,6 +53,18 @@ _DECODERS = decoders | {
     FIELD_TYPE.DATE: date.fromisoformat,
     # Sessions are in UTC.
     FIELD_TYPE.DATETIME: lambda text: datetime.fromisoformat(text + "+00:00"),
+}
+
+
+def _from_bytes(convert: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    return lambda raw: convert(raw.decode())
+
+
+# Numbers are read from bytes as well as from text.
+_BY_TYPE: Converters = {
+    kind: convert if convert in (int, float) else _from_bytes(convert)
+    for kind, convert in _DECODERS.items()
+    if isinstance(kind, int)
 }
 
 SESSION = """
@@ -131,6 +144,7 @@ class MysqlDatabase(Database):
     def __init__(self, pool: Pool[_Connection], statements: Mapping[str, Statement]) -> None:
         self.load = self._pool = pool
         self._statements = statements
+        self._columns: dict[str, Columns] = {}
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
@@ -138,7 +152,7 @@ class MysqlDatabase(Database):
         attempt = 1
         while True:
             try:
-                return await self._run(text)
+                return await self._run(statement, text)
             except Exception as error:
                 if _code(error) == ER.DUP_ENTRY:
                     raise KeyTaken from error
@@ -158,22 +172,26 @@ class MysqlDatabase(Database):
         """Close every connection, after the statements under way or their timeout."""
         await self._pool.close()
 
-    async def _run(self, text: str) -> Sequence[Row]:
-        place = await self._pool.take()
+    async def _run(self, statement: str, text: str) -> Sequence[Row]:
+        slot = await self._pool.take()
         try:
-            return await query(place.connection.wire, text)
+            known = self._columns.get(statement)
+            columns, rows = await answer(slot.connection.wire, text, known)
+            if columns is not None:
+                self._columns[statement] = columns
+            return rows
         except aiomysql.MySQLError as error:
             # The server refused and waits for more, unless the connection is gone.
             if _code(error) in _READ_ONLY_CODES:
-                place.connection.terminate()
+                slot.connection.terminate()
                 self._pool.leave()
             raise
         except BaseException:
             # Its answer is still to come, or part of it.
-            place.connection.terminate()
+            slot.connection.terminate()
             raise
         finally:
-            self._pool.give_back(place)
+            self._pool.give_back(slot)
 
 
 class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
@@ -181,44 +199,23 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # it has no types
         """Not asked for: a round trip, and what is wrong is an error in strict mode."""
 
 
-@lru_cache(maxsize=1024)
-def _row_type(columns: tuple[str, ...]) -> tuple[type, tuple[tuple[int, Callable[..., Any]], ...]]:
-    """The rows of these columns, and the columns that are converted."""
-    places = {name: place for place, name in enumerate(columns)}
-
-    class MysqlRow(tuple[Any, ...]):
-        __slots__ = ()
-
-        def __getitem__(self, key: Any) -> Any:
-            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
-
-    converted = tuple((places[name], _CONVERTED[name]) for name in columns if name in _CONVERTED)
-    return MysqlRow, converted
-
-
 async def query(connection: Any, text: str) -> Sequence[Row]:
     """The rows of a statement, or those that a procedure ends with."""
-    cursor = await connection.cursor()
+    return (await answer(connection, text)).rows
+
+
+async def answer(connection: Any, text: str, known: Columns | None = None) -> Answer:
+    """The answer to a statement. `known`: the columns of the statement's last answer."""
+    # Taken before, because a connection that is cut while the answer comes has none any more.
+    reader = AnswerReader(connection._reader, _BY_TYPE, _BY_NAME)
     # Encoded here, because aiomysql lets through what is no UTF-8.
-    await cursor.execute(text.encode())
-    found: Sequence[Row] = []
-    if cursor.description:
-        found = _rows(cursor.description, await cursor.fetchall())
-    # A procedure's rows come before the word whether it has committed.
-    while await cursor.nextset():
-        pass
-    return found
-
-
-def _rows(description: Sequence[Sequence[Any]], values: Sequence[Any]) -> Sequence[Row]:
-    row_type, converted = _row_type(tuple(column[0] for column in description))
-    if converted:
-        values = [list(row) for row in values]
-        for row in values:
-            for place, convert in converted:
-                if row[place] is not None:
-                    row[place] = convert(row[place])
-    return list(map(row_type, values))
+    await connection._execute_command(COMMAND.COM_QUERY, text.encode())
+    try:
+        return await reader.read(known)
+    except aiomysql.OperationalError as error:
+        if _code(error) in _CLIENT_CODES:
+            connection.close()
+        raise
 
 
 async def _check_server(connection: Any) -> None:
@@ -282,7 +279,7 @@ async def open_database(
     for database in databases:
         found = queries.load("mysql", database)
         statements |= {name: Statement(text) for name, text in found.items()}
-    arguments = _connect_arguments(url)
+    arguments = connect_arguments(url)
     timeout_s = settings.database_timeout_s
 
     async def connect_with_bounds() -> _Connection:
@@ -312,14 +309,15 @@ async def open_database(
 
 
 async def _check_all(pool: Pool[_Connection], statements: Iterable[Statement]) -> None:
-    """Let the server parse every statement."""
-    place = await pool.take()
-    try:
-        await _check_server(place.connection.wire)
-        for statement in statements:
-            await _check(place.connection.wire, statement)
-    finally:
-        pool.give_back(place)
+    """Let the server parse every statement, with a deadline for each."""
+    checks: list[Callable[[Any], Awaitable[None]]] = [_check_server]
+    checks += (partial(_check, statement=statement) for statement in statements)
+    for check in checks:
+        slot = await pool.take()
+        try:
+            await check(slot.connection.wire)
+        finally:
+            pool.give_back(slot)
 
 
 async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:
@@ -347,7 +345,7 @@ async def connect(url: str) -> Any:
     Raises SettingsError for a URL or a server that will not do, errors.Unavailable without an
     answer.
     """
-    arguments = _connect_arguments(url) | {"local_infile": True}
+    arguments = connect_arguments(url) | {"local_infile": True}
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             connection = await _open_connection(arguments)
@@ -361,7 +359,7 @@ async def connect(url: str) -> Any:
 
 async def _open_connection(arguments: Mapping[str, Any]) -> Any:
     try:
-        connection = await aiomysql.connect(**arguments)
+        connection = await aiomysql.connect(**arguments, conv=_DECODERS, cursorclass=_Cursor)
     except RuntimeError as error:
         # A way to log in for which a library is missing.
         raise SettingsError(f"the database cannot be entered: {error}") from None
@@ -371,38 +369,3 @@ async def _open_connection(arguments: Mapping[str, Any]) -> Any:
         connection.close()
         raise
     return connection
-
-
-def _not_a_url() -> SettingsError:
-    return SettingsError(
-        "the database's URL is not acceptable: it is mysql://user:password@host:port/database, "
-        "and may end in ?unix_socket=/path"
-    )
-
-
-def _connect_arguments(url: str) -> dict[str, Any]:
-    """What aiomysql.connect wants. Raises SettingsError, which repeats nothing of the URL."""
-    urls.need("the database's URL", url, urls.DATABASES)
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 3306
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise _not_a_url() from None
-    database = unquote(parts.path.removeprefix("/"))
-    if parts.scheme != "mysql" or not database or options.keys() - {"unix_socket"}:
-        raise _not_a_url()
-    return {
-        "host": parts.hostname or "localhost",
-        "port": port,
-        "unix_socket": options.get("unix_socket"),
-        "user": unquote(parts.username or ""),
-        # aiomysql makes latin1 of it, and the server compares UTF-8.
-        "password": unquote(parts.password or "").encode().decode("latin1"),
-        "db": database,
-        "charset": "utf8mb4",
-        "autocommit": True,
-        "conv": _DECODERS,
-        "cursorclass": _Cursor,
-        "program_name": "hlfast",
-    }

@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 # Overdue statements are looked for so often in the time that one may take.
 _LOOKS = 10
-# A statement is given so much longer than it may take: the server, told the same time, ends it
-# itself, and its connection stays.
+# A statement is given so much longer than it may take: the server, which has the limit, too, ends
+# it itself, and its connection stays.
 _GRACE = 1.1
 # Seconds between two lines that say why the database does not answer.
 _SAID_AGAIN_S = 1.0
-# Seconds for which new connections are kept though they, too, lead to a server that refuses.
+# Seconds in which new connections stay open though they, too, lead to a server that refuses.
 _STAYS_S = 1.0
 
 
@@ -27,25 +27,25 @@ class Connection(Protocol):
     """What the pool does with a connection."""
 
     def is_closed(self) -> bool:
-        """Whether it is of no use any more."""
+        """Whether the connection is of no use any more."""
 
     def terminate(self) -> None:
-        """Cut it, without a word to the server: whoever waits for it gets an error."""
+        """Cut the connection, without a word to the server: whoever waits for it gets an error."""
 
     async def close(self) -> None:
-        """Say good-bye to the server."""
+        """End the connection in the way that the server expects."""
 
 
 C = TypeVar("C", bound=Connection)
 
 
-class Place:
-    """One of the pool's connections, or the place of one that is lost."""
+class Slot:
+    """A slot of the pool: a connection, or none where it was lost."""
 
     __slots__ = ("connection", "is_useless", "since")
 
     def __init__(self) -> None:
-        # Whoever took the place has one.
+        # Never None for whoever took the slot.
         self.connection: Any = None
         # When whoever has it took it, in the loop's time; 0: it is free.
         self.since = 0.0
@@ -54,13 +54,13 @@ class Place:
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Stand in for a callback that nobody has set."""
 
 
 class Pool(Generic[C]):
-    """Places for `size` connections. The one used last is used next: its caches are warm.
+    """Slots for `size` connections. The one used last is used next: its caches are warm.
 
-    A lost connection is made anew by whoever takes its place next, so that a database that is
+    A lost connection is made anew by whoever takes its slot next, so that a database that is
     away is noticed at once by everybody who asks. Nobody has a timer of their own: one timer
     looks at all, and cuts the connection of a statement that takes much too long.
     """
@@ -74,9 +74,9 @@ class Pool(Generic[C]):
         timeout_s: float,
     ) -> None:
         self._connect = connect
-        self._places: list[Place] = [Place() for _ in range(size)]
-        self._free = self._places.copy()
-        self._waiting: deque[tuple[asyncio.Future[Place], float]] = deque()
+        self._slots: list[Slot] = [Slot() for _ in range(size)]
+        self._free = self._slots.copy()
+        self._waiting: deque[tuple[asyncio.Future[Slot], float]] = deque()
         self._waiting_max = waiting_max
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
@@ -92,11 +92,11 @@ class Pool(Generic[C]):
     @property
     def in_use(self) -> int:
         """The number of connections at work."""
-        return len(self._places) - len(self._free)
+        return len(self._slots) - len(self._free)
 
     @property
     def queued(self) -> int:
-        """Those who wait for one."""
+        """The number of those who wait for a connection."""
         return len(self._waiting)
 
     async def fill(self) -> None:
@@ -105,47 +105,47 @@ class Pool(Generic[C]):
         One after the other: what a library asks of each new one weighs on a server, and all
         processes of a service may start at once.
         """
-        for place in self._places:
-            await self._open(place)
+        for slot in self._slots:
+            await self._open(slot)
 
-    async def take(self) -> Place:
-        """A place with a connection, to be given back.
+    async def take(self) -> Slot:
+        """A slot with a connection, to be given back.
 
         Raises errors.Unavailable when too many wait or it takes too long, and what opening a
         connection raises.
         """
         now = self._loop.time()
         if self._free:
-            place = self._free.pop()
+            slot = self._free.pop()
         else:
-            place = await self._place(now)
+            slot = await self._slot(now)
             now = self._loop.time()
-        place.since = now
+        slot.since = now
         if self._look_timer is None:
             self._look_later()
-        if place.connection is None or place.connection.is_closed():
+        if slot.connection is None or slot.connection.is_closed():
             try:
-                await self._open(place)
+                await self._open(slot)
             except BaseException:
-                self.give_back(place)
+                self.give_back(slot)
                 raise
-        return place
+        return slot
 
-    def give_back(self, place: Place) -> None:
-        """To whoever has waited longest, if anybody has."""
-        if place.is_useless:
-            place.is_useless = False
-            if place.connection is not None:
-                place.connection.terminate()
+    def give_back(self, slot: Slot) -> None:
+        """Free a slot, for whoever has waited longest, if anybody has."""
+        if slot.is_useless:
+            slot.is_useless = False
+            if slot.connection is not None:
+                slot.connection.terminate()
         while self._waiting:
             future, since = self._waiting.popleft()
             if not future.done():
                 self.waits += 1
                 self.waited_s += self._loop.time() - since
-                future.set_result(place)
+                future.set_result(slot)
                 return
-        place.since = 0.0
-        self._free.append(place)
+        slot.since = 0.0
+        self._free.append(slot)
 
     def leave(self) -> None:
         """Use no connection any more that there is now: their server is not the one to ask.
@@ -156,14 +156,14 @@ class Pool(Generic[C]):
         if now < self._stays_until:
             return
         self._stays_until = now + _STAYS_S
-        for place in self._places:
-            if place.since:
-                place.is_useless = True
-            elif place.connection is not None:
-                place.connection.terminate()
+        for slot in self._slots:
+            if slot.since:
+                slot.is_useless = True
+            elif slot.connection is not None:
+                slot.connection.terminate()
 
     def unavailable(self, error: Exception) -> Unavailable:
-        """What is told to whoever asked; a line, not for every one, says what it was."""
+        """The error for whoever asked. Its cause is logged, once in a second at most."""
         now = self._loop.time()
         if now >= self._silent_until:
             self._silent_until = now + _SAID_AGAIN_S
@@ -174,10 +174,10 @@ class Pool(Generic[C]):
         """Close every connection, after the statements under way or their timeout."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                for _ in self._places:
-                    place = await self._place(self._loop.time())
-                    if place.connection is not None:
-                        await place.connection.close()
+                for _ in self._slots:
+                    slot = await self._slot(self._loop.time())
+                    if slot.connection is not None:
+                        await slot.connection.close()
         except (TimeoutError, Unavailable):
             self.terminate()
         if self._look_timer is not None:
@@ -185,22 +185,22 @@ class Pool(Generic[C]):
 
     def terminate(self) -> None:
         """Cut every connection; what is under way fails."""
-        for place in self._places:
-            if place.connection is not None:
-                place.connection.terminate()
+        for slot in self._slots:
+            if slot.connection is not None:
+                slot.connection.terminate()
 
-    async def _open(self, place: Place) -> None:
-        if place.connection is None or place.connection.is_closed():
-            place.connection = None
-            place.connection = await self._connect()
+    async def _open(self, slot: Slot) -> None:
+        if slot.connection is None or slot.connection.is_closed():
+            slot.connection = None
+            slot.connection = await self._connect()
             self.renewed()
 
-    async def _place(self, now: float) -> Place:
+    async def _slot(self, now: float) -> Slot:
         if self._free:
             return self._free.pop()
         if len(self._waiting) >= self._waiting_max:
             raise Unavailable("Too many requests are waiting for the database.")
-        future: asyncio.Future[Place] = self._loop.create_future()
+        future: asyncio.Future[Slot] = self._loop.create_future()
         self._waiting.append((future, now))
         try:
             return await future
@@ -221,10 +221,10 @@ class Pool(Generic[C]):
             if not future.done():
                 future.set_exception(Unavailable("The database does not answer in time."))
         latest = now - self._timeout_s * _GRACE
-        overdue = [place for place in self._places if 0 < place.since <= latest]
+        overdue = [slot for slot in self._slots if 0 < slot.since <= latest]
         # A server so silent will not answer on the others either, and another may be there instead.
-        for place in overdue + self._free if overdue else ():
-            if place.connection is not None:
-                place.connection.terminate()
+        for slot in overdue + self._free if overdue else ():
+            if slot.connection is not None:
+                slot.connection.terminate()
         if self.in_use:
             self._look_later()

@@ -127,18 +127,18 @@ class PostgresDatabase(Database):
         """All rows of a named statement."""
         place = None
         try:
-            place = await self._pool.take()
+            slot = await self._pool.take()
             try:
-                found: Sequence[Row] = await place.connection.statements[statement].fetch(*args)
+                found: Sequence[Row] = await slot.connection.statements[statement].fetch(*args)
                 return found
             except _USELESS as error:
-                place.connection.terminate()
+                slot.connection.terminate()
                 if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     # Reads would go on at a standby, or at a primary of before.
                     self._pool.leave()
                 raise
             finally:
-                self._pool.give_back(place)
+                self._pool.give_back(slot)
         except asyncpg.InvalidCachedStatementError:
             # A migration changed the tables, and nothing was run: a new connection knows them.
             return await self.fetch(statement, *args)
@@ -258,11 +258,11 @@ def each_host(url: str) -> list[str]:
     lists = {name: query[name][0].split(",") for name in ("host", "port") if name in query}
     if len(lists.get("host", "")) < 2:
         return [url]
-    places = [
+    servers = [
         {name: values[n % len(values)] for name, values in lists.items()}
         for n in range(len(lists["host"]))
     ]
-    return [f"{start}?{urlencode(query | place, doseq=True)}" for place in places]
+    return [f"{start}?{urlencode(query | server, doseq=True)}" for server in servers]
 
 
 async def _connect_to_any(url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:  # noqa: ASYNC109 (asyncpg's own)

@@ -11,7 +11,7 @@ from typing import Literal
 SQL_DIRECTORY = Path(__file__).resolve().parents[2] / "sql"
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
-# The rooms that have tables of their own, and how the files begin whose statements need them.
+# The databases, and how the files begin whose statements run on them.
 MAIN, DIALOGS = "main", "dialogs"
 
 

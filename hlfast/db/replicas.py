@@ -38,8 +38,8 @@ ANSWERED: tuple[Answered, ...] = ("replica", "primary", "fallback")
 class Position(NamedTuple):
     """How far the readers of a server see.
 
-    `lsn` is a place in the log, in bytes. Those of two servers are comparable only when both have
-    the mark of the same timeline; None is no mark.
+    `lsn` is a position in the log, in bytes. Those of two servers are comparable only when both
+    have the mark of the same timeline; None is no mark.
     """
 
     is_primary: bool
@@ -244,7 +244,7 @@ class Replica:
 class Replicated(Database):
     """A primary and its replicas, for reads alone.
 
-    `count` is told who answered each of them.
+    `count` is called with the server that answered each of them.
     """
 
     def __init__(

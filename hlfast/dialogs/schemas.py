@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -71,6 +72,23 @@ def show(message: Row, me: int, other: int) -> dict[str, Any]:
         "created_at": message["created_at"],
         "read": message["read"],
     }
+
+
+def show_page(messages: Iterable[Row], me: int, other: int) -> list[dict[str, Any]]:
+    """Messages of a page, from its rows: these are taken by position, which is cheaper."""
+    to = {me: other, other: me}
+    return [
+        {
+            "id": id,
+            "from_user_id": author,
+            "to_user_id": to[author],
+            "content": content,
+            "client_id": client_id,
+            "created_at": created_at,
+            "read": read,
+        }
+        for id, author, content, client_id, created_at, read in messages
+    ]
 
 
 class MessagePage(Query):

@@ -12,7 +12,7 @@ from hlfast.batching import BatchLimits, BatchReader
 from hlfast.db.database import Database, Row
 from hlfast.db.nodes import Nodes
 from hlfast.dialogs import dialog_ids
-from hlfast.dialogs.schemas import MessageNew, MessagePage, show
+from hlfast.dialogs.schemas import MessageNew, MessagePage, show, show_page
 from hlfast.dialogs.send_batch import SendBatch, fetch_healed
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import OutboxRow
@@ -87,6 +87,10 @@ class Dialogs:
         self._versions = BatchReader(self._read_versions, limits)
         self._sending = SendBatch(database, self._committed, settings, shared=sends_share)
 
+    def share_sends(self, is_on: bool) -> None:
+        """Let concurrent messages share a statement from now on, or none."""
+        self._sending.is_shared = is_on
+
     async def send(self, me: int, to: int, new: MessageNew) -> tuple[Row, bool]:
         """The message, and whether it is new: the same `client_id` again returns the first one.
 
@@ -127,7 +131,8 @@ class Dialogs:
         # A dialog has its pages, the empty ones too: the cache shows the dialog alone.
         if not rows and await self._versions.get(dialog) is None:
             await self._profiles.need(other)
-        shown, more = first([show(message, me, other) for message in rows], query.limit)
+        found, more = first(rows, query.limit)
+        shown = show_page(found, me, other)
         return codec.encode(page(shown, shown[-1]["id"] if more else None))
 
     async def mark_read(self, me: int, other: int, up_to: int) -> None:
@@ -172,5 +177,5 @@ class Dialogs:
         return Listed(shown, f"{active_us}-{peers[-1]}", is_whole)
 
     async def _read_versions(self, ids: Sequence[int]) -> Mapping[int, Version]:
-        """By dialog: numbers of which one changes with everything that a page of it shows."""
+        """Version of each dialog: numbers, one of which changes with whatever its pages show."""
         return {row[0]: tuple(row) for row in await self._database.fetch("dialog_versions", ids)}

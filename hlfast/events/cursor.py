@@ -1,4 +1,4 @@
-"""The cursor that a client keeps: a place among the events, as text."""
+"""The cursor that a client holds: a position among the events, as text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from hlfast.events.log import Position
 
-# Canonical numbers only, so that one place has one text.
+# Canonical numbers only, so that one position has one text.
 _NUMBER = "(0|[1-9a-f][0-9a-f]{0,%d})"
 _PATTERN = re.compile(rf"([A-Za-z0-9_-]{{1,32}})\.{_NUMBER % 23}\.{_NUMBER % 7}")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Cursor:
-    """An event's place: its batch's position and its index there, from 0.
+    """An event's position: its batch's and its index there, from 0.
 
     Cursors of one epoch are ordered as the events are.
     """

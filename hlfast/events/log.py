@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Position(NamedTuple):
-    """A place in the log. Positions of one epoch are ordered as the entries are.
+    """A position in the log. Positions of one epoch are ordered as the entries are.
 
     `epoch`, 1 to 32 of `[A-Za-z0-9_-]`, names one life of the log: one that was lost and made
     anew has another. Offsets only grow, not necessarily by one.
@@ -28,7 +28,7 @@ class Reset(NamedTuple):
     """Nothing is known of what came before `position`: following starts just after it.
 
     The first item of one who follows from now. Later: the log was lost and made anew, or the
-    entries wanted are no longer kept; what was known from it is void.
+    entries wanted are no longer there; what was known from it is void.
     """
 
     position: Position
@@ -62,7 +62,7 @@ class EventLog(Protocol):
         ...
 
     def broadcast(self, data: bytes) -> None:
-        """Tell whoever listens now: not kept, not confirmed, and dropped when it cannot be sent."""
+        """Send to whoever listens now: not stored, not confirmed, dropped if it cannot be sent."""
         ...
 
     def listen(self) -> AsyncGenerator[bytes, None]:

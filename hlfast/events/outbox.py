@@ -153,7 +153,7 @@ class Outbox:
             self._are_stuck = bool(await self._rows.left(self._stuck_after_s, 1))
 
     def committed(self, row: OutboxRow) -> None:
-        """It is committed: publish it soon. Never waits and never fails."""
+        """Publish the events of a row that was committed, soon. Never waits and never fails."""
         event = handed_on(row.event)
         if event is not row.event:
             row = row._replace(event=event)
@@ -313,7 +313,7 @@ class Outbox:
             await self._rows.delete([key for key, _ in rows], [event_id for _, event_id in rows])
         except Unavailable:
             if len(rows) > 1:
-                # Of a cluster one node may be away: the rows of the others are not kept by it.
+                # Of a cluster one node may be away: the rows of the others do not wait for it.
                 await asyncio.gather(*(self._delete([identity]) for identity in rows))
                 return
             # The sweep publishes them again; a repeat bears the same id and is dropped.

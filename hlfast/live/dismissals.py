@@ -14,7 +14,7 @@ from hlfast.websocket.write_queue import WriteQueue
 class Dismissals:
     """Dismissed connections whose clients have not hung up; of too many the oldest is cut.
 
-    They are none of the node's sockets: whoever has no good token takes no place from others.
+    They are none of the node's sockets: whoever has no good token takes nothing from others.
     """
 
     def __init__(self, connections_max: int) -> None:

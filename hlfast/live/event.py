@@ -1,4 +1,4 @@
-"""What happened, as it stands in the log, and the frames that tell a client of it.
+"""What happened, as it stands in the log, and its frames.
 
 In the log an event is an object: `id` (stable: a repeat bears the same), `type`, `data` (the
 frame's own fields), and whom it concerns: `author` (the author's friends) or `to` (these users).
@@ -21,7 +21,7 @@ _REQUESTED, _ADDED = "friend.requested", "friend.added"
 _REMOVED, _WITHDRAWN = "friend.removed", "friend.withdrawn"
 # Where the text of a post begins in a frame: within a JSON text it could not stand so.
 _TEXT = b',"post":'
-_TOLD_TO_BOTH = (_ADDED, _REMOVED, _WITHDRAWN)
+_OF_BOTH = (_ADDED, _REMOVED, _WITHDRAWN)
 
 
 @dataclass(slots=True)
@@ -51,12 +51,12 @@ class Event:
         return _TEXT in self.frame
 
     def with_text_of(self, newest: Event) -> bytes:
-        """The same frame with the post as a later event of the same post shows it."""
+        """The event's frame with the post as a later event of the same post shows it."""
         own, theirs = payload_of(self.frame), payload_of(newest.frame)
         return text_frame(own[: own.index(_TEXT)] + theirs[theirs.index(_TEXT) :])
 
     def frame_for(self, user: int) -> bytes:
-        """What one of those that it concerns is told."""
+        """The frame for one of those that the event concerns."""
         return self.frame or dict(self.targets)[user]
 
 
@@ -69,7 +69,7 @@ class Friendship:
     are_friends: bool
 
     def other(self, user: int) -> int:
-        """Of the two the other one."""
+        """The other one of the two users."""
         one, other = self.pair
         return other if user == one else one
 
@@ -107,7 +107,7 @@ def _of_friendship(body: Mapping[str, Any], seq: int, cursor: str, frames: Frame
     actor, other = map(int, body["pair"])
     shown = _REMOVED if kind == _WITHDRAWN else kind
     targets = [(other, _frame(frames, shown, cursor, event_id, {"user_id": actor}))]
-    if kind in _TOLD_TO_BOTH:
+    if kind in _OF_BOTH:
         targets.append((actor, _frame(frames, shown, cursor, event_id, {"user_id": other})))
     friendship = None
     if kind in (_ADDED, _REMOVED):

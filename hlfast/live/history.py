@@ -10,11 +10,11 @@ from hlfast.events.cursor import Cursor
 from hlfast.events.log import Position
 from hlfast.live.event import Event
 
-# What an event and its places in here hold beside its frames, and each of its targets. Measured by
+# What an event and its entries in here hold beside its frames, and each of its targets. Measured by
 # bench.bounded.
 _EVENT_BYTES = 800
 _TARGET_BYTES = 350
-# In the place of one that is gone.
+# Instead of one that is gone.
 _NO_EVENT = Event(0, "", "", 0)
 
 
@@ -44,7 +44,7 @@ class History:
         self._by_user: dict[int, _Line] = {}
         # The newest event of each post that was changed or deleted since it was written.
         self._changed: dict[int, Event] = {}
-        # Where what is kept begins: an index above any that a batch has.
+        # Where the history begins: an index above any that a batch has.
         self._start = Cursor(start, 1 << 30)
         self._end = self._start
 
@@ -111,17 +111,17 @@ class History:
         return seq >= self._seq - len(self._events)
 
     def of_user(self, user: int, after: int) -> list[Event]:
-        """What was addressed to a user after an event's number, in order."""
+        """The events that were addressed to a user after an event's number, in order."""
         return _between(self._by_user.get(user), after, None)
 
     def of_author(self, author: int, after: int, up_to: int | None = None) -> list[Event]:
-        """What an author's friends were told after an event's number, in order."""
+        """The events that went to an author's friends after an event's number, in order."""
         return _between(self._by_author.get(author), after, up_to)
 
     def frame_now(self, event: Event, user: int) -> bytes | None:
-        """What one of those that an event concerns may be told of it now.
+        """The frame of an event as one of those that it concerns may see it now.
 
-        A post with its newest text; None when the post is gone.
+        A post has its newest text; None when the post is gone.
         """
         newest = self._changed.get(event.post)
         if newest is None or newest is event:
@@ -129,7 +129,7 @@ class History:
         if not newest.shows_text:
             return None
         if event.text_seq != newest.seq:
-            # Kept for the others who come back.
+            # For the others who come back.
             event.frame, event.text_seq = event.with_text_of(newest), newest.seq
             self._bytes += len(event.frame) - event.size_bytes
             event.size_bytes = len(event.frame)
@@ -159,7 +159,7 @@ def _seq(event: Event) -> int:
 
 
 def _held(event: Event) -> int:
-    """Bytes of memory, about."""
+    """Bytes of memory that an event takes, about."""
     return _EVENT_BYTES + event.size_bytes + _TARGET_BYTES * len(event.targets)
 
 
@@ -177,7 +177,7 @@ class _Line(list[Event]):
         self.gone = 0
 
     def drop_oldest(self) -> bool:
-        """Whether none is left."""
+        """Drop the oldest event; whether none is left."""
         self[self.gone] = _NO_EVENT
         self.gone += 1
         if self.gone * 2 >= len(self):

@@ -1,4 +1,4 @@
-"""Who is online, on any node: told by broadcasts that may be lost, and mended when they were.
+"""Who is online, on any node: known by broadcasts that may be lost, and mended when they were.
 
 Every node counts its broadcasts of changes and repeats the count in its heartbeat, so that a node
 that missed one notices it and asks for the whole list. A node that falls silent is taken for gone,
@@ -35,7 +35,7 @@ class _Node:
 
 
 class Presence:
-    """Users online here and elsewhere. `changed` is told who came online or left.
+    """Users online here and elsewhere. `changed` is called with those who came online or left.
 
     `broadcast` must neither wait nor fail. A user whose last socket here closed stays online for
     `grace_s`.
@@ -59,10 +59,10 @@ class Presence:
         self._grace_s = grace_s
         self._here: set[int] = set()
         self._nodes: dict[str, _Node] = {}
-        # On how many nodes; users that are on none have no entry.
-        self._places: Counter[int] = Counter()
+        # Number of nodes by user; users that are on none have no entry.
+        self._node_counts: Counter[int] = Counter()
         self._leaving: dict[int, float] = {}
-        self._joined: set[int] = set()
+        self._came: set[int] = set()
         self._left: set[int] = set()
         # Not from 0: one that was restarted under the same name must not seem to go on.
         self._count = secrets.randbits(40)
@@ -73,7 +73,7 @@ class Presence:
     @property
     def online(self) -> int:
         """How many users are online on any node."""
-        return len(self._places)
+        return len(self._node_counts)
 
     @property
     def others(self) -> int:
@@ -82,24 +82,24 @@ class Presence:
 
     def is_online(self, user: int) -> bool:
         """Whether the user has a socket on any node."""
-        return user in self._places
+        return user in self._node_counts
 
     def arrived(self, user: int) -> None:
         """A user's first socket here opened."""
         if self._leaving.pop(user, None) is None:
             self._here.add(user)
             self._left.discard(user)
-            self._joined.add(user)
+            self._came.add(user)
             self._add([user])
 
     def departed(self, user: int) -> None:
         """A user's last socket here closed."""
-        # Again: this is what its place in the order goes by.
+        # Again: this is what the order goes by.
         self._leaving.pop(user, None)
         self._leaving[user] = self._clock() + self._grace_s
 
     async def run(self, every_s: float) -> None:
-        """Tell of changes every so many seconds, joined; beat; notice who fell silent."""
+        """Broadcast changes every so many seconds, and heartbeats; notice who fell silent."""
         self._send(ask="")
         beat_at = 0.0
         while True:
@@ -110,10 +110,10 @@ class Presence:
             await asyncio.sleep(every_s)
 
     def turn(self, *, beat: bool) -> None:
-        """What `run` does every so often."""
+        """One round of `run`: changes, silent nodes, and a heartbeat if it is time for one."""
         now = self._clock()
         self._let_go(now)
-        self._tell()
+        self._send_changes()
         if beat:
             self._send()
             self._miss(now)
@@ -197,21 +197,21 @@ class Presence:
         if now - self._listed_at < self._heartbeat_s / 4:
             return
         self._listed_at = now
-        self._tell()
+        self._send_changes()
         users = list(self._here)
         last = max(0, (len(users) - 1) // _USERS_AT_ONCE_MAX)
         for part in range(last + 1):
             some = users[part * _USERS_AT_ONCE_MAX : (part + 1) * _USERS_AT_ONCE_MAX]
             self._send(all=some, part=part, last=last)
 
-    def _tell(self) -> None:
-        joined, left = list(self._joined), list(self._left)
-        self._joined.clear()
+    def _send_changes(self) -> None:
+        came, left = list(self._came), list(self._left)
+        self._came.clear()
         self._left.clear()
-        for start in range(0, max(len(joined), len(left)), _USERS_AT_ONCE_MAX):
+        for start in range(0, max(len(came), len(left)), _USERS_AT_ONCE_MAX):
             end = start + _USERS_AT_ONCE_MAX
             self._count += 1
-            self._send(on=joined[start:end], off=left[start:end])
+            self._send(on=came[start:end], off=left[start:end])
 
     def _let_go(self, now: float) -> None:
         # In the order of their leaving: the first that may stay ends it.
@@ -223,8 +223,8 @@ class Presence:
         for user in gone:
             del self._leaving[user]
             self._here.discard(user)
-            # Also of one who came since the last broadcast: its coming may be told already.
-            self._joined.discard(user)
+            # Also of one who came since the last broadcast: its coming may be sent already.
+            self._came.discard(user)
             self._left.add(user)
         self._remove(gone)
 
@@ -238,8 +238,8 @@ class Presence:
     def _add(self, users: Iterable[int]) -> None:
         new = []
         for user in users:
-            self._places[user] += 1
-            if self._places[user] == 1:
+            self._node_counts[user] += 1
+            if self._node_counts[user] == 1:
                 new.append(user)
         if new:
             self._changed(new)
@@ -247,9 +247,9 @@ class Presence:
     def _remove(self, users: Iterable[int]) -> None:
         gone = []
         for user in users:
-            self._places[user] -= 1
-            if not self._places[user]:
-                del self._places[user]
+            self._node_counts[user] -= 1
+            if not self._node_counts[user]:
+                del self._node_counts[user]
                 gone.append(user)
         if gone:
             self._changed(gone)

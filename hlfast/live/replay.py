@@ -1,4 +1,4 @@
-"""What a client that was away is told: what one that stayed was, as far as it may be seen now."""
+"""The frames for a client that was away: those of one that stayed, as far as seen now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def replay(
     """The frames of what happened after an event's number, in order; None if they are too long.
 
     Of an author's posts those that came while the two were friends, if they are friends now. A
-    post that was changed since has its newest text; one that was deleted is only told to be gone.
+    post that was changed since has its newest text; of one that was deleted only the deletion is
+    there.
     """
     events = history.of_user(subscriber.id, seq)
     # Of whom from which event on, if not from the first; and times that are over.

@@ -1,4 +1,4 @@
-"""Whoever was disabled, or changed their password, is told no more."""
+"""Whoever was disabled, or changed their password, is sent no more."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Shares:
     def __init__(self, subscriptions: Subscriptions, user_connections_max: int) -> None:
         self._subscriptions = subscriptions
         self._user_connections_max = user_connections_max
-        # Sessions by user that are open and wait to be told something.
+        # Sessions by user that are open and wait for their first frame.
         self._entering: Counter[int] = Counter()
         self._heaviest: Subscriber | None = None
         self._looked_at = 0.0
@@ -39,7 +39,7 @@ class Shares:
         else:
             self._entering[user_id] -= 1
 
-    def make_room(self, user_id: int) -> bool:
+    def give_way(self, user_id: int) -> bool:
         """Close one socket of whoever has most; False if that would leave them less than this."""
         now = time.monotonic()
         if now - self._looked_at > _LOOK_PAUSE_S * len(self._subscriptions):

@@ -114,7 +114,7 @@ def check_upgrade(request: picows.WSUpgradeRequest) -> None:
     Both headers are lists of tokens. Firefox sends `Connection: keep-alive, Upgrade`, and picows
     2.3.1, the newest when this was written, compares the whole value with `upgrade` and answers
     400; its repository had no change of that, and no issue about it. It validates after the
-    listener factory has seen the request, so the one token that it looks for is put in place.
+    listener factory has seen the request, so the headers get the one token that it looks for.
 
     Raises UpgradeRequired, and Malformed for a bad key.
     """
@@ -136,7 +136,7 @@ def check_upgrade(request: picows.WSUpgradeRequest) -> None:
 
 
 def read_upgrade(request: picows.WSUpgradeRequest) -> Upgrade:
-    """The token, from the first place that has one, and the cursor.
+    """The token, from the first part that has one, and the cursor.
 
     `Authorization: Bearer`, then the subprotocol pair `bearer, <token>` (a browser can set no
     header), then `?token=`. Raises Unauthenticated when there is none.
@@ -171,7 +171,7 @@ def refusal(
     headers: dict[str, str],
     **extra: Any,
 ) -> Answer:
-    """A problem+json in place of what was asked for; the connection is closed after it."""
+    """A problem+json instead of what was asked for; the connection is closed after it."""
     return _problem(request_id(request), target_path(request), status, detail, headers, **extra)
 
 

@@ -7,7 +7,6 @@ from hlfast.db.database import Row
 from hlfast.posts.schemas import show
 from hlfast.posts.service import Posts
 from hlfast.web.endpoint import PREFIX, Call, Reply
-from hlfast.web.fields import first, page
 
 
 def _one(post: Row) -> Reply:
@@ -40,9 +39,7 @@ async def delete(call: Call[Posts]) -> Reply:
 async def wall(call: Call[Posts]) -> Reply:
     """GET /users/{id}/posts"""
     query = call.query
-    found = await call.service.wall(call.me, call.id, query.before, query.limit + 1)
-    posts, more = first(found, query.limit)
-    return Reply(codec.encode(page(show(posts), posts[-1]["id"] if more else None)))
+    return Reply(await call.service.wall(call.me, call.id, query.before, query.limit))
 
 
 async def feed(call: Call[Posts]) -> Reply:

@@ -18,14 +18,14 @@ from hlfast.web.request import Head
 RETRY_AFTER_S = 1
 # Refusals are sent together, so often: many at once cost half of as many one by one.
 _SENT_EVERY_S = 0.05
-# The overload is over when so few of the places were taken so often in a row, not once between two
+# The overload is over when so few requests were in progress so often in a row, not once between two
 # bursts; then so many of those who wait are answered at once.
 _CALM = 0.25
 _CALM_TIMES = 4
-# Operators and load balancers look when it matters most. They take no place either.
+# Operators and load balancers look when it matters most. They do not count as in progress either.
 NEVER_REFUSED = ("/health/", "/metrics")
 _DETAIL = "Too many requests are in progress."
-# With places for the instance and the request's id: encoded once, for there are many at a time.
+# With gaps for the instance and the request's id: encoded once, for there are many at a time.
 _BODY = problem(503, _DETAIL, "%s", "%s")
 
 
@@ -69,7 +69,7 @@ class AdmissionControl:
         await send({"type": "http.response.body", "body": body})
 
     def body_of(self, receive: Receive, head: Head) -> Receive:
-        """The same, but whoever is slow to send takes nobody's place meanwhile, nor too long."""
+        """A `receive` with a deadline; the request is not in progress while its body is awaited."""
 
         async def wait() -> Message:
             """Raises errors.TooSlow, and errors.Unavailable: too many bodies came at once."""
@@ -93,7 +93,7 @@ class AdmissionControl:
         return wait
 
     def _turn(self) -> asyncio.Future[None]:
-        """Done when it is."""
+        """A future that is done when it is the turn of a refusal."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         if not self._held:

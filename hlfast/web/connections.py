@@ -42,14 +42,14 @@ _LISTEN = 10
 # As numbers: the enumerations cost more than the question.
 _IPV4, _STREAM, _TCP = int(socket.AF_INET), int(socket.SOCK_STREAM), socket.IPPROTO_TCP
 _TCP_INFO = getattr(socket, "TCP_INFO", 0)
-# Longest pause between two looks at all sockets, of which 4,000 cost some 25 ms. A deadline is kept
+# Longest pause between two looks at all sockets, of which 4,000 cost some 25 ms. A deadline is met
 # to within one pause.
 _LOOK_S = 2.0
 _LOOKS_PER_DEADLINE = 4
 # Sockets looked at in one turn of the loop: about half a millisecond.
 _SLICE = 100
 _FILES = "/proc/self/fd"
-# Idle for so long, a connection may make room for one that waits: of an address above its share
+# Idle for so long, a connection may be cut for one that waits: of an address above its share
 # (its request, if it has one, has been seen by then), and of whoever has it.
 _IDLE_S = 0.2
 _IDLE_LONG_S = 1.0
@@ -96,7 +96,7 @@ class _Connection:
         self.unread_since = 0.0
 
     def served(self, now: float, received: int) -> None:
-        """It has been, or is being."""
+        """Wait for the next request from `now` on, after so many bytes received."""
         self.received = received
         self.idle_since = now
         self.part_since = 0.0
@@ -114,7 +114,7 @@ class ConnectionWatch:
         self._requests: dict[Client, Head] = {}
         self._trusted = trusted
         self._port = settings.http_port
-        self._places = settings.connections_max
+        self._connections_max = settings.connections_max
         self._head_s = settings.head_timeout_s
         self._body_s = settings.body_timeout_s
         self._unread_s = settings.answer_timeout_s
@@ -141,7 +141,7 @@ class ConnectionWatch:
             await asyncio.sleep(pause_s / _LOOKS_PER_DEADLINE if self._waiting() else pause_s)
 
     async def _look(self) -> None:
-        """At every socket once."""
+        """Look at every socket once, and cut what is overdue."""
         seen = set()
         self._index()
         for number, name in enumerate(os.listdir(_FILES)):  # noqa: PTH208 (thousands of strings)
@@ -155,7 +155,7 @@ class ConnectionWatch:
         for known in (self._connections, self._others, self._listening):
             for fd in known.keys() - seen:
                 del known[fd]
-        self._make_room(time.monotonic())
+        self._cut_those_with_most(time.monotonic())
 
     def _index(self) -> None:
         self._requests = {client: head for head, client in self._under_way.items()}
@@ -237,8 +237,8 @@ class ConnectionWatch:
             head.is_late = True
             self._cut(fd, connection, how=socket.SHUT_RD)
 
-    def _make_room(self, now: float) -> None:
-        """Others wait to be accepted: the connections of those who have most make room for them.
+    def _cut_those_with_most(self, now: float) -> None:
+        """Cut connections of those who have most, for others that wait to be accepted.
 
         First those of an address above its share, then all that wait for long for their clients;
         never one whose request is being worked on.
@@ -248,7 +248,7 @@ class ConnectionWatch:
             return
         held = Counter(connection.address for connection in self._connections.values())
         # Who waits is nobody of these, for all that is known.
-        share = max(1, self._places // (len(held) + 1))
+        share = max(1, self._connections_max // (len(held) + 1))
         waits = [
             (now - since, fd, connection)
             for fd, connection in self._connections.items()
@@ -282,8 +282,8 @@ class ConnectionWatch:
         return connection.unread_since if connection.unread_until else connection.idle_since
 
     def _waiting(self) -> int:
-        """Connections that nobody has accepted, because all places are taken."""
-        if len(self._connections) < self._places:
+        """Connections that nobody has accepted, because there are as many as may be."""
+        if len(self._connections) < self._connections_max:
             return 0
         with suppress(OSError):
             return sum(_info(fd)[1] for fd in self._listening)
@@ -321,7 +321,7 @@ def _outgoing(fd: int) -> int:
 
 
 def _share(host: str, trusted: Sequence[Network]) -> str:
-    """Whose share of the places a connection of this host takes."""
+    """The address whose share a connection of this host counts against."""
     address = addresses.parse(host)
     if address is None or addresses.is_among(address, trusted):
         return _TRUSTED

@@ -11,12 +11,12 @@ class Dispatch:
     """ASGI: the applications of a table of paths, and for every other path `otherwise`.
 
     Starlette asks one route after another, each with a regular expression of its own. The paths of
-    the table begin with `prefix` and have one parameter at most, in the second place after it, as
+    the table begin with `prefix` and have one parameter at most, in the second segment after it, as
     in `/users/{id}/posts`: a path is looked up as a whole, then by what is around its parameter.
     """
 
     def __init__(self, prefix: str, otherwise: ASGIApp) -> None:
-        self._first_place = len(prefix) + 1
+        self._prefix_end = len(prefix) + 1
         self._otherwise = otherwise
         self._literal: dict[str, ASGIApp] = {}
         self._around: dict[tuple[str, str], tuple[str, ASGIApp]] = {}
@@ -40,7 +40,7 @@ class Dispatch:
         if app is not None:
             scope["path_params"] = {}
             return app(scope, receive, send)
-        start = path.find("/", self._first_place) + 1
+        start = path.find("/", self._prefix_end) + 1
         end = path.find("/", start)
         if end < 0:
             end = len(path)

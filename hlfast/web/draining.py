@@ -10,12 +10,12 @@ from typing import Any
 
 # A signal is heeded after so long at the latest.
 _LOOK_S = 0.25
-# Shared by the main process, which is told to stop, and the workers that it forks.
+# Shared by the main process, which is asked to stop, and the workers that it forks.
 _flag = mmap.mmap(-1, 1)
 
 
 def is_draining() -> bool:
-    """Whether the API has been told to stop."""
+    """Whether the API was asked to stop."""
     return _flag[0] != 0
 
 
@@ -27,7 +27,7 @@ class Awaited(threading.Event):
     """
 
     def wait(self, timeout: float | None = None) -> bool:
-        """As threading.Event has it."""
+        """Wait until the API is to stop, as threading.Event.wait does."""
         if timeout is not None:
             return super().wait(timeout)
         while not super().wait(_LOOK_S):

@@ -20,10 +20,10 @@ NOTHING_HERE = "There is nothing here: see /docs, and /asyncapi for the websocke
 class Edge:
     """Wraps the router. Every response bears X-Request-ID: endpoints write it themselves."""
 
-    def __init__(self, app: ASGIApp, shedder: AdmissionControl) -> None:
+    def __init__(self, app: ASGIApp, admission: AdmissionControl) -> None:
         self._app = app
-        self._shedder = shedder
-        self._under_way = shedder.under_way
+        self._admission = admission
+        self._under_way = admission.under_way
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,18 +34,18 @@ class Edge:
         head = scope[SCOPE_KEY] = read_head(scope, self._request_ids)
         if head.traceparent is not None:
             trace.CURRENT.set(trace.take_up(head.traceparent))
-        shedder, under_way = self._shedder, self._under_way
-        places = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
+        admission, under_way = self._admission, self._under_way
+        counted = 0 if scope["path"].startswith(NEVER_REFUSED) else 1
         under_way[head] = scope["client"]
         try:
-            if places and shedder.in_progress >= shedder.requests_max:
-                # It takes no place.
-                places = 0
-                await shedder.refuse(scope, send, head)
+            if counted and admission.in_progress >= admission.requests_max:
+                # What is refused is not in progress.
+                counted = 0
+                await admission.refuse(scope, send, head)
                 return
             if scope["method"] != "GET":
-                receive = shedder.body_of(receive, head)
-            shedder.in_progress += places
+                receive = admission.body_of(receive, head)
+            admission.in_progress += counted
             await self._app(scope, receive, send)
         except (errors.HlfastError, MethodNotAllowed) as error:
             await send_problem(scope, receive, send, head, error)
@@ -53,7 +53,7 @@ class Edge:
             logger.exception("Request failed", extra=named(request_id=head.request_id.decode()))
             await send_problem(scope, receive, send, head, error)
         finally:
-            shedder.in_progress -= places
+            admission.in_progress -= counted
             del under_way[head]
 
 

@@ -57,7 +57,7 @@ class Form(BaseModel):
 
 
 class NoQuery(Query):
-    """No parameter at all."""
+    """The query of an endpoint that takes no parameter at all."""
 
 
 class Listing(BaseModel, Generic[T, C]):
@@ -104,7 +104,7 @@ def _visible(value: Any) -> Any:
     if isinstance(value, str) and value.isascii() and "!" <= value[:1] <= "~":
         return value
     value = _typed(value)
-    # An empty one is told that it is too short.
+    # An empty one gets the error that it is too short.
     if isinstance(value, str) and value and not is_visible(value):
         raise PydanticCustomError("invisible", "There is nothing to see in it")
     return value

@@ -17,7 +17,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 ACCEPTED = f"{URLENCODED}, {MULTIPART}"
 _PARTS_MAX = 32
-# It warns of what clients send, which they are told.
+# It warns of what clients send, which they get as an error.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 

@@ -17,7 +17,7 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi_offline import FastAPIOffline
 
 from hlfast.web.endpoint import PREFIX, Endpoint
-from hlfast.web.forms import MULTIPART, URLENCODED
+from hlfast.web.forms import MULTIPART
 from hlfast.web.problems import CONTENT_TYPE
 
 DESCRIPTION = """A social network's backend built to be fast.
@@ -28,7 +28,7 @@ password (leave `client_id` and `client_secret` empty), then try any row with a 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
 
-What happens meanwhile is told over a websocket: see [live events](/asyncapi). All of it at work is
+What happens meanwhile is sent over a websocket: see [live events](/asyncapi). All of it at work is
 [the page](/), whose [client.js](/page/client.js) any other page may use.
 """
 TAGS = [
@@ -36,6 +36,7 @@ TAGS = [
     {"name": "friends", "description": "Ask, accept, leave"},
     {"name": "posts", "description": "Write, walls, the feed"},
     {"name": "dialogs", "description": "Messages between two"},
+    {"name": "lab", "description": "One process at work, for superusers"},
 ]
 
 
@@ -143,12 +144,12 @@ def documentation(endpoints: Sequence[Endpoint], title: str, version: str, asset
         for status in responses.keys() - set(map(str, endpoint.every_status())):
             del responses[status]
         if endpoint.form is not None:
-            content = schema["paths"][PREFIX + endpoint.path]["post"]["requestBody"]["content"]
-            content[MULTIPART] = content[URLENCODED]
+            # One is enough to generate from: some make a client of two that cannot be imported.
+            operation["description"] += f" The form may be `{MULTIPART}`, too."
     schemas = schema["components"]["schemas"]
     for endpoint in endpoints:
         if endpoint.method == "PATCH" and endpoint.body is not None:
-            # An absent field stays as it is: no default takes its place.
+            # An absent field stays as it is: no default replaces it.
             for field in schemas[endpoint.body.__name__]["properties"].values():
                 field.pop("default", None)
     for name in ("HTTPValidationError", "ValidationError"):

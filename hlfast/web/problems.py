@@ -59,14 +59,14 @@ def is_long(content_length: bytes | None) -> bool:
 
 
 def _bounded(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of many errors the first, and of their names the beginnings: unknown fields have any."""
+    """The first of many errors, with the beginnings of their names: unknown fields have any."""
     errors_shown: list[dict[str, Any]] = []
-    room = _NAMES_MAX
+    left = _NAMES_MAX
     for error in found[:_ERRORS_MAX]:
-        place = [part[:_NAME_MAX] if isinstance(part, str) else part for part in error["loc"]]
-        errors_shown.append({**error, "loc": place})
-        room -= sum(len(part) for part in place if isinstance(part, str))
-        if room < 0:
+        location = [part[:_NAME_MAX] if isinstance(part, str) else part for part in error["loc"]]
+        errors_shown.append({**error, "loc": location})
+        left -= sum(len(part) for part in location if isinstance(part, str))
+        if left < 0:
             break
     return errors_shown
 
@@ -139,7 +139,7 @@ async def _throw_away(scope: Scope, receive: Receive, head: Head) -> None:
     The connection is closed after the answer. Closed under what still comes, it is reset, and the
     answer is lost with it, above all where a proxy stands between.
     """
-    # A GET would take somebody's place meanwhile; nobody sends one a body in good faith.
+    # A GET counts as in progress meanwhile; nobody sends one a body in good faith.
     if scope["method"] == "GET" or _is_more_than(head.content_length, _THROWN_AWAY_MAX):
         return
     # Who asks first whether the body is wanted has sent none.

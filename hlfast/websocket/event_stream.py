@@ -1,4 +1,4 @@
-"""Server-sent events: what a peer is told, over an HTTP answer that has no end of its own."""
+"""Server-sent events: frames to a peer, over an HTTP answer that has no end of its own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _RETRY_MS = (1000, 5000)
 
 def event_of(kind: bytes, event_id: bytes, data: bytes) -> bytes:
     """One event, of data in one line; without an id the last one stays the client's."""
-    place = b"id: %b\n" % event_id if event_id else b""
-    return b"event: %b\n%bdata: %b\n\n" % (kind, place, data)
+    id_line = b"id: %b\n" % event_id if event_id else b""
+    return b"event: %b\n%bdata: %b\n\n" % (kind, id_line, data)
 
 
 class EventStream(Outflow):
@@ -41,8 +41,8 @@ class EventStream(Outflow):
         self._refusal: Callable[[int, str], bytes] | None = refusal
         self._comment_timer: asyncio.TimerHandle | None = None
 
-    def encode(self, frame: bytes) -> bytes:
-        """The event of a frame. A kind of stream says how."""
+    def encode(self, frames: bytes) -> bytes:
+        """The events of whole frames. A kind of stream says how."""
         raise NotImplementedError
 
     def end(self, code: int, reason: str) -> bytes:
@@ -60,13 +60,13 @@ class EventStream(Outflow):
             )
         super().begin(outgoing)
 
-    def queue(self, frame: bytes) -> None:
+    def queue(self, frames: bytes, count: int = 1) -> None:
         if self._head and self.is_open:
             retry = b"retry: %d\n" % random.randint(*_RETRY_MS)  # noqa: S311 (no secret)
             head, self._head, self._refusal = self._head + retry, b"", None
             super().queue(head)
             self._comment_later()
-        super().queue(self.encode(frame))
+        super().queue(self.encode(frames), count)
 
     def lost(self) -> None:
         if self._comment_timer is not None:

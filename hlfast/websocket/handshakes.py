@@ -13,14 +13,14 @@ class Waiting(Protocol):
     """A connection whose handshake was not answered yet."""
 
     def abort(self) -> None:
-        """Cut it."""
+        """Cut the connection, without a word to the client."""
 
 
 class Handshakes:
     """Connections that have not said yet what they want, by address: an IPv6 /64 is one address.
 
     Beyond `handshakes_max` the address that has most of them loses its oldest one, so that an
-    address that opens connections without end takes no place from the others. Proxies that are
+    address that opens connections without end takes nothing from the others. Proxies that are
     trusted speak for many, and are not counted.
     """
 

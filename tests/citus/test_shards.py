@@ -11,7 +11,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from hl_utils.shards.cluster import ShardsError, check_node
-from hl_utils.shards.operations import splits
+from hl_utils.shards.distribution import splits
 from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, execute
 from tests.citus.conftest import distribute

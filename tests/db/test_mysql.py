@@ -199,7 +199,7 @@ def test_client_ids_are_told_apart_by_every_character(mysql_url: str) -> None:
         dialog = dialog_id(1, 2)
         clients = ["a", "a ", "A", "a\t", "á", "a\u0301", "😀" * 64]
         for client in (*clients, *clients):
-            await database.fetch("post_create", author["id"], "text", "public", client)
+            await database.fetch("post_create", author["id"], "text", "public", client, None)
             (sent,) = await database.fetch("dialog_send", dialog, 1, 2, "text", client, True)
             assert sent["client_id"] == client
         wall = await database.fetch("post_wall", author["id"], author["id"], 2**53 - 1, 100)
@@ -221,7 +221,7 @@ def test_a_search_finds_what_begins_so_by_code_points(mysql_url: str) -> None:
             ids[row["id"]] = key
         for prefix in (*keys, "q ", "\ufdfa"):
             page = await database.fetch_row(
-                "user_find_first", [prefix], [prefix_end(prefix)], [0], [100]
+                "user_find_by_first", [prefix], [prefix_end(prefix)], [0], [100], [None]
             )
             assert page is not None
             found = [int(mark.partition(":")[0]) for mark in page["found"].split(",")]
@@ -237,9 +237,9 @@ def test_an_error_in_a_procedure_leaves_nothing_and_the_connection(mysql_url: st
         me = author["id"]
         for content, privacy in (("x" * 5000, "public"), ("x", "nobody")):
             with pytest.raises(aiomysql.MySQLError):
-                await database.fetch("post_create", me, content, privacy, "id")
+                await database.fetch("post_create", me, content, privacy, "id", None)
         assert await database.fetch("post_wall", me, me, 2**53 - 1, 10) == []
-        (post,) = await database.fetch("post_create", me, "x" * 4096, "public", "id")
+        (post,) = await database.fetch("post_create", me, "x" * 4096, "public", "id", None)
         # Nothing of the failed ones waits to be told of.
         assert post["after_ids"] is None
 

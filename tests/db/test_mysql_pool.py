@@ -73,6 +73,26 @@ def test_a_cancelled_statement_answers_nobody_else(mysql_url: str) -> None:
 
 
 @pytest.mark.usefixtures("own_statements")
+def test_an_answer_that_is_cut_as_it_comes(mysql_url: str) -> None:
+    """Its first bytes are there, and not its last ones: more than a buffer holds."""
+
+    async def test(database: MysqlDatabase) -> None:
+        (slot,) = database._pool._slots
+        wire = slot.connection.wire
+        asked = asyncio.create_task(database.fetch("echo", "x" * 4_000_000))
+        while not asked.done():
+            if not wire.closed and wire._reader._buffer:
+                slot.connection.terminate()
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            asked.result()
+        assert wire.closed
+        assert await one(database, "echo", 2) == 2
+
+    play(mysql_url, test, database_pool_size=1)
+
+
+@pytest.mark.usefixtures("own_statements")
 def test_those_who_wait_are_bounded(mysql_url: str) -> None:
     async def test(database: MysqlDatabase) -> None:
         under_way = [asyncio.create_task(database.fetch("sleep", 0.5)) for _ in range(3)]
@@ -238,13 +258,13 @@ def test_a_lock_that_is_not_let_go_is_not_waited_for_longer(mysql_url: str) -> N
         await mysql.query(holder, "START TRANSACTION")
         await mysql.query(holder, f"SELECT id FROM user WHERE id = {me} FOR UPDATE")
         with pytest.raises(Unavailable):
-            await database.fetch("post_create", me, "x", "public", None)
+            await database.fetch("post_create", me, "x", "public", None, None)
         # Who only reads waits for nobody.
         assert await database.fetch("user_by_ids", [me])
         await mysql.query(holder, "COMMIT")
         holder.close()
         assert await database.fetch("post_wall", me, me, 2**53 - 1, 10) == []
-        assert await database.fetch("post_create", me, "x", "public", None)
+        assert await database.fetch("post_create", me, "x", "public", None, None)
         await database.close()
 
     uvloop.run(test())
@@ -257,15 +277,19 @@ PAIR = "SELECT state FROM friend WHERE user_id = 1 AND friend_id = 2 FOR UPDATE"
 MEETING = {
     "two posts": (
         AUTHOR,
-        ("post_create", 1, "One", "public", None),
-        ("post_create", 1, "Two", "public", None),
+        ("post_create", 1, "One", "public", None, None),
+        ("post_create", 1, "Two", "public", None, None),
     ),
     "a change and another": (
         AUTHOR,
-        ("post_change", 1, 1, "One", None),
-        ("post_change", 1, 1, "Two", None),
+        ("post_change", 1, 1, "One", None, None),
+        ("post_change", 1, 1, "Two", None, None),
     ),
-    "a change and the end": (AUTHOR, ("post_change", 1, 1, "One", None), ("post_remove", 1, 1, 0)),
+    "a change and the end": (
+        AUTHOR,
+        ("post_change", 1, 1, "One", None, None),
+        ("post_remove", 1, 1, 0),
+    ),
     "a friendship and its end": (PAIR, ("friend_put", 2, 1, 9), ("friend_delete", 1, 2)),
     "a request's end and another": (PAIR, ("friend_delete", 1, 2), ("friend_put", 2, 1, 9)),
 }
@@ -288,7 +312,7 @@ def test_an_event_knows_the_one_that_it_met(mariadb_server: MariadbServer, meeti
     async def test(database: MysqlDatabase) -> None:
         for name in ("one", "two"):
             await database.fetch("user_create", *user(name))
-        await database.fetch("post_create", 1, "A post", "public", None)
+        await database.fetch("post_create", 1, "A post", "public", None, None)
         await database.fetch("friend_put", 1, 2, 9)
         holder = await mysql.connect(url)
         await mysql.query(holder, "DELETE FROM outbox")

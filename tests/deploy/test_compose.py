@@ -110,10 +110,10 @@ def test_the_cluster_reads_the_same_env_and_its_service_is_no_superuser(
     found = configuration(compose, tmp_path, (ALONE,), written)
     assert set(found["services"]) == {"master", "worker"}
     for service in found["services"].values():
-        told = service["environment"]
-        assert (told["POSTGRES_USER"], told["SERVICE_USER"]) == ("postgres", "hlfast")
-        assert told["POSTGRES_PASSWORD"] == written["CITUS_PASSWORD"]
-        assert told["SERVICE_PASSWORD"] == written["POSTGRES_PASSWORD"]
+        environment = service["environment"]
+        assert (environment["POSTGRES_USER"], environment["SERVICE_USER"]) == ("postgres", "hlfast")
+        assert environment["POSTGRES_PASSWORD"] == written["CITUS_PASSWORD"]
+        assert environment["SERVICE_PASSWORD"] == written["POSTGRES_PASSWORD"]
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ()))
 
 
@@ -124,15 +124,15 @@ def test_dialogs_are_on_the_cluster_before_anybody_writes(
     written = written_env()
     services = configuration(compose, tmp_path, ("dialogs-citus.yml",), written)["services"]
     for name in ("tables", "backend", "websocket"):
-        told = services[name]["environment"]
-        assert told["DIALOGS_DATABASE_URL"] == "postgresql://hlfast@master:5432/hlfast", name
-        assert told["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["POSTGRES_PASSWORD"], name
-        assert "@db:" in told["DATABASE_URL"], name
+        environment = services[name]["environment"]
+        assert environment["DIALOGS_DATABASE_URL"] == "postgresql://hlfast@master:5432/hlfast", name
+        assert environment["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["POSTGRES_PASSWORD"], name
+        assert "@db:" in environment["DATABASE_URL"], name
         assert name == "tables" or "shards" in services[name]["depends_on"], name
     shards = services["shards"]
-    told = shards["environment"]
-    assert told["DIALOGS_DATABASE_URL"] == "postgresql://postgres@master:5432/hlfast"
-    assert told["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["CITUS_PASSWORD"]
+    environment = shards["environment"]
+    assert environment["DIALOGS_DATABASE_URL"] == "postgresql://postgres@master:5432/hlfast"
+    assert environment["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["CITUS_PASSWORD"]
     assert {"tables", "master", "worker"} <= shards["depends_on"].keys()
     assert services["worker"]["deploy"]["replicas"] == 2
 

@@ -83,5 +83,5 @@ async def register(database: Any, name: str) -> int:
 
 async def post(database: Any, author_id: int) -> int:
     """The id of a new post."""
-    row = await database.fetch_row("post_create", author_id, "hello", "public", None)
+    row = await database.fetch_row("post_create", author_id, "hello", "public", None, None)
     return int(row["id"])

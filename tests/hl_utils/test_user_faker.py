@@ -16,8 +16,10 @@ import pytest
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.sql import SqlServer, name_of, rows, value
 from hl_utils.user_faker import PASSWORD
+from hlfast import codec
 from hlfast.codec import search_key
 from hlfast.db import queries
+from hlfast.posts.schemas import FIELDS
 from hlfast.settings import Settings
 from tests.conftest import TEMPLATE, new_database
 from tests.hl_utils.seeding import (
@@ -129,7 +131,7 @@ def seeded_once(database_server: SqlServer) -> str:
 
 @pytest.fixture(scope="module")
 def seeded_twice(seeded_once: str, database_server: SqlServer) -> str:
-    """The same and the same again."""
+    """A database that was seeded twice with one seed."""
     url = new_database(database_server, name_of(seeded_once))
     seed(url, "--seed", 7)
     return url
@@ -186,6 +188,14 @@ def test_people_are_as_people_are(seeded_once: str) -> None:
 def test_newer_posts_have_higher_ids(seeded_once: str) -> None:
     times = rows(seeded_once, "SELECT created_at FROM post ORDER BY id")
     assert times == sorted(times)
+
+
+def test_posts_are_stored_as_json_too(seeded_once: str) -> None:
+    posts = rows(seeded_once, f"SELECT {', '.join(FIELDS)}, encoded FROM post")
+    assert len(posts) == USERS * 5
+    for *fields, encoded in posts:
+        shown = codec.encode(dict(zip(FIELDS, fields, strict=True)))
+        assert f'{{"id":{fields[0]}{encoded}}}'.encode() == shown
 
 
 def test_the_password_is_known_and_hashed_once(seeded_once: str) -> None:

@@ -6,6 +6,9 @@ const api = await (await fetch("/asyncapi.json")).json();
 const links = await (await fetch("/", {headers: {Accept: "application/json"}})).json();
 const url = new URL(links.websocket, location.href);
 url.protocol = url.protocol.replace("http", "ws");
+const {live, events} = api.channels;
+const stream = new URL(events.address, url);
+stream.protocol = url.protocol.replace("ws", "http");
 
 const resolve = ({$ref, ...other}) =>
 	$ref ? resolve($ref.split("/").slice(1).reduce((part, name) => part[name], api)) : other;
@@ -39,8 +42,14 @@ function message(reference) {
 			JSON.stringify(example.payload, null, 2))));
 }
 
-const [about, ...codes] = api.channels.live.description.split(/\n+- /);
-const {query} = api.channels.live.bindings.ws;
+const parameters = (caption, {query}) =>
+	table(caption, ["parameter", "meaning"],
+		Object.entries(query.properties).map(([name, {description}]) => [code(name), prose(description)]));
+/** A frame as an event stream has it. */
+const event = ({type, cursor, ...fields}) =>
+	`id: ${cursor}\nevent: ${type}\ndata: ${JSON.stringify({type, cursor, ...fields})}\n`;
+
+const [about, ...codes] = live.description.split(/\n+- /);
 byId("main").replaceChildren(
 	h("h1", {}, "Live events"),
 	h("p", {}, "A websocket of JSON text frames, one object with a ", code("type"), " each, at"),
@@ -53,8 +62,7 @@ const client = new Client();
 await client.login("NAME", "PASSWORD");
 client.on("message.created post.created", console.log);
 client.connect();`),
-	table("Parameters of the handshake", ["parameter", "meaning"],
-		Object.entries(query.properties).map(([name, {description}]) => [code(name), prose(description)])),
+	parameters("Parameters of the handshake", live.bindings.ws),
 	h("h2", {}, "To you"), ...api.operations.tell.messages.map(message),
 	h("h2", {}, "From you"), ...api.operations.hear.messages.map(message),
 	h("h2", {}, about.replace(/:$/, "")),
@@ -62,5 +70,14 @@ client.connect();`),
 		const [number, ...meaning] = line.split(": ");
 		return [code(number), meaning.join(": ")];
 	})),
+	h("h2", {id: "events"}, "Server-sent events"),
+	h("pre", {}, stream.href),
+	...paragraphs(events.description),
+	parameters("Parameters of the stream", api.operations.stream.bindings.http),
+	h("pre", {tabindex: 0, "aria-label": "First steps of a stream"},
+		`curl -N "${stream}" -H "Authorization: Bearer $TOKEN"`),
+	h("p", {}, "What comes then:"),
+	h("pre", {tabindex: 0, "aria-label": "Example of an event"},
+		event(resolve(resolve(live.messages.MessageCreated)).examples[0].payload)),
 );
 byId(location.hash.slice(1))?.scrollIntoView();

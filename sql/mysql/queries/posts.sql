@@ -1,7 +1,7 @@
 -- Who may see a post is decided in the statement that reads it.
 
 -- name: post_create
-CALL post_create($1, $2, $3, $4);
+CALL post_create_encoded($1, $2, $3, $4, $5);
 
 -- name: post_get
 SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
@@ -16,7 +16,7 @@ WHERE p.id = $1
   );
 
 -- name: post_change
-CALL post_change($1, $2, $3, $4);
+CALL post_change_encoded($1, $2, $3, $4, $5);
 
 -- name: post_remove
 -- The author's, or any for a superuser whose token is of version $3.
@@ -35,6 +35,32 @@ WHERE p.author_id = $1
   )
 ORDER BY p.id DESC
 LIMIT $4;
+
+-- name: post_wall_encoded
+-- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
+-- none.
+SELECT CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+FROM post AS p FORCE INDEX (post_author)
+WHERE p.author_id = $1
+  AND p.id < $3
+  AND (
+    p.privacy = 'public'
+    OR $1 = $2
+    OR EXISTS (SELECT 1 FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3)
+  )
+ORDER BY p.id DESC
+LIMIT $4;
+
+-- name: post_encode
+-- $1: JSON of a list of posts, each with the JSON of its row in this version.
+UPDATE JSON_TABLE(
+    $1, '$[*]' COLUMNS (
+        id BIGINT PATH '$.id', version INT PATH '$.version', encoded TEXT PATH '$.encoded'
+    )
+) AS e
+STRAIGHT_JOIN post AS p FORCE INDEX (PRIMARY) ON p.id = e.id
+SET p.encoded = e.encoded
+WHERE p.version = e.version AND p.encoded IS NULL;
 
 -- name: feed_versions
 -- What changes with everything that the feed of a user shows: their friends, and whatever those
@@ -84,6 +110,62 @@ FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
+-- name: post_feed_encoded
+-- The same page as lines, as a wall's.
+WITH RECURSIVE walk AS (
+    SELECT n.friend_id, n.id, IF(COUNT(n.id) OVER () < $3, 0, MIN(n.id) OVER ()) AS oldest,
+           1 AS step
+    FROM (
+        SELECT f.friend_id,
+               (
+                   SELECT w.id FROM post AS w FORCE INDEX (post_author)
+                   WHERE w.author_id = f.friend_id AND w.id < $2
+                   ORDER BY w.author_id DESC, w.id DESC
+                   LIMIT 1
+               ) AS id
+        FROM friend AS f
+        WHERE f.user_id = $1 AND f.state = 3
+        ORDER BY 2 DESC
+        LIMIT $3
+    ) AS n
+    UNION ALL
+    SELECT b.friend_id,
+           (
+               SELECT w.id FROM post AS w FORCE INDEX (post_author)
+               WHERE w.author_id = b.friend_id AND w.id < b.id
+               ORDER BY w.author_id DESC, w.id DESC
+               LIMIT 1
+           ),
+           b.oldest, b.step + 1
+    FROM walk AS b
+    WHERE b.id > b.oldest AND b.step < $3
+)
+SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
+JOIN post AS p ON p.id = page.id
+ORDER BY p.id DESC;
+
+-- name: post_feed_newest
+-- The same page from the $4 newest ids of everybody's posts; fewer than $3 rows say nothing of what
+-- is older.
+SELECT STRAIGHT_JOIN p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM post AS p FORCE INDEX (PRIMARY)
+JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+WHERE f.state = 3 AND p.id < $2
+  AND p.id > (SELECT MAX(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
+-- name: post_feed_newest_encoded
+-- The same page as lines, as a wall's.
+SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+FROM post AS p FORCE INDEX (PRIMARY)
+JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+WHERE f.state = 3 AND p.id < $2
+  AND p.id > (SELECT MAX(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
 -- is counted here, whatever a client says.
@@ -95,6 +177,23 @@ FROM (
     WHERE f.user_id = $1 AND f.state = 3
     LIMIT $3
 ) AS reached;
+
+-- name: feed_reached_newest
+-- The same count, or no row where $2 is not among the $4 newest ids of everybody's posts.
+SELECT COUNT(*) AS posts
+FROM (
+    SELECT STRAIGHT_JOIN 1
+    FROM post AS p FORCE INDEX (PRIMARY)
+    JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+    WHERE f.state = 3 AND p.id >= $2 AND $2 > (SELECT MAX(n.id) FROM post AS n WHERE n.id >= $2) - $4
+    LIMIT $3
+) AS reached
+HAVING $2 > (SELECT MAX(n.id) FROM post AS n WHERE n.id >= $2) - $4;
+
+-- name: friend_count
+SELECT c.friends
+FROM friendcount AS c
+WHERE c.user_id = $1;
 
 -- name: outbox_delete
 -- The ids alone do. By any other index it would wait for rows that are being written.
