@@ -177,6 +177,8 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    # MariaDB has no statement for several pages.
+    page_limits = limits if _is_postgres(settings.database_url) else UNBATCHED
     posts = Posts(
         main,
         reads,
@@ -184,6 +186,7 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
         service.outbox,
         cache,
         limits=limits,
+        page_limits=page_limits,
         feed_posts_max=settings.feed_posts_max,
         encode_at_write=tuning.encode_at_write,
     )
@@ -198,8 +201,7 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
             Sessions(main, service.tokens, settings),
             service.authenticator,
             partial(FailureThrottle, service.cache, settings),
-            # MariaDB has no statement for several pages.
-            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+            search_limits=page_limits,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
         "posts": posts,

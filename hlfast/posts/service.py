@@ -12,14 +12,11 @@ from hlfast.db.database import Database, Row
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
 from hlfast.ids import ID_MAX
-from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, from_lines, from_rows
+from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, PageReader, from_lines, from_rows
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
 
-# The statements of a page: from JSON, and from columns.
-_WALL = ("post_wall_encoded", "post_wall")
-_FEED = ("post_feed_encoded", "post_feed")
 _NOT_YOURS = "Only its author may do this."
 
 
@@ -47,8 +44,8 @@ def _outbox_row(kind: str, author: int, row: Row) -> OutboxRow:
 class Posts:
     """Posts, and the pages of them that a user may see.
 
-    `reads` is the database of walls and feeds: a replica may answer them. A feed shows the newest
-    `feed_posts_max` posts.
+    `reads` is the database of walls and feeds: a replica may answer them. Pages share statements
+    within `page_limits`. A feed shows the newest `feed_posts_max` posts.
     """
 
     def __init__(
@@ -60,6 +57,7 @@ class Posts:
         cache: ResponseCache,
         *,
         limits: BatchLimits,
+        page_limits: BatchLimits,
         feed_posts_max: int,
         encode_at_write: bool,
     ) -> None:
@@ -71,6 +69,11 @@ class Posts:
         self._feed_versions = BatchReader(self._read_feed_versions, limits)
         self._feed_posts_max = feed_posts_max
         self._encoding = Encoding(database, on=encode_at_write)
+        # By the statement that reads the same from columns.
+        self._pages = {
+            "post_wall": PageReader(reads, "post_wall_encoded", page_limits),
+            "post_feed": PageReader(reads, "post_feed_encoded", page_limits),
+        }
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -133,7 +136,7 @@ class Posts:
 
         Raises errors.NotFound.
         """
-        posts = await self._read_page(_WALL, author_id, me, before, limit + 1, limit=limit)
+        posts = await self._read_page("post_wall", author_id, me, before, limit + 1, limit=limit)
         if posts == NO_ITEMS:
             await self._profiles.need(author_id)
         return codec.listing(*posts)
@@ -163,17 +166,18 @@ class Posts:
         if room <= 0:
             return codec.listing(*NO_ITEMS)
         # One more than is shown says whether anything follows.
-        posts, last = await self._read_page(_FEED, me, before, min(limit + 1, room), limit=limit)
+        posts, last = await self._read_page(
+            "post_feed", me, before, min(limit + 1, room), limit=limit
+        )
         return codec.listing(posts, None if last is None else f"{last}-{seen + limit}")
 
-    async def _read_page(self, statements: tuple[str, str], *args: int, limit: int) -> Items:
+    async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
         """A page, from JSON if all of its rows have any, else from columns."""
-        encoded, columns = statements
         if self._encoding.on:
-            items = from_lines(await self._reads.fetch(encoded, *args), limit)
+            items = from_lines(await self._pages[statement].get(args) or (), limit)
             if items is not None:
                 return items
-        rows = await self._reads.fetch(columns, *args)
+        rows = await self._reads.fetch(statement, *args)
         self._encoding.put(rows)
         return from_rows(rows, limit)
 

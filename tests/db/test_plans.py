@@ -123,10 +123,10 @@ CASES = {
     "wall, its author's": Case("post_wall", lambda f: (f.author, f.author, ID_MAX, LIMIT)),
     "wall, a friend's": Case("post_wall", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)),
     "the same from JSON": Case(
-        "post_wall_encoded", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)
+        "post_wall_encoded", lambda f: ([f.author], [f.author_friend], [ID_MAX], [LIMIT])
     ),
     "feed of a celebrity from JSON": Case(
-        "post_feed_encoded", lambda f: (f.celebrity, ID_MAX, LIMIT), TOP
+        "post_feed_encoded", lambda f: ([f.celebrity], [ID_MAX], [LIMIT]), TOP
     ),
     "feed of somebody with one friend": Case(
         "post_feed", lambda f: (f.hermit, ID_MAX, LIMIT), WHOLE

@@ -14,7 +14,7 @@ from hlfast.batching import UNBATCHED
 from hlfast.db.database import Database
 from hlfast.db.open import open_database
 from hlfast.ids import ID_MAX
-from hlfast.posts.encoded import from_lines
+from hlfast.posts.encoded import PageReader, from_lines
 from hlfast.posts.schemas import PostNew, PostPatch
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
@@ -50,6 +50,7 @@ def posts(database: Database, *, encode_at_write: bool) -> Posts:
         told,
         cache,
         limits=UNBATCHED,
+        page_limits=UNBATCHED,
         feed_posts_max=1000,
         encode_at_write=encode_at_write,
     )
@@ -77,7 +78,8 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
 
 async def lines(database: Database) -> list[str]:
     """What my wall is put together from."""
-    return [row[0] for row in await database.fetch("post_wall_encoded", ME, ME, ID_MAX, 100)]
+    pages = PageReader(database, "post_wall_encoded", UNBATCHED)
+    return list(await pages.get((ME, ME, ID_MAX, 100)) or ())
 
 
 async def all_encoded(database: Database) -> None:
@@ -198,11 +200,11 @@ def test_a_change_brings_its_json(database_server: SqlServer) -> None:
 
 
 def test_lines_become_a_page() -> None:
-    one, two = ('9,"content":"a"',), ('8,"content":"},{"',)
+    one, two = '9,"content":"a"', '8,"content":"},{"'
     assert from_lines([], 2) == (b"[]", None)
     assert from_lines([one], 1) == (b'[{"id":9,"content":"a"}]', None)
     assert from_lines([one, two], 1) == (b'[{"id":9,"content":"a"}]', 9)
     both = b'[{"id":9,"content":"a"},{"id":8,"content":"},{"}]'
     assert from_lines([one, two], 2) == (both, None)
-    assert from_lines([one, two, ("7\t",)], 2) == (both, 8)
-    assert from_lines([one, ("8\t",)], 2) is None
+    assert from_lines([one, two, "7\t"], 2) == (both, 8)
+    assert from_lines([one, "8\t"], 2) is None
