@@ -60,9 +60,12 @@ class PageReader:
         return self._reader.get(tuple(asked))
 
     async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
+        if len(asked) == 1:
+            rows = await self._database.fetch(self._statement, *asked[0])
+            return {asked[0]: [line for (line,) in rows]}
         found: dict[_Asked, list[str]] = {}
         arguments = map(list, zip(*asked, strict=True))
-        for (text,) in await self._database.fetch(self._statement, *arguments):
+        for (text,) in await self._database.fetch(f"{self._statement}_many", *arguments):
             number, *lines = text.split("\n")
             found.setdefault(asked[int(number) - 1], []).extend(lines)
         return found

@@ -123,10 +123,19 @@ CASES = {
     "wall, its author's": Case("post_wall", lambda f: (f.author, f.author, ID_MAX, LIMIT)),
     "wall, a friend's": Case("post_wall", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)),
     "the same from JSON": Case(
-        "post_wall_encoded", lambda f: ([f.author], [f.author_friend], [ID_MAX], [LIMIT])
+        "post_wall_encoded", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)
+    ),
+    "walls from JSON, of several": Case(
+        "post_wall_encoded_many",
+        lambda f: ([f.author, f.hermit], [f.author_friend] * 2, [ID_MAX] * 2, [LIMIT // 2] * 2),
+    ),
+    "feeds from JSON, of several": Case(
+        "post_feed_encoded_many",
+        lambda f: ([f.celebrity] * 2, [ID_MAX] * 2, [LIMIT // 2] * 2),
+        TOP,
     ),
     "feed of a celebrity from JSON": Case(
-        "post_feed_encoded", lambda f: ([f.celebrity], [ID_MAX], [LIMIT]), TOP
+        "post_feed_encoded", lambda f: (f.celebrity, ID_MAX, LIMIT), TOP
     ),
     "feed of somebody with one friend": Case(
         "post_feed", lambda f: (f.hermit, ID_MAX, LIMIT), WHOLE

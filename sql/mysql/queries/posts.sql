@@ -37,9 +37,9 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- The same page, line by line: each a text of the page's number, which is 1, and a post's id and its
--- JSON after that, or a tab where a row has none.
-SELECT CONCAT('1\n', p.id, COALESCE(p.encoded, '\t')) AS `lines`
+-- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
+-- none.
+SELECT CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
 FROM post AS p FORCE INDEX (post_author)
 WHERE p.author_id = $1
   AND p.id < $3
@@ -111,7 +111,7 @@ JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
 -- name: post_feed_encoded
--- The same page line by line, as a wall's.
+-- The same page as lines, as a wall's.
 WITH RECURSIVE walk AS (
     SELECT n.friend_id, n.id, IF(COUNT(n.id) OVER () < $3, 0, MIN(n.id) OVER ()) AS oldest,
            1 AS step
@@ -140,7 +140,7 @@ WITH RECURSIVE walk AS (
     FROM walk AS b
     WHERE b.id > b.oldest AND b.step < $3
 )
-SELECT STRAIGHT_JOIN CONCAT('1\n', p.id, COALESCE(p.encoded, '\t')) AS `lines`
+SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
 FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;

@@ -45,31 +45,19 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- Pages of several walls, of those who look and their cursors and limits: each a text of the page's
--- number and, line by line, its posts, an id and its JSON after that, or a tab where a row has none.
-SELECT k.page || E'\n' || found.lines AS lines
-FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::integer[])
-    WITH ORDINALITY AS k (author_id, me, before, up_to, page)
-CROSS JOIN LATERAL (
-    SELECT string_agg(shown.line, E'\n') AS lines
-    FROM (
-        SELECT p.id || coalesce(p.encoded, E'\t') AS line
-        FROM post AS p
-        WHERE p.author_id = k.author_id
-          AND p.id < k.before
-          AND (
-            p.privacy = 'public'
-            OR k.author_id = k.me
-            OR EXISTS (
-                SELECT FROM friend AS f
-                WHERE f.user_id = k.me AND f.friend_id = k.author_id AND f.state = 3
-            )
-          )
-        ORDER BY p.id DESC
-        LIMIT k.up_to
-    ) AS shown
-) AS found
-WHERE found.lines IS NOT NULL;
+-- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
+-- none.
+SELECT p.id || coalesce(p.encoded, E'\t') AS line
+FROM post AS p
+WHERE p.author_id = $1
+  AND p.id < $3
+  AND (
+    p.privacy = 'public'
+    OR $1::integer = $2::integer
+    OR EXISTS (SELECT FROM friend AS f WHERE f.user_id = $2 AND f.friend_id = $1 AND f.state = 3)
+  )
+ORDER BY p.id DESC
+LIMIT $4;
 
 -- name: post_encode
 -- $1: JSON of a list of posts, each with the JSON of its row in this version. Whoever is at work on
@@ -122,33 +110,24 @@ WHERE p.id = ANY(ARRAY(
 ORDER BY p.id DESC;
 
 -- name: post_feed_encoded
--- Pages of several feeds, as those of walls.
-SELECT k.page || E'\n' || found.lines AS lines
-FROM unnest($1::integer[], $2::bigint[], $3::integer[])
-    WITH ORDINALITY AS k (me, before, up_to, page)
-CROSS JOIN LATERAL (
-    SELECT string_agg(shown.line, E'\n') AS lines
-    FROM (
-        SELECT p.id || coalesce(p.encoded, E'\t') AS line
-        FROM post AS p
-        WHERE p.id = ANY(ARRAY(
-            SELECT newest.id
-            FROM friend AS f
-            CROSS JOIN LATERAL (
-                SELECT w.id
-                FROM post AS w
-                WHERE w.author_id = f.friend_id AND w.id < k.before
-                ORDER BY w.id DESC
-                LIMIT k.up_to
-            ) AS newest
-            WHERE f.user_id = k.me AND f.state = 3
-            ORDER BY newest.id DESC
-            LIMIT k.up_to
-        ))
-        ORDER BY p.id DESC
-    ) AS shown
-) AS found
-WHERE found.lines IS NOT NULL;
+-- The same page as lines, as a wall's.
+SELECT p.id || coalesce(p.encoded, E'\t') AS line
+FROM post AS p
+WHERE p.id = ANY(ARRAY(
+    SELECT newest.id
+    FROM friend AS f
+    CROSS JOIN LATERAL (
+        SELECT w.id
+        FROM post AS w
+        WHERE w.author_id = f.friend_id AND w.id < $2
+        ORDER BY w.id DESC
+        LIMIT $3
+    ) AS newest
+    WHERE f.user_id = $1 AND f.state = 3
+    ORDER BY newest.id DESC
+    LIMIT $3
+))
+ORDER BY p.id DESC;
 
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
