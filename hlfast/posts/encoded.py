@@ -6,7 +6,7 @@ JSON by whoever has met it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import NamedTuple
@@ -52,17 +52,23 @@ class PageReader:
     def __init__(self, database: Database, statement: str, limits: BatchLimits) -> None:
         self._database = database
         self._statement = statement
+        self._reader: BatchReader[_Asked, Sequence[str]] | None = None
         batch_max = min(limits.batch_max, _PAGES_MAX)
-        self._reader = BatchReader(self._read_many, BatchLimits(batch_max, limits.batches_max))
+        if batch_max > 1:
+            self._reader = BatchReader(self._read_many, BatchLimits(batch_max, limits.batches_max))
 
-    def get(self, asked: Sequence[int]) -> Awaitable[Sequence[str] | None]:
+    async def get(self, asked: _Asked) -> Sequence[str]:
         """Its lines, each a post's id and what follows it in its JSON but the brace."""
-        return self._reader.get(tuple(asked))
+        if self._reader is None:
+            return await self._read_one(asked)
+        return await self._reader.get(asked) or ()
+
+    async def _read_one(self, asked: _Asked) -> Sequence[str]:
+        return [line for (line,) in await self._database.fetch(self._statement, *asked)]
 
     async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
         if len(asked) == 1:
-            rows = await self._database.fetch(self._statement, *asked[0])
-            return {asked[0]: [line for (line,) in rows]}
+            return {asked[0]: await self._read_one(asked[0])}
         found: dict[_Asked, list[str]] = {}
         arguments = map(list, zip(*asked, strict=True))
         for (text,) in await self._database.fetch(f"{self._statement}_many", *arguments):

@@ -174,7 +174,7 @@ class Posts:
     async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
         """A page, from JSON if all of its rows have any, else from columns."""
         if self._encoding.on:
-            items = from_lines(await self._pages[statement].get(args) or (), limit)
+            items = from_lines(await self._pages[statement].get(args), limit)
             if items is not None:
                 return items
         rows = await self._reads.fetch(statement, *args)

@@ -81,7 +81,7 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
 async def lines(database: Database) -> list[str]:
     """What my wall is put together from."""
     pages = PageReader(database, "post_wall_encoded", UNBATCHED)
-    return list(await pages.get((ME, ME, ID_MAX, 100)) or ())
+    return list(await pages.get((ME, ME, ID_MAX, 100)))
 
 
 async def all_encoded(database: Database) -> None:
@@ -237,9 +237,9 @@ def test_pages_that_meet_are_one_statement(postgres_server: PostgresServer) -> N
         for statement, asked in pages.items():
             counted: Any = Counted(database)
             reader = PageReader(counted, statement, BatchLimits(512, 2))
-            alone = [await reader.get(page) or [] for page in asked]
+            alone = [list(await reader.get(page)) for page in asked]
             together = await asyncio.gather(*(reader.get(page) for page in asked))
-            assert [page or [] for page in together] == alone
+            assert [list(page) for page in together] == alone
             assert [len(page) for page in alone] == (
                 [3, 6, 2, 0, 0] if "wall" in statement else [3, 3, 0]
             )
