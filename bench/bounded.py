@@ -54,7 +54,7 @@ class Figure:
 
     @property
     def growth(self) -> float:
-        """Of the process, as a multiple of what was allowed."""
+        """Growth of the process, as a multiple of what was allowed."""
         return self.grown_bytes / self.bytes_max if self.bytes_max else 0.0
 
 
@@ -80,7 +80,7 @@ def _pages(bytes_max: int) -> Put:
 
     def put(number: int) -> None:
         users = [number * 20 + one for one in range(chance.randrange(20))]
-        key = ("user_find_first", (f"anna{number}", f"annb{number}", 0, 20))
+        key = ("user_find_by_first", (f"anna{number}", f"annb{number}", 0, 20, None))
         version = ",".join(f"{user}:{chance.randrange(9)}" for user in users)
         bodies.put(key, version, codec.page_of([_user(user) for user in users], None))
 
@@ -93,7 +93,7 @@ def _seen_once(bytes_max: int) -> Put:
 
 
 def _remembered(_: int) -> Put:
-    """As tokens are: by a header of 200 bytes."""
+    """Fill a dictionary as one of tokens is: by headers of 200 bytes."""
     tokens: Bounded[bytes, tuple[int, float]] = Bounded(65_536)
     return lambda number: tokens.put(b"%0200d" % number, (number, 1.0)), tokens.entries.__len__
 
@@ -136,7 +136,7 @@ CASES: dict[str, Callable[[int], Put]] = {
 
 
 def _timed(put: Callable[[int], None], numbers: Iterator[int], count: int) -> float:
-    """CPU microseconds of one."""
+    """CPU microseconds of one call."""
     begun = time.process_time()
     for number in itertools.islice(numbers, count):
         put(number)

@@ -1,7 +1,7 @@
 """How many machines a network of so many users needs, from measured costs: bench/CAPACITY.md.
 
-Costs are the published ones of `growth` (the service with nothing kept, a million users), of
-`row_bytes` and of `events`. What users do is stated here.
+Costs are the published ones of `growth` (no response cache, a million users), of `row_bytes` and
+of `events`. What users do is stated here.
 `python -m bench.readme` writes the page, with the words of bench/CAPACITY.in.md.
 """
 
@@ -125,13 +125,13 @@ class Need:
 
 
 def need(users: int, costs: Costs) -> Need:
-    """Of a network of so many users who do what is stated."""
+    """What a network of so many users needs who do what is stated."""
     online = users * ONLINE
     rates = {line: online * hourly / 3600 for line, hourly in HOURLY.items()}
     messages, posts = rates["message send"], online * POSTS_HOURLY / 3600
     friends_online = FRIENDS * ONLINE
-    # Who comes and goes is told to the friends who are there, and so is a post; a message goes to
-    # both, and so does the mark of having read it.
+    # That somebody comes or goes is sent to the friends who are there, and so is a post; a message
+    # goes to both, and so does the mark of having read it.
     changes = 2 * online / STAY_H / 3600
     events = posts + 2 * messages + changes
     frames = friends_online * (posts + changes) + 4 * messages
@@ -169,7 +169,7 @@ def breaks_at(what: str, costs: Costs) -> float:
 
 
 def page() -> str:
-    """bench/CAPACITY.md."""
+    """The text of bench/CAPACITY.md."""
     costs = Costs.published()
     needs = [need(users, costs) for users in USERS]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _LEFT, _RIGHT = 760, 130, 130
@@ -10,10 +12,21 @@ _BAR, _GAP, _GROUP_GAP, _TOP = 13, 3, 16, 14
 _STYLE = """\
 text { font: 12px system-ui, sans-serif; fill: #24292f }
 .name { font-weight: 600 }
-.ours { fill: #0969da } .peer { fill: #b4bcc4 }
+.ours { fill: #0969da } .peer { fill: #b4bcc4 } .gain { fill: #1f7a5a } .loss { fill: #b3442e }
+.line { stroke: #d0d7de }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .ours { fill: #4493f8 } .peer { fill: #57606a }
+  .gain { fill: #4fbf93 } .loss { fill: #ec7f66 } .line { stroke: #3d444d }
 }"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rung: what a request costs there in microseconds, and what is said of the step to it."""
+
+    name: str
+    cost: float
+    words: str
 
 
 def bars(title: str, ours: str, groups: Mapping[str, Mapping[str, float]]) -> str:
@@ -29,6 +42,51 @@ def bars(title: str, ours: str, groups: Mapping[str, Mapping[str, float]]) -> st
             y += _BAR + _GAP
         y += _GROUP_GAP
     return _document(title, y, shapes)
+
+
+# Of a waterfall: where its bars begin and end, and the numbers on its axis.
+_FROM, _TO, _STEP_ROW, _NUMBERS = 270, 560, 21, (1, 2, 5)
+
+
+def waterfall(title: str, steps: Sequence[Step]) -> str:
+    """A bar from each cost to the next one, over an axis in logarithms with plain numbers."""
+    costs = [one.cost for one in steps]
+    low, high = math.log(min(costs) * 0.9), math.log(max(costs) * 1.05)
+
+    def x_of(cost: float) -> float:
+        return _FROM + (math.log(cost) - low) / (high - low) * (_TO - _FROM)
+
+    bottom = _TOP + len(steps) * _STEP_ROW
+    shapes = []
+    for number in _plain_numbers(low, high):
+        x = x_of(number)
+        shapes.append(
+            f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{bottom}"/>'
+        )
+        shapes.append(_text(x, bottom + 16, f"{number:,g}", "value", "middle"))
+    before = math.exp(low)
+    for n, one in enumerate(steps):
+        y = _TOP + n * _STEP_ROW
+        left, right = sorted((x_of(before), x_of(one.cost)))
+        seen = "gain" if one.cost < before else "loss"
+        kind = "ours" if n == 0 else "peer" if one.words.startswith("no ") else seen
+        shapes.append(
+            f'<rect class="{kind}" x="{left:.1f}" y="{y}" width="{max(right - left, 2):.1f}" '
+            f'height="{_BAR}" rx="2"/>'
+        )
+        shapes.append(_text(_FROM - 10, y + 11, one.name, "name" if n == 0 else "value", "end"))
+        words = f"{one.cost:,.0f} µs" + (f", {one.words}" if one.words else "")
+        shapes.append(_text(_TO + 10, y + 11, words, "value", "start"))
+        before = one.cost
+    middle = (_FROM + _TO) / 2
+    shapes.append(_text(middle, bottom + 36, "server CPU of a request, µs", "value", "middle"))
+    return _document(title, bottom + 46, shapes)
+
+
+def _plain_numbers(low: float, high: float) -> list[float]:
+    powers = range(math.floor(low / math.log(10)), math.ceil(high / math.log(10)) + 1)
+    numbers = [step * 10.0**power for power in powers for step in _NUMBERS]
+    return [one for one in numbers if low <= math.log(one) <= high]
 
 
 def _bar(y: int, share: float, is_ours: bool, label: str) -> Sequence[str]:

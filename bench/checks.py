@@ -21,8 +21,6 @@ USER, SEARCH, FEED, DIALOG, SEND = (
     "dialog page",
     "message send",
 )
-# Only the bare server answers it, and nothing else.
-STATIC = "static answer"
 _FORM = "application/x-www-form-urlencoded"
 SCENARIOS = (USER, SEARCH, FEED, DIALOG, SEND)
 

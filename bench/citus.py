@@ -88,7 +88,7 @@ def _address(url: str) -> str:
 
 
 async def steady(_: World) -> None:
-    """Nothing happens."""
+    """Let nothing happen for as long as the other scenes take."""
     await asyncio.sleep(_STEADY_S)
 
 
@@ -168,7 +168,7 @@ def _line(name: str, seconds: float, seen: Window, before: object, after: object
 
 
 async def _on_living(world: World, seen: Window) -> int:
-    """Of these messages: those in dialogs of other nodes than the one that was killed."""
+    """The messages in dialogs of other nodes than the one that was killed."""
     port = urlsplit(world.urls[1]).port or 5432
     dialogs = list({one.dialog_id for one in seen.sent})
     rows = await _fetch(
@@ -243,7 +243,7 @@ def _databases(dsns: list[str], shards: int) -> Iterator[list[str]]:
 
 
 def main() -> int:
-    """The exit status."""
+    """Run, print, write; the exit status."""
     parser = argparse.ArgumentParser(prog="bench.citus", description=__doc__)
     parser.add_argument("dsns", nargs=4, metavar="DSN")
     parser.add_argument("--shards", type=int, default=8, help="at the start")

@@ -109,7 +109,7 @@ class Writers:
             message = Message(*pair, f"{number}-{count}", time.monotonic())
             self.ledger.asked.add(message.client_id)
             if not await self._send(line, message):
-                # Others are not kept waiting by a dialog that is out of reach.
+                # Others do not wait for a dialog that is out of reach.
                 task = asyncio.create_task(self._insist(message))
                 self._later.add(task)
                 task.add_done_callback(self._later.discard)

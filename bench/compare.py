@@ -1,89 +1,65 @@
 """This service beside others, or beside another commit of itself, in one run of interleaved rounds.
 
-    python -m bench.compare [--peers static FastAPI ...] [--against COMMIT ...] [--users 10000]
+    python -m bench.compare [--peers static FastAPI ...] [--against COMMIT ...] [--keys zipf ...]
 
-One server process on core 0; PostgreSQL, Redis and the load on core 1. The exit status is 1 if
-any answer was wrong, or if this tree is slower than a commit beyond `--worse-than`. See
-bench/README.md for the method.
+On the laboratory's rounds: every server anew in each of them, random order, one process on a core
+of its own. The exit status is 1 if any answer was wrong, or if this tree is slower than a commit
+beyond `--worse-than`. See bench/README.md for the method.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import os
-import random
-import secrets
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict, replace
 
-import asyncpg
-import uvloop
-
-from bench import checks, contenders, load, processes, report, scenarios, verdict
-from bench.contenders import CONTENDERS, OURS, STATIC, Contender
-from bench.database import seeded
-from bench.load import Exchange
+from bench import checks, contenders, load, report, verdict
+from bench.contenders import CONTENDERS, OURS, Contender, Static
+from bench.lab import catalog, findings, inference, keys, ours, workloads
+from bench.lab.arms import Arm, Kind, Running, all_running, of_contender
+from bench.lab.cores import Cores
+from bench.lab.measurement import sentences, take
+from bench.lab.plan import Plan, commit
+from bench.lab.progress import Progress
+from bench.lab.report import document
+from bench.lab.results import Results
+from bench.lab.run import over_http
+from bench.lab.window import Window
+from bench.lab.workplace import Opened, Workplace
 from bench.report import Round
-from bench.scenarios import Read, Sends
-from hl_utils.servers.process import free_port
-from hl_utils.servers.redis import RedisServer
+from bench.rounds import DISTINCT
+from bench.scenarios import Sends
 
-SERVER_CORE, LOAD_CORE = 0, 1
-# Distinct requests of a scenario: more than any server would answer from its
-# own short memory by chance, few enough to check each before the first round.
-DISTINCT = 1000
-DIALOGS_WRITTEN = 256
-# Per user. Enough that many feeds and dialogs fill a page.
-MEANS = {"friends": 20, "posts": 5, "dialogs": 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running server and, for each scenario, what to ask it."""
-
-    name: str
-    port: int
-    pid: int
-    reads: dict[str, list[Read]]
-    sends: Sends | None
-
-    def answers(self, scenario: str) -> bool:
-        """Whether it takes part: the bare server has but one answer."""
-        return scenario in self.reads or (scenario == checks.SEND and self.sends is not None)
-
-    def sources(self, scenario: str, connections: int) -> Sequence[Iterator[Exchange]]:
-        """An endless source of exchanges for each connection."""
-        if self.sends is not None and scenario == checks.SEND:
-            return self.sends.sources(connections)
-        reads = self.reads[scenario]
-        # Each connection starts elsewhere, so that they don't ask the same at once.
-        step = len(reads) / connections
-        return [
-            itertools.cycle(reads[int(i * step) :] + reads[: int(i * step)])
-            for i in range(connections)
-        ]
+# The lab's name of each.
+WORKLOADS = {
+    checks.USER: workloads.USER,
+    checks.SEARCH: workloads.SEARCH,
+    checks.FEED: workloads.FEED,
+    checks.DIALOG: workloads.DIALOG,
+    checks.SEND: workloads.SEND,
+}
+_NAMES = {workload: name for name, workload in WORKLOADS.items()}
+# Connections that ask for everything once, before the first round.
+_ASKING = 8
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--database-url", help="one with our tables, on this machine")
-    parser.add_argument("--users", type=int, default=10_000, help="seeded if there are none")
+    parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of one round")
-    parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each round")
+    rounds = parser.add_mutually_exclusive_group()
+    rounds.add_argument("--rounds", type=int, default=7)
+    rounds.add_argument("--minutes", type=float, help="as many rounds as fit into them")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a window")
+    parser.add_argument("--warm-up", type=float, default=0.4, help="seconds before a window")
     parser.add_argument("--peers", nargs="*", choices=[*CONTENDERS], default=["FastAPI"])
     parser.add_argument("--against", nargs="*", default=[], metavar="COMMIT")
     parser.add_argument("--worse-than", type=float, default=1.05, metavar="RATIO")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
+    parser.add_argument("--keys", nargs="+", choices=keys.POPULATIONS, default=keys.POPULATIONS)
     report.add_out(parser, "compare")
     options = parser.parse_args()
     if options.against and options.rounds < verdict.ROUNDS_MIN:
@@ -91,187 +67,131 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def start_servers(
-    stack: ExitStack,
-    running: Sequence[Contender],
-    database_url: str,
-    redis_url: str,
-    secret: str,
-) -> dict[str, tuple[int, int]]:
-    """Name -> (port, process id). Each has one process; the bounds are the service's own."""
-    environment = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "HLFAST_SECRET": secret,
-        "HLFAST_WORKERS": "1",
-        # The peer publishes nothing: what it leaves in the outbox is not ours to send meanwhile.
-        "HLFAST_OUTBOX_SWEEP_S": "3600",
-    }
-    logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    started: dict[str, tuple[int, int]] = {}
-    for number, one in enumerate(running):
-        port = free_port()
-        pid = stack.enter_context(
-            processes.server(
-                [word.format(port=port) for word in one.argv],
-                {**environment, **one.environment, "HLFAST_HTTP_PORT": str(port)},
-                directory=one.directory,
-                port=port,
-                core=SERVER_CORE,
-                log=logs / str(number),
-            )
-        )
-        started[one.name] = port, pid
-    return started
-
-
-class Clock:
-    """CPU times at the two ends of a window."""
-
-    def __init__(self, server: Server, postgres_pid: int) -> None:
-        self._server = server
-        self._postgres_pid = postgres_pid
-        self._marks: list[tuple[float, float, float, float]] = []
-
-    def mark(self) -> None:
-        """Read them now."""
-        self._marks.append(
-            (
-                processes.cpu_s(self._server.pid),
-                processes.cpu_s(self._postgres_pid),
-                time.process_time(),
-                processes.core_busy_s(SERVER_CORE),
-            )
-        )
-
-    def round(self, scenario: str, number: int, tally: load.Tally) -> Round:
-        """The window's figures."""
-        before, after = self._marks
-        server_s, postgres_s, load_s, core_s = (b - a for a, b in zip(before, after, strict=True))
-        return Round(
-            scenario=scenario,
-            server=self._server.name,
-            number=number,
-            requests=tally.requests,
-            requests_per_s=tally.requests / tally.seconds,
-            server_cpu_us=server_s / tally.requests * 1e6,
-            postgres_cpu_us=postgres_s / tally.requests * 1e6,
-            p50_ms=tally.percentile_ms(0.5),
-            p99_ms=tally.percentile_ms(0.99),
-            server_busy=server_s / tally.seconds,
-            load_busy=load_s / tally.seconds,
-            others_on_server_core=max(core_s - server_s, 0.0) / tally.seconds,
-        )
-
-
-async def one_round(
-    database: asyncpg.Connection,
-    server: Server,
-    scenario: str,
-    number: int,
-    options: argparse.Namespace,
-    postgres_pid: int,
-) -> Round:
-    """Warm up, measure, and for sends hold the database against what was acknowledged."""
-    if server.sends is not None and scenario == checks.SEND:
-        before = await checks.dialogs(database, server.sends)
-    clock = Clock(server, postgres_pid)
-    tally = await load.measure(
-        server.port,
-        server.sources(scenario, options.connections),
-        warm_up_s=options.warm_up,
+def plan_of(options: argparse.Namespace, running: Sequence[Contender]) -> Plan:
+    """The plan of a comparison: each contender beside us, and us beside ourselves."""
+    mine, *others = map(of_contender, running)
+    arms = [
+        mine,
+        *(replace(one, without=mine.name, is_removal=True, kind=Kind.ADVISED) for one in others),
+        catalog.same(mine),
+    ]
+    plan = Plan(
+        arms=tuple(arms),
+        cells=tuple(workloads.cells([WORKLOADS[name] for name in options.only], options.keys)),
+        rounds=options.rounds,
         seconds=options.seconds,
-        mark=clock.mark,
+        warm_up_s=options.warm_up,
+        connections=options.connections,
+        users=options.users,
+        requests_max=options.users,
     )
-    if server.sends is not None and scenario == checks.SEND:
-        await checks.dialogs_after(database, server.sends, before)
-    return clock.round(scenario, number, tally)
+    return plan if options.minutes is None else plan.fitting(options.minutes)
 
 
-async def _empty_outbox(database: asyncpg.Connection, name: str) -> None:
-    """Take away the events that a peer has left, or the service would wait for them."""
-    if name in CONTENDERS and name != OURS:
+@asynccontextmanager
+async def checked(plan: Plan, opened: Opened) -> AsyncIterator[Workplace]:
+    """The workplace, once every server has answered everything rightly, and with the same bytes."""
+    async with opened as workplace:
+        async with all_running(plan.arms, workplace.environment, None, workplace.urls) as running:
+            for arm in plan.arms:
+                if arm.kind != Kind.SAME:
+                    await _check(running[arm.name], workplace)
+        print("Every answer of every server is right, and the same bytes.", flush=True)
+        yield workplace
+
+
+async def _check(running: Running, workplace: Workplace) -> None:
+    requests, database = workplace.requests, workplace.database
+    assert isinstance(requests, workloads.Requests) and requests.sends is not None
+    if running.arm.wrap is Static:
+        await load.exhaust(running.port, [iter([Static(requests.reads[workloads.USER][0])])])
+        return
+    if running.arm.without is None:
+        # Ours is asked for all of them, and the bytes of its answers are what others must give.
+        for reads in requests.reads.values():
+            await load.exhaust(running.port, [iter(reads[n::_ASKING]) for n in range(_ASKING)])
+    some = {name: reads[:DISTINCT] for name, reads in requests.reads.items()}
+    try:
+        # Messages of their own: what was written once is not new to the next server.
+        sends = Sends(requests.sends.threads)
+        await checks.everything_once(database, running.port, some, sends)
+    except load.WrongAnswer as error:
+        raise load.WrongAnswer(f"{running.arm.name}: {error}") from error
+    if running.arm.leaves_events and database is not None:
+        # Or the service would wait for them.
         await database.execute("DELETE FROM messageoutbox")
 
 
-async def compare(
-    options: argparse.Namespace,
-    database_url: str,
-    servers_of: dict[str, tuple[int, int]],
-    secret: str,
-) -> list[Round]:
-    """All rounds. Raises WrongAnswer."""
-    database = await asyncpg.connect(database_url)
-    # The server that the load talks to, wherever it was started from.
-    postgres_pid = processes.parent(await database.fetchval("SELECT pg_backend_pid()"))
-    processes.pin(postgres_pid, LOAD_CORE)
-    servers: list[Server] = []
-    for name, (port, pid) in servers_of.items():
-        if name == STATIC:
-            reads = {checks.STATIC: [Read("/static", json.loads(contenders.STATIC_BODY))]}
-            servers.append(Server(name, port, pid, reads, None))
-            continue
-        reads = await checks.reads(database, DISTINCT, random.Random(1), secret)
-        sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), secret)
-        await checks.everything_once(database, port, reads, sends)
-        await _empty_outbox(database, name)
-        if servers:
-            checks.same_bytes(servers[0].reads, reads)
-        servers.append(Server(name, port, pid, reads, sends))
-    print("Every answer of every server is right, and the same bytes.", flush=True)
-    rounds: list[Round] = []
-    for number in range(1, options.rounds + 1):
-        for scenario in (checks.STATIC, *options.only):
-            # A B, B A, …: what drifts with time favours neither.
-            for server in servers if number % 2 else servers[::-1]:
-                if not server.answers(scenario):
-                    continue
-                found = await one_round(database, server, scenario, number, options, postgres_pid)
-                if scenario == checks.SEND:
-                    await _empty_outbox(database, server.name)
-                rounds.append(found)
-                print(
-                    f"{number}/{options.rounds} {scenario}, {server.name}: "
-                    f"{found.requests_per_s:,.0f}/s, {found.server_cpu_us:.0f} µs",
-                    flush=True,
-                )
-    await database.close()
-    return rounds
+def round_of(one: Window) -> Round:
+    """A window as the tables show it."""
+    return Round(
+        scenario=_NAMES[one.workload],
+        server=one.arm,
+        number=one.round,
+        requests=one.requests,
+        requests_per_s=one.per_s,
+        server_cpu_us=one.cpu_us,
+        postgres_cpu_us=one.database_cpu_us,
+        p50_ms=one.p50_ms,
+        p99_ms=one.p99_ms,
+        server_busy=one.cpu_us * one.per_s / 1e6,
+        load_busy=one.load_busy,
+        others_on_server_core=one.others,
+        keys=one.population,
+    )
 
 
 def main() -> int:
     """Run, print, write."""
     options = arguments()
-    os.sched_setaffinity(0, {LOAD_CORE})
-    secret = secrets.token_urlsafe(32)
+    cores, progress = Cores.of_machine(), Progress()
     with ExitStack() as stack:
-        database_url = stack.enter_context(
-            seeded(options.database_url, users=options.users, means=MEANS)
-        )
-        redis = stack.enter_context(RedisServer())
         try:
             running = [CONTENDERS[OURS], *(CONTENDERS[name] for name in options.peers)]
             running += [stack.enter_context(contenders.commit(one)) for one in options.against]
             versions = {k: v for one in running for k, v in one.install().items()}
-            started = start_servers(stack, running, database_url, redis.url, secret)
-            rounds = uvloop.run(compare(options, database_url, started, secret))
-        except (load.WrongAnswer, RuntimeError, OSError) as error:
+        except (RuntimeError, OSError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
-        facts = report.machine() | versions | uvloop.run(report.database_facts(database_url))
-    method = (
-        f"{options.connections} keep-alive connections in a closed loop, {options.rounds} rounds "
-        f"of {options.seconds:g} s after {options.warm_up:g} s of warm-up, alternating; one "
-        f"server process on core {SERVER_CORE}, PostgreSQL and load on core {LOAD_CORE}; "
-        "ratios of neighbouring rounds: median (lowest..highest). Every answer checked."
+        plan = plan_of(options, running)
+        database: dict[str, str] = {}
+        opened = checked(plan, ours.opened(plan, cores, progress, WORKLOADS.values(), database))
+        taken = take(plan, cores, report.journal(options.out), progress, over_http(opened))
+    windows = plan.in_order(taken.journal.windows)
+    if taken.status == 1 or len(taken.journal.rounds) < inference.ROUNDS_MIN:
+        print("Too few rounds for a table.", file=sys.stderr)
+        return 1
+    facts = report.machine() | {"commit": commit()} | versions | database
+    found = Results(
+        heading="",
+        facts=facts,
+        words=sentences(plan, cores),
+        windows=windows,
+        comparisons=findings.comparisons(windows, plan.arms),
+        noise=taken.noise,
+        rounds=len(taken.journal.rounds),
+        rounds_planned=plan.rounds,
+        title_of=" ".join,
     )
-    lines = report.table(rounds, OURS)
+    return written(options, plan.arms, found, [round_of(one) for one in windows]) or taken.status
+
+
+def written(
+    options: argparse.Namespace, arms: Sequence[Arm], found: Results, rounds: Sequence[Round]
+) -> int:
+    """Write tables and figures; 1 if this tree is surely slower than a commit."""
+    lines = [f"**Not to be published.** {one}" for one in found.warnings()]
+    lines += [""] * bool(lines) + report.table(rounds, OURS)
     is_worse = False
     for one in options.against:
-        found = verdict.of_rounds(rounds, OURS, one, options.worse_than)
-        lines += ["", verdict.CAPTION, "", *verdict.table(found, OURS, one)]
-        is_worse |= any(each.is_worse for costs in found.values() for each in costs.values())
-    report.write(options.out, facts, method, lines, [asdict(one) for one in rounds])
+        if found.rounds < verdict.ROUNDS_MIN:
+            continue
+        verdicts = verdict.of_rounds(rounds, OURS, one, options.worse_than)
+        lines += ["", verdict.CAPTION, "", *verdict.table(verdicts, OURS, one)]
+        is_worse |= any(each.is_worse for costs in verdicts.values() for each in costs.values())
+    method = " ".join(found.words) + " Tables: ratios of the same round, median (lowest..highest)."
+    more = document.summary(found)
+    report.write(options.out, found.facts, method, lines, [asdict(one) for one in rounds], more)
     print(options.out.with_suffix(".md").read_text())
     return int(is_worse)
 

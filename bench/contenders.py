@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import toolchains
+from bench.load import Exchange, WrongAnswer
 from hl_utils.servers.process import ROOT
 from hl_utils.servers.services import command_of
 
@@ -24,6 +25,18 @@ STATIC_BODY = (
 )
 
 
+class Static:
+    """A request to the bare server, which has but one answer."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.data = exchange.data
+
+    def accept(self, status: int, body: bytes) -> None:
+        """Check the answer. Raises WrongAnswer."""
+        if status != 200 or body != STATIC_BODY.encode():
+            raise WrongAnswer(f"{status} {body!r} from the bare server")
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One process that listens on 127.0.0.1; `{port}` stands in `argv` for where."""
@@ -34,13 +47,17 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
     # What has to be there before; gives the versions of it. Raises toolchains.MissingProgram.
     install: Callable[[], dict[str, str]] = dict
+    # It leaves what it writes in the outbox, as nothing publishes it.
+    leaves_events: bool = True
+    # What becomes of each request to it.
+    wrap: type[Static] | None = None
 
 
 _PYTHON = (sys.executable, "-m")
 _PEERS = ROOT / "bench" / "peers"
 _GO_PEER = ROOT / "build" / "go-peer"
 CONTENDERS = {
-    OURS: Contender(OURS, (*_PYTHON, "hl_utils", "api")),
+    OURS: Contender(OURS, (*_PYTHON, "hl_utils", "api"), leaves_events=False),
     STATIC: Contender(
         STATIC,
         (
@@ -58,6 +75,7 @@ CONTENDERS = {
             "bench.peers.static.app:app",
         ),
         environment={"STATIC_BODY": STATIC_BODY},
+        wrap=Static,
     ),
     "FastAPI": Contender(
         "FastAPI",
@@ -94,7 +112,9 @@ def commit(name: str) -> Iterator[Contender]:
     git = ("git", "-C", str(ROOT), "worktree")
     try:
         subprocess.run([*git, "add", "--quiet", "--detach", directory, name], check=True)
-        yield Contender(name, (*_PYTHON, command_of(directory), "api"), directory)
+        yield Contender(
+            name, (*_PYTHON, command_of(directory), "api"), directory, leaves_events=False
+        )
     finally:
         subprocess.run([*git, "remove", "--force", directory], check=False)
         shutil.rmtree(directory, ignore_errors=True)

@@ -61,7 +61,7 @@ class Request:
         }
 
     async def ask(self, application: Any) -> None:
-        """Once."""
+        """Send the request once."""
         await application(self._scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The decoded body."""
+        """The answer's body, decoded."""
         return json.loads(self.body)
 
     @property
@@ -68,7 +68,7 @@ _IDLE_S = 60.0
 
 
 class Line:
-    """One kept-alive connection, made anew before the server may close it for being idle."""
+    """One connection that stays open, made anew before the server may close it for being idle."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url)
@@ -78,7 +78,7 @@ class Line:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Raises OSError."""
+        """Open the connection. Raises OSError."""
         line = cls(url)
         await line._connect()
         return line
@@ -116,13 +116,13 @@ class Line:
         return await self.receive()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._writer.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a token."""
+    """A user who is logged in, and the requests of theirs."""
 
     id: int
     username: str
@@ -130,7 +130,7 @@ class Person:
     refresh_token: str
 
     def ask(self, method: str, path: str, body: Any = None) -> Ask:
-        """A request of theirs."""
+        """Send a request with the person's token."""
         return Ask(method, path, body, self.token)
 
 
@@ -145,14 +145,14 @@ class Crowd:
 
     async def __aenter__(self) -> Self:
         share = -(-self.size // self.processes)
-        kept: dict[str, list[Line]] = {}
+        by_process: dict[str, list[Line]] = {}
         spare: list[Line] = []
         deadline = time.monotonic() + _START_S
-        while sum(map(len, kept.values())) < share * self.processes:
-            assert time.monotonic() < deadline, f"processes that answer: {len(kept)}"
+        while sum(map(len, by_process.values())) < share * self.processes:
+            assert time.monotonic() < deadline, f"processes that answer: {len(by_process)}"
             line = await Line.open(self.url)
             process = (await line.ask(Ask("GET", "/health/live"))).process
-            mine = kept.setdefault(process, [])
+            mine = by_process.setdefault(process, [])
             if len(mine) < share:
                 mine.append(line)
             else:
@@ -161,7 +161,7 @@ class Crowd:
         for line in spare:
             line.close()
         # Neighbours are of different processes.
-        self.lines = list(itertools.chain(*zip(*kept.values(), strict=True)))
+        self.lines = list(itertools.chain(*zip(*by_process.values(), strict=True)))
         return self
 
     async def __aexit__(
@@ -188,7 +188,7 @@ class Crowd:
         return await asyncio.gather(*(line.receive() for line in used))
 
     async def person(self) -> Person:
-        """Somebody new, logged in."""
+        """A new user, logged in."""
         username = f"p{next(_names)}-{secrets.token_hex(4)}"
         new = {"username": username, "password": PASSWORD, "first_name": "P", "last_name": "Q"}
         created = await self.ask(Ask("POST", "/users", new))
@@ -196,7 +196,7 @@ class Crowd:
         return Person(created.json["id"], username, *await self.log_in(username))
 
     async def people(self, count: int) -> list[Person]:
-        """Several of them."""
+        """Several new users, logged in."""
         return [await self.person() for _ in range(count)]
 
     async def log_in(self, username: str, password: str = PASSWORD) -> tuple[str, str]:

@@ -27,7 +27,9 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import (
+from bench.database import seeded
+from bench.report import Round
+from bench.rounds import (
     DIALOGS_WRITTEN,
     DISTINCT,
     LOAD_CORE,
@@ -36,8 +38,6 @@ from bench.compare import (
     Server,
     one_round,
 )
-from bench.database import seeded
-from bench.report import Round
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
 from hlfast.db import mysql
@@ -53,7 +53,7 @@ class MysqlReader:
         self._connection = connection
 
     async def fetch(self, sql: str, *arguments: Any) -> Sequence[Any]:
-        """Rows of a statement."""
+        """The rows of a named statement."""
         return await mysql.query(self._connection, mysql.Statement(sql).with_arguments(arguments))
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
@@ -61,7 +61,7 @@ class MysqlReader:
         return (await self.fetch(sql, *arguments))[0][0]
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
@@ -156,7 +156,7 @@ def _servers(stack: ExitStack, urls: dict[str, str], secret: str) -> Iterator[tu
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every database, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000, help="seeded in either database")
     parser.add_argument("--connections", type=int, default=32)

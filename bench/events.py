@@ -59,7 +59,7 @@ def event(number: int) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run showed."""
+    """The figures of one run."""
 
     per_s: float
     cpu_us: float
@@ -110,11 +110,11 @@ async def submit(publisher: Publisher, count: int, per_turn: int, rate: float | 
 
 
 async def run(
-    url: str, per_turn: int, count: int, rate: float | None, *, joined: bool = False
+    url: str, per_turn: int, count: int, rate: float | None, *, batched: bool = False
 ) -> Run:
     """Publish and follow that many events, so many a turn. Raises Wrong, Unavailable."""
     settings = Settings(events_url=url, events_name="bench", events_queue_max=count)
-    if not joined:
+    if not batched:
         settings.events_batch_max = per_turn
         settings.events_batches_max = ENTRIES_UNDER_WAY_MAX
     log = open_log(settings)
@@ -163,12 +163,12 @@ def main() -> int:
     print(HEAD.format(*columns))
     with servers(arguments) as urls:
         for name, url in urls.items():
-            for per_turn, joined in [(1, True), *((turn, False) for turn in arguments.per_turn)]:
+            for per_turn, batched in [(1, True), *((turn, False) for turn in arguments.per_turn)]:
                 # Small entries are slow: less of them shows as much.
-                count = min(arguments.events, max(10_000, per_turn * 10_000, joined * 50_000))
+                count = min(arguments.events, max(10_000, per_turn * 10_000, batched * 50_000))
                 try:
-                    most = start(run(url, per_turn, count, None, joined=joined))
-                    steady = start(run(url, per_turn, count, arguments.rate, joined=joined))
+                    most = start(run(url, per_turn, count, None, batched=batched))
+                    steady = start(run(url, per_turn, count, arguments.rate, batched=batched))
                 except Wrong as wrong:
                     print(f"{name}, {per_turn} a turn: {wrong}")
                     return 1

@@ -30,10 +30,10 @@ import asyncpg
 import uvloop
 
 from bench import checks, contenders, load, report, scenarios, verdict
-from bench.compare import MEANS
 from bench.contenders import CONTENDERS, OURS, Contender
 from bench.database import seeded
 from bench.load import Exchange, WrongAnswer
+from bench.rounds import MEANS
 from bench.scenarios import Read, Sends
 from bench.verdict import Verdict
 from hl_utils.servers.redis import RedisServer
@@ -78,7 +78,7 @@ class Window:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=2000, help="seeded")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16], help="requests")
@@ -200,7 +200,10 @@ async def count(
 async def count_all(
     options: argparse.Namespace, servers: Sequence[Contender], environment: dict[str, str]
 ) -> list[Count]:
-    """The same requests to each server. Raises WrongAnswer, RuntimeError."""
+    """Count the instructions of the same requests to each server.
+
+    Raises WrongAnswer, RuntimeError.
+    """
     database = await asyncpg.connect(environment["DATABASE_URL"])
     secret = environment["HLFAST_SECRET"]
     sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), secret)
@@ -224,7 +227,7 @@ def of(counts: Sequence[Count], server: str) -> dict[tuple[str, int], list[float
 def verdicts(
     counts: Sequence[Count], against: str, worse_than: float
 ) -> dict[tuple[str, int], Verdict]:
-    """By scenario and requests at once."""
+    """The verdict of each scenario and number of requests at once."""
     theirs = of(counts, against)
     return {
         key: Verdict.of([a / b for a, b in zip(ours, theirs[key], strict=True)], worse_than)
@@ -250,7 +253,7 @@ def table(counts: Sequence[Count], against: str | None, worse_than: float) -> li
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, print, write."""
+    """Count every server, print the page and write it."""
     options = arguments(argv)
     if shutil.which("valgrind") is None:
         print("FAILED: valgrind is missing (Debian: apt-get install valgrind)", file=sys.stderr)

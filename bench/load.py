@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         self._transport = cast(asyncio.Transport, transport)
         self._send()
 
@@ -157,10 +157,24 @@ class Run:
 
 
 async def exhaust(port: int, sources: Sequence[Iterator[Exchange]]) -> None:
-    """Send every exchange of finite sources, one connection for each. Raises WrongAnswer."""
+    """Send every exchange of finite sources, one connection for each.
+
+    Raises WrongAnswer, and TimeoutError for a server that falls silent.
+    """
     run = Run()
-    async with asyncio.timeout(_SILENCE_S):
-        await asyncio.gather(*[_connect(port, source, run) for source in sources])
+    connections = asyncio.gather(*[_connect(port, source, run) for source in sources])
+    answered = -1
+    try:
+        while not connections.done():
+            if run.tally.requests == answered:
+                raise TimeoutError(f"port {port} has answered nothing for {_SILENCE_S} s")
+            answered = run.tally.requests
+            await _sleep_unless_done(_SILENCE_S, connections)
+    except BaseException:
+        connections.cancel()
+        with suppress(BaseException):
+            await connections
+        raise
 
 
 async def measure(

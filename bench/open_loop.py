@@ -40,12 +40,12 @@ class Exchange(Protocol):
         """Check the answer. Raises WrongAnswer."""
 
     def refused(self, body: bytes) -> None:
-        """A 503 came."""
+        """Take an answer of 503."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one request: when it should have left (seconds, perf_counter), and how long it took.
+    """The outcome of one request: when it was due (seconds, perf_counter), and how long it took.
 
     `latency_s` is from there to the answer's last byte. `status`: 0 without an answer.
     """
@@ -76,7 +76,7 @@ class Window:
         return self.ended - self.begun
 
     def good(self) -> list[Outcome]:
-        """Those answered with success, each rightly."""
+        """The outcomes of requests that were answered with success, each rightly."""
         return [one for one in self.outcomes if 200 <= one.status < 300]
 
     def refusals(self) -> list[Outcome]:
@@ -108,7 +108,7 @@ class _Connection:
 
 
 class OpenLoop:
-    """Connections to one server, kept from window to window."""
+    """Connections to one server, open from window to window."""
 
     def __init__(self, port: int, connections: int, exchanges: Iterator[Exchange]) -> None:
         self._port = port
@@ -157,7 +157,7 @@ class OpenLoop:
         return window
 
     def closed(self, connections: int, seconds: float) -> Window:
-        """As many requests as come back, with so many under way. Raises WrongAnswer."""
+        """A closed loop with so many requests under way. Raises WrongAnswer."""
         busy_before = time.process_time()
         window = Window(time.perf_counter())
         end = window.begun + seconds
@@ -180,7 +180,7 @@ class OpenLoop:
                 self._lose(connection)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for connection in self._connections.values():
             connection.socket.close()
         self._poll.close()
@@ -250,7 +250,7 @@ class OpenLoop:
         self._free.append(connection)
 
     def _lose(self, connection: _Connection) -> None:
-        """It hung up, or never answers: another one takes its place."""
+        """Replace a connection that was closed, or never answers."""
         exchange = connection.exchange
         if exchange is None:
             self._free.remove(connection)

@@ -28,11 +28,11 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, report, scenarios
-from bench.compare import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.open_loop import OpenLoop, Outcome, Window, percentile_ms
 from bench.overload_mix import MIX, Ledger, check_messages, mix
+from bench.rounds import DISTINCT, LOAD_CORE, MEANS, SERVER_CORE
 from bench.scenarios import Read, Thread
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
@@ -41,7 +41,7 @@ CLOSED_LOOPS = (16, 32, 64, 128)
 LOADS = (0.7, 1.0, 1.5, 2.0, 4.0)
 CALM, STOPPED_UNDER = 0.1, 0.5
 STOPPED_S = 10.0
-# Kept open by the load: below the service's own bound.
+# Open all the time: below the service's own bound.
 CONNECTIONS = 3500
 DIALOGS_WRITTEN = 2000
 # A request that has no answer by then is without one.
@@ -88,9 +88,9 @@ def recovered_s(outcomes: Sequence[Outcome], since: float, until: float, limit_m
     count = int((until - since) / _BIN_S)
     bins: list[list[Outcome]] = [[] for _ in range(count)]
     for one in outcomes:
-        place = int((one.due - since) / _BIN_S)
-        if 0 <= place < count:
-            bins[place].append(one)
+        index = int((one.due - since) / _BIN_S)
+        if 0 <= index < count:
+            bins[index].append(one)
     usual = [
         bool(found)
         and all(one.status not in (0, 503) for one in found)
@@ -98,9 +98,9 @@ def recovered_s(outcomes: Sequence[Outcome], since: float, until: float, limit_m
         for found in bins
     ]
     needed = int(_CALM_S / _BIN_S)
-    for place in range(count - needed + 1):
-        if all(usual[place : place + needed]):
-            return place * _BIN_S
+    for index in range(count - needed + 1):
+        if all(usual[index : index + needed]):
+            return index * _BIN_S
     return float("inf")
 
 
@@ -338,7 +338,7 @@ def run(
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run all scenes, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000, help="seeded if there are none")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one load")

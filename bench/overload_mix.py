@@ -57,7 +57,7 @@ class Ledger:
     """What became of each message, by client_id: acknowledged as (dialog, id, content)."""
 
     acknowledged: dict[str, tuple[int, int, str]] = field(default_factory=dict)
-    # Refused for want of a place: nothing may have been done for them.
+    # Refused by admission control: nothing may have been done for them.
     shed: set[str] = field(default_factory=set)
     # 503 for want of the database: done or not.
     uncertain: set[str] = field(default_factory=set)
@@ -91,7 +91,7 @@ class Sent:
         self._ledger.acknowledged[send.client_id] = found
 
     def refused(self, body: bytes) -> None:
-        """Note why."""
+        """Note why the message was refused."""
         shed = b"Too many requests are in progress" in body
         (self._ledger.shed if shed else self._ledger.uncertain).add(self._send.client_id)
 
@@ -99,7 +99,7 @@ class Sent:
 def mix(
     reads: dict[str, list[Read]], threads: Sequence[Thread], ledger: Ledger, chance: random.Random
 ) -> Iterator[Exchange]:
-    """Endless."""
+    """Requests of the mix, without end."""
     asked = {
         kind: itertools.cycle([Asked(read, kind) for read in found])
         for kind, found in {**reads, "health": [_Live()]}.items()

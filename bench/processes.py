@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_START_S = 30
+_START_S = 120
 
 
 def tree(pid: int) -> list[int]:
@@ -48,7 +48,7 @@ def cpu_s(pid: int) -> float:
 
 
 def run_s(pid: int) -> float:
-    """The same of one process, in nanoseconds' steps and not a clock tick's: for short windows.
+    """CPU seconds of one process, in steps of nanoseconds, not of clock ticks: for short windows.
 
     Threads that have ended do not count.
     """
@@ -57,7 +57,7 @@ def run_s(pid: int) -> float:
 
 
 def tree_run_s(pid: int) -> float:
-    """The same of a process tree, of each process that is still there."""
+    """CPU seconds of the processes of a tree that are still there, in steps of nanoseconds."""
     total = 0.0
     for one in tree(pid):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -134,7 +134,7 @@ def server(
     """A server on one core, listening when entered, gone when left. Gives its process id.
 
     Its output goes to `log`. Raises RuntimeError with the log's end when it does not listen
-    within 30 seconds.
+    within two minutes.
     """
     words = ["taskset", "-c", str(core), *argv]
     with started(words, environment, log=log, directory=directory) as process:

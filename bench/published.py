@@ -32,19 +32,19 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def lines(self) -> list[str]:
-        """In Markdown."""
+        """The table as lines of Markdown."""
         head = [self.columns, ["---"] * len(self.columns)]
         return [f"| {' | '.join(cells)} |" for cells in [*head, *self.rows]]
 
     def with_columns(self, names: Sequence[str]) -> Table:
-        """Only these columns."""
-        places = [self._index(name) for name in names]
-        return Table(names, [[cells[place] for place in places] for cells in self.rows])
+        """The table with these columns only."""
+        indexes = [self._index(name) for name in names]
+        return Table(names, [[cells[index] for index in indexes] for cells in self.rows])
 
     def having(self, column: str, text: str) -> Table:
         """Only rows whose cell in a column has this text."""
-        place = self._index(column)
-        return Table(self.columns, [cells for cells in self.rows if text in cells[place]])
+        index = self._index(column)
+        return Table(self.columns, [cells for cells in self.rows if text in cells[index]])
 
     def _index(self, column: str) -> int:
         if column not in self.columns:

@@ -8,6 +8,10 @@ What a template may hold, a table or a heading on a line of its own:
 
     {{heading NAME}}         date, machine and versions, as the figures' file has them
     {{method NAME}}          how they were taken
+    {{experiments}}          every experiment, its question and its line
+    {{laboratory}}           what the published run of the laboratory shows, if there is one
+    {{curves}}               the same of its curves
+    {{foreign}}              the same of services that nobody here wrote
     {{table NAME NUMBER}}    a table; with columns='A; B' or rows=12 a part of it, with
                              'having=A: text' the rows whose cell has that text
 """
@@ -17,29 +21,43 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench import capacity, chart, published, report
+from bench import capacity, chart, experiments, published, report
+from bench.lab import catalog, handbook, keys
+from bench.lab.report import laboratory
 from bench.published import Figures, PublishedError, Table
 from bench.report import Round
 
 _ROOT = Path(__file__).resolve().parents[1]
 _README, _PAGE = _ROOT / "README.md", _ROOT / "bench" / "README.md"
+_METHODS = _PAGE.with_name("METHODS.md")
 TEMPLATE = _PAGE.with_suffix(".in.md")
 _OURS, _BEGIN, _END = "hlfast", "<!-- figures: python -m bench.readme -->\n", "<!-- end -->"
+_OTHER_KEYS = {
+    keys.COLD: "times where each key is asked for once",
+    keys.HOT: "times where it is the same 1,000 again and again",
+}
 _DIRECTIVE = re.compile(r"\{\{(.*?)\}\}")
 
 
 def pages() -> dict[Path, str]:
     """Each file that is made, as it should be. Raises PublishedError for a figure that is not."""
     figures = published.figures("compare")
-    return {
+    found = {
         _README: _with_block(_README.read_text(encoding="utf-8"), _headline(figures)),
         _PAGE: rendered(TEMPLATE.read_text(encoding="utf-8")),
         _PAGE.with_name("CAPACITY.md"): capacity.page(),
         published.file("compare.svg"): _compare_chart(figures),
     }
+    if (report_of := laboratory.ladder()) is not None:
+        found[_METHODS] = "\n".join(handbook.lines(report_of))
+        found[published.file("lab/ladder.svg")] = laboratory.picture(report_of)
+    if (curves_of := laboratory.curves()) is not None:
+        found[published.file("lab-curves/curves.svg")] = laboratory.curves_picture(curves_of)
+    return found
 
 
 def rendered(template: str) -> str:
@@ -57,6 +75,14 @@ def _directive(text: str) -> str:
             return "\n".join(_heading(name))
         case ["method", name]:
             return published.figures(name)["method"]
+        case ["experiments"]:
+            return "\n".join(experiments.table())
+        case ["laboratory"]:
+            return laboratory.ladder_words(_PAGE)
+        case ["curves"]:
+            return laboratory.curves_words(_PAGE)
+        case ["foreign"]:
+            return laboratory.foreign_words()
         case ["table", name, number, *options]:
             return "\n".join(_part(published.table(name, int(number)), options).lines())
         case _:
@@ -91,34 +117,60 @@ def _rounds(figures: Figures) -> list[Round]:
     return [Round(**one) for one in figures["figures"]]
 
 
+def _shown_keys(rounds: Sequence[Round]) -> str:
+    """The population of keys that the headline is of: Zipf's, wherever it was asked for."""
+    return keys.ZIPF if any(one.keys == keys.ZIPF for one in rounds) else ""
+
+
+def _times(rounds: Sequence[Round], population: str) -> str:
+    """`15 to 36`: how many times FastAPI's requests per second, over all scenarios."""
+    labels = dict.fromkeys(one.label for one in rounds if one.keys in (population, ""))
+    spreads = (
+        report.ratios(rounds, _OURS, "FastAPI", label).get("requests_per_s") for label in labels
+    )
+    times = [one.median for one in spreads if one]
+    return f"{min(times):.0f} to {max(times):.0f}"
+
+
 def _headline(figures: Figures) -> str:
     """The root README's paragraph: what stands beside the chart."""
     rounds, facts = _rounds(figures), figures["facts"]
-    found = (
-        report.ratios(rounds, _OURS, "FastAPI", scenario).get("requests_per_s")
-        for scenario in dict.fromkeys(one.scenario for one in rounds)
+    population = _shown_keys(rounds)
+    asked = (
+        "1,000 distinct requests of each kind among {users} users, so that most answers are in the "
+        "response cache.\n"
     )
-    times = [one.median for one in found if one]
+    if population:
+        others = " and ".join(
+            f"{_times(rounds, one)} {words}"
+            for one, words in _OTHER_KEYS.items()
+            if any(each.keys == one for each in rounds)
+        )
+        asked = "Keys are as popular as Zipf's law has it, among {users} users"
+        asked += f"; it is {others}.\n" if others else ".\n"
     return (
         "![Requests per second on one core: hlfast, Go, Fastify and FastAPI]"
         f"({published.link('compare.svg', _README)})\n\n"
-        f"Requests per second of one server process on one core: {min(times):.0f} to "
-        f"{max(times):.0f} times those of FastAPI with SQLAlchemy.\n"
-        f"1,000 distinct requests of each kind among {facts['users']} users, so that most answers "
-        "are in the response cache.\n"
+        f"Requests per second of one server process on one core: {_times(rounds, population)} "
+        "times those of FastAPI with SQLAlchemy.\n"
+        f"{asked.format(users=facts['users'])}"
         f"{facts['date'].split()[0]}, {facts['machine']}, PostgreSQL {facts['PostgreSQL']}; "
         "[the method, and all figures](bench/README.md#compare).\n"
+        f"{laboratory.headline(_README)}"
     )
 
 
 def _compare_chart(figures: Figures) -> str:
-    rounds = [one for one in _rounds(figures) if one.server != "static"]
+    rounds = [one for one in _rounds(figures) if one.server not in ("static", catalog.AGAIN)]
+    population = _shown_keys(rounds)
     groups: dict[str, dict[str, float]] = {}
     for one in rounds:
+        if one.keys not in (population, ""):
+            continue
         groups.setdefault(one.scenario, {})[one.server] = median(
             each.requests_per_s
             for each in rounds
-            if (each.scenario, each.server) == (one.scenario, one.server)
+            if (each.label, each.server) == (one.label, one.server)
         )
     return chart.bars("Requests per second on one core", _OURS, groups)
 

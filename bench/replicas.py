@@ -37,7 +37,7 @@ BESIDE_WRITES = "feed page beside writes"
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--connections", type=int, default=32)
@@ -103,7 +103,7 @@ async def measure(
 
 
 def main() -> int:
-    """Run and print."""
+    """Run all arms and print the page."""
     options = arguments()
     secret = secrets.token_urlsafe(32)
     with ExitStack() as stack:

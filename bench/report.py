@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,8 +15,6 @@ from statistics import median
 from typing import Any
 
 import asyncpg
-
-from bench.checks import STATIC
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "bench" / "results"
@@ -29,7 +27,10 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One window on one server. CPU times per request in microseconds, shares of one core 0..1."""
+    """One window on one server. CPU times per request in microseconds, shares of one core 0..1.
+
+    `keys`: the population of its keys, where there are several.
+    """
 
     scenario: str
     server: str
@@ -43,6 +44,12 @@ class Round:
     server_busy: float
     load_busy: float
     others_on_server_core: float
+    keys: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name of scenario and keys together."""
+        return f"{self.scenario}, {self.keys} keys" if self.keys else self.scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of one value or more."""
+        """A spread of one value or more."""
         found = sorted(values)
         return cls(median(found), found[0], found[-1])
 
@@ -108,20 +115,19 @@ def heading(facts: dict[str, str]) -> list[str]:
 
 
 def neighbours(
-    rounds: Sequence[Round], ours: str, peer: str, scenario: str
+    rounds: Sequence[Round], ours: str, peer: str, label: str
 ) -> list[tuple[Round, Round]]:
-    """Our rounds, each with the peer's beside it; the bare server has but one scenario."""
+    """Our rounds, each with the peer's beside it."""
+    mine, theirs = (
+        [one for one in rounds if (one.label, one.server) == (label, server)]
+        for server in (ours, peer)
+    )
+    return list(zip(mine, theirs, strict=False))
 
-    def of(server: str, scenario: str) -> list[Round]:
-        return [one for one in rounds if (one.scenario, one.server) == (scenario, server)]
 
-    theirs = of(peer, scenario) or of(peer, STATIC)
-    return list(zip(of(ours, scenario), theirs, strict=False))
-
-
-def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict[str, Spread]:
+def ratios(rounds: Sequence[Round], ours: str, peer: str, label: str) -> dict[str, Spread]:
     """Ours divided by the peer's, round by round."""
-    pairs = neighbours(rounds, ours, peer, scenario)
+    pairs = neighbours(rounds, ours, peer, label)
     return {
         name: Spread.of(getattr(mine, name) / getattr(theirs, name) for mine, theirs in pairs)
         for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
@@ -131,33 +137,33 @@ def ratios(rounds: Sequence[Round], ours: str, peer: str, scenario: str) -> dict
 
 def table(rounds: Sequence[Round], ours: str) -> list[str]:
     """Ratios to each other server, then what they come from (medians of the rounds)."""
-    scenarios = list(dict.fromkeys(one.scenario for one in rounds))
+    labels = list(dict.fromkeys(one.label for one in rounds))
     lines: list[str] = []
     for peer in dict.fromkeys(one.server for one in rounds if one.server != ours):
         lines += [
             f"| {ours} / {peer} | requests per second | server CPU per request | database CPU |",
             "| --- | --- | --- | --- |",
         ]
-        for scenario in scenarios:
-            found = ratios(rounds, ours, peer, scenario)
+        for label in labels:
+            found = ratios(rounds, ours, peer, label)
             cells = [
                 str(found.get(name, ""))
                 for name in ("requests_per_s", "server_cpu_us", "postgres_cpu_us")
             ]
-            lines.append(f"| {scenario} | {' | '.join(cells)} |")
+            lines.append(f"| {label} | {' | '.join(cells)} |")
         lines.append("")
-    return [*lines, *_medians(rounds, scenarios)]
+    return [*lines, *_medians(rounds, labels)]
 
 
-def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:
+def _medians(rounds: Sequence[Round], labels: Sequence[str]) -> list[str]:
     lines = [
         "| | requests/s | server CPU, µs | database CPU, µs | p50, ms | p99, ms "
         "| server busy | load busy | others on the server's core |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for scenario in scenarios:
+    for label in labels:
         for server in dict.fromkeys(one.server for one in rounds):
-            found = [one for one in rounds if (one.scenario, one.server) == (scenario, server)]
+            found = [one for one in rounds if (one.label, one.server) == (label, server)]
             if not found:
                 continue
 
@@ -165,7 +171,7 @@ def _medians(rounds: Sequence[Round], scenarios: Sequence[str]) -> list[str]:
                 return median(getattr(one, name) for one in found)
 
             lines.append(
-                f"| {scenario}, {server} | {middle('requests_per_s'):,.0f} "
+                f"| {label}, {server} | {middle('requests_per_s'):,.0f} "
                 f"| {middle('server_cpu_us'):.0f} | {middle('postgres_cpu_us'):.0f} "
                 f"| {middle('p50_ms'):.2f} | {middle('p99_ms'):.2f} "
                 f"| {middle('server_busy'):.0%} | {middle('load_busy'):.0%} "
@@ -196,6 +202,14 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
+def journal(out: Path) -> Path:
+    """The directory of a run's windows, stored as they come, to go on from: never published.
+
+    That of the results themselves, unless it is among the published ones.
+    """
+    return _BUILD / out.relative_to(_RESULTS) if out.is_relative_to(_RESULTS) else out
+
+
 def results() -> Path:
     """Where published figures are."""
     return _RESULTS
@@ -213,8 +227,9 @@ def write(
     method: str,
     lines: Sequence[str],
     figures: Sequence[dict[str, Any]],
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """`out`.md and `out`.json."""
+    """`out`.md and `out`.json, in which `more` stands beside them."""
     write_markdown(out, [*heading(facts), "", method, "", *lines])
-    document = {"facts": facts, "method": method, "figures": figures}
+    document = {"facts": facts, "method": method, **(more or {}), "figures": figures}
     out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

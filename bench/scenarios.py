@@ -22,6 +22,7 @@ import jwt
 import orjson
 
 from bench.load import WrongAnswer
+from hl_utils.user_faker import PASSWORD
 from hlfast.dialogs.dialog_ids import dialog_id
 
 PAGE = 20
@@ -100,6 +101,21 @@ class Send:
             raise WrongAnswer(f"{self.data!r}: {status} {body!r} after {thread}")
         thread.acknowledged += 1
         thread.sent += 1
+
+
+class Login:
+    """A right name and password, answered with a pair of tokens."""
+
+    def __init__(self, username: str) -> None:
+        form = urlencode({"username": username, "password": PASSWORD}).encode()
+        self.data = request(
+            "POST", "/login", body=form, content_type="application/x-www-form-urlencoded"
+        )
+
+    def accept(self, status: int, body: bytes) -> None:
+        """Check the answer. Raises WrongAnswer."""
+        if status != 200 or not json.loads(body)["access_token"]:
+            raise WrongAnswer(f"{self.data!r}: {status} {body!r}")
 
 
 def request(

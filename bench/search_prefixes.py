@@ -214,7 +214,7 @@ def table(timings: Sequence[Timing]) -> list[str]:
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every search, print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--database-url", help="one with our tables")
     parser.add_argument("--users", type=int, default=1_000_000, help="seeded if there are none")

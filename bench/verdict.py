@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The verdict."""
+        """The verdict in a word."""
         if self.low > 1:
             return SLOWER
         return FASTER if self.high < 1 else NOTHING_SEEN
@@ -82,11 +82,11 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 def of_rounds(
     rounds: Sequence[Round], ours: str, against: str, worse_than: float
 ) -> dict[str, dict[str, Verdict]]:
-    """By scenario, each of COSTS."""
+    """The verdict on each of COSTS, by scenario and keys."""
     found = {}
-    for scenario in dict.fromkeys(one.scenario for one in rounds if one.server == against):
-        pairs = neighbours(rounds, ours, against, scenario)
-        found[scenario] = {
+    for label in dict.fromkeys(one.label for one in rounds if one.server == against):
+        pairs = neighbours(rounds, ours, against, label)
+        found[label] = {
             name: Verdict.of([cost(mine) / cost(theirs) for mine, theirs in pairs], worse_than)
             for name, cost in COSTS.items()
         }

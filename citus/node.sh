@@ -20,10 +20,14 @@ line() { printf '*:*:*:%s:%s\n' "$(escaped "$1")" "$(escaped "$2")"; }
 export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
 if [ -n "${CITUS_MASTER-}" ]; then
     # A container's name may be another one each time it is made; its data stay.
-    NODE_HOST=$(hostname) MASTER_HOST=$CITUS_MASTER bash /citus/join.sh &
+    export NODE_HOST=$(hostname) MASTER_HOST=$CITUS_MASTER
 else
-    NODE_HOST=$CITUS_MASTER_NAME bash /citus/join.sh &
+    export NODE_HOST=$CITUS_MASTER_NAME
 fi
+# What the container's health looks for: whoever waits for it finds the node in the cluster.
+known=/tmp/known
+rm -f "$known"
+(bash /citus/join.sh && touch "$known") &
 # What splits a shard. Servers that do not know the setting take any library.
 if postgres --describe-config | grep -q '^output_plugin_libraries'; then
     set -- "$@" '-coutput_plugin_libraries=pgoutput, test_decoding, citus'

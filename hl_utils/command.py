@@ -179,11 +179,11 @@ def _run_of_bench(verb: str, settings: Settings, rest: Sequence[str]) -> int:
     program = ["bench.lab"]
     if verb == "swarm":
         # Where the stack that runs is; else where the settings say.
-        told = {"http_port": settings.http_port, "ws_port": settings.ws_port}
+        ports = {"http_port": settings.http_port, "ws_port": settings.ws_port}
         with suppress(OSError, ValueError):
-            told |= json.loads(settings.stack_file.read_text())
+            ports |= json.loads(settings.stack_file.read_text())
         program = ["locust", "-f", str(bench / "swarm" / "locustfile.py")]
-        program += ["--host", f"http://127.0.0.1:{told['http_port']}"]
-        program += ["--ws-url", f"ws://127.0.0.1:{told['ws_port']}/ws"]
+        program += ["--host", f"http://127.0.0.1:{ports['http_port']}"]
+        program += ["--ws-url", f"ws://127.0.0.1:{ports['ws_port']}/ws"]
     os.environ["PYTHONPATH"] = str(_ROOT)
     os.execv(sys.executable, [sys.executable, "-P", "-m", *program, *rest])  # noqa: S606

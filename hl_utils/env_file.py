@@ -38,7 +38,7 @@ def read(text: str) -> tuple[dict[str, str], list[str]]:
             found[assignment[1]] = _value(assignment[2].rstrip(" \t"))
         except Refused as why:
             name = _NAME.match(line)
-            # What is no assignment may be a secret that is out of place.
+            # What is no assignment may be a secret on a line of its own.
             named = f"{name[1]}: " if name and (assignment or "=" in line or ":" in line) else ""
             refused.append(f"line {number}: {named}{why}")
     return found, refused

@@ -84,7 +84,7 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _title(group: type[BaseModel]) -> str:
-    """`EventLog` is `Event log`."""
+    """The title of a group: `EventLog` becomes `Event log`."""
     words = "".join(f" {one.lower()}" if one.isupper() else one for one in group.__name__)
     return words.strip().capitalize()
 

@@ -175,7 +175,7 @@ def _progress(what: str, expected: int) -> Iterator[Callable[[int], None]]:
     `expected` rows, more or less. Ends in a line with their number and rate.
     """
     rows = 0
-    started = told = time.monotonic()
+    started = shown = time.monotonic()
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description:12}"),
@@ -190,11 +190,11 @@ def _progress(what: str, expected: int) -> Iterator[Callable[[int], None]]:
     task = bar.add_task(what, total=expected)
 
     def advance(count: int) -> None:
-        nonlocal rows, told
+        nonlocal rows, shown
         rows += count
         bar.update(task, completed=min(rows, expected))
-        if bar.disable and time.monotonic() - told >= _PLAIN_PROGRESS_S:
-            told = time.monotonic()
+        if bar.disable and time.monotonic() - shown >= _PLAIN_PROGRESS_S:
+            shown = time.monotonic()
             _say(f"{what}: {rows:,} of about {expected:,} rows")
 
     with bar:

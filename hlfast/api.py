@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import cast
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import VERSION, codec, errors, metrics
+from hlfast import VERSION, codec, errors, garbage, metrics, scheduling
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -35,6 +35,8 @@ from hlfast.events.open import open_log
 from hlfast.events.outbox import Outbox
 from hlfast.frames import FRAMES
 from hlfast.friends.service import Friends
+from hlfast.lab import counted
+from hlfast.lab.service import Lab, Switch
 from hlfast.outboxes import open_outboxes
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
@@ -53,8 +55,6 @@ from hlfast.web.plain import PlainGet
 
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
-# New objects that the garbage collector looks at together.
-_COLLECTED_AFTER = 20_000
 logger = logging.getLogger(__name__)
 
 
@@ -71,16 +71,12 @@ def create() -> ASGIApp:
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_service(settings) as service:
             sampler = _sampler(service, admission, watch)
-            dispatch.add(api_paths(service, sampler))
+            dispatch.add(api_paths(service, sampler, admission))
             router.routes.extend(other_routes(service, sampler))
             sampling = asyncio.create_task(sampler.run())
             watching = asyncio.create_task(watch.run())
             if settings.tuning.freeze_gc:
-                gc.collect()
-                gc.freeze()
-                # What waits in an overload survives every collection: with Python's 700 they cost
-                # a tenth of the time.
-                gc.set_threshold(_COLLECTED_AFTER)
+                garbage.freeze(True)
             yield
             watching.cancel()
             sampling.cancel()
@@ -123,6 +119,9 @@ class Service:
     nodes: Nodes | None
     replicated: Replicated | None
     cache: Cache
+    response_cache: ResponseCache
+    # Of the reads of all features.
+    limits: BatchLimits
     outbox: Outbox
     dialogs_outbox: Outbox
     passwords: Passwords
@@ -149,7 +148,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             stack.push_async_callback(nodes.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
         tokens = Tokens(settings)
-        limits = _read_limits(settings)
+        limits = _read_limits(settings, settings.tuning.batch_reads)
         statuses = BatchReader(partial(account_statuses, main), limits)
         service = Service(
             settings=settings,
@@ -158,22 +157,23 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             nodes=nodes,
             replicated=replicated,
             cache=cache,
+            response_cache=ResponseCache(_cache_bytes(settings, settings.tuning.keep_bodies)),
+            limits=limits,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
             passwords=passwords,
             tokens=tokens,
             authenticator=Authenticator(tokens, statuses.get, settings),
         )
-        service.features = _features(service, limits, stack)
+        service.features = _features(service, stack)
         yield service
 
 
-def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
-    """What the rows of ENDPOINTS are answered by."""
+def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
+    """The features that answer the rows of ENDPOINTS, by the rows' tags."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
-    tuning, sharded = settings.tuning, service.nodes is not None
     reads = service.replicated or main
-    cache = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+    cache, limits = service.response_cache, service.limits
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
@@ -188,7 +188,8 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
         limits=limits,
         page_limits=page_limits,
         feed_posts_max=settings.feed_posts_max,
-        encode_at_write=tuning.encode_at_write,
+        encode_at_write=settings.tuning.encode_at_write,
+        feeds_from_newest=settings.tuning.feeds_from_newest,
     )
     stack.push_async_callback(posts.close)
     return {
@@ -213,8 +214,8 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
             cache,
             settings,
             # On a cluster no statement should name several dialogs.
-            limits=UNBATCHED if sharded else limits,
-            sends_share=tuning.batch_sends and _is_postgres(settings.dialogs_url) and not sharded,
+            limits=UNBATCHED if service.nodes is not None else limits,
+            sends_share=settings.tuning.batch_sends and _sends_can_share(service),
         ),
     }
 
@@ -223,10 +224,18 @@ def _is_postgres(url: str) -> bool:
     return queries.dialect_of(url) == "postgres"
 
 
-def _read_limits(settings: Settings) -> BatchLimits:
-    if not settings.tuning.batch_reads:
-        return UNBATCHED
+def _sends_can_share(service: Service) -> bool:
+    return service.nodes is None and _is_postgres(service.settings.dialogs_url)
+
+
+def _read_limits(settings: Settings, is_batched: bool) -> BatchLimits:
+    if not is_batched:
+        return replace(UNBATCHED)
     return BatchLimits(settings.batch_max, settings.batches_max)
+
+
+def _cache_bytes(settings: Settings, is_kept: bool) -> int:
+    return settings.bodies_bytes_max if is_kept else 0
 
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
@@ -246,7 +255,7 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
-    """With the parameters that every process of now and before has hashed under."""
+    """Passwords, with the parameters that every process of now and before has hashed under."""
     passwords = Passwords(settings)
     try:
         rows = await main.fetch("password_parameters", passwords.parameters)
@@ -268,11 +277,49 @@ async def _open_replicas(
     return replicated
 
 
-def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:
-    """The paths of ENDPOINTS."""
-    return endpoint.paths(
-        ENDPOINTS, service.features, service.authenticator, service.settings, sampler
+def api_paths(
+    service: Service, sampler: metrics.Sampler, admission: AdmissionControl
+) -> Mapping[str, ASGIApp]:
+    """Every path of ENDPOINTS, with the application that serves its methods."""
+    features = {**service.features, "lab": _lab(service, sampler, admission)}
+    return endpoint.paths(ENDPOINTS, features, service.authenticator, service.settings, sampler)
+
+
+def _lab(service: Service, sampler: metrics.Sampler, admission: AdmissionControl) -> Lab:
+    statuses = BatchReader(partial(account_statuses, service.main), replace(UNBATCHED))
+    return Lab(
+        service.settings,
+        statuses.get,
+        partial(
+            counted.read,
+            sampler,
+            admission,
+            service.response_cache,
+            service.limits,
+            {service.main.load, service.dialogs.load},
+            service.outbox,
+        ),
+        _switches(service),
     )
+
+
+def _switches(service: Service) -> Mapping[str, Switch]:
+    """How each method of `settings.Tuning` that works here is switched while requests come."""
+    settings, features = service.settings, service.features
+    posts, dialogs = cast(Posts, features["posts"]), cast(Dialogs, features["dialogs"])
+    switches: dict[str, Switch] = {
+        "batch_reads": lambda is_on: service.limits.change(_read_limits(settings, is_on)),
+        "remember_tokens": service.authenticator.remember_tokens,
+        "keep_bodies": lambda is_on: service.response_cache.bound(_cache_bytes(settings, is_on)),
+        "encode_at_write": posts.encode_at_write,
+        "feeds_from_newest": posts.read_feeds_from_newest,
+        "freeze_gc": garbage.freeze,
+    }
+    if _sends_can_share(service):
+        switches["batch_sends"] = dialogs.share_sends
+    if scheduling.IS_KNOWN:
+        switches["batch_scheduling"] = scheduling.schedule_as_batch
+    return switches
 
 
 def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
@@ -299,7 +346,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
 
 
 async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
-    """Each server by name, and whether it answers."""
+    """Every server that a request may need, by name, and whether it answers."""
     outboxes = (service.outbox, service.dialogs_outbox)
     main, dialogs, redis, *events = await asyncio.gather(
         _answers(service.main),
@@ -325,7 +372,7 @@ async def _answers(database: Database) -> bool:
 def _sampler(
     service: Service, admission: AdmissionControl, watch: ConnectionWatch
 ) -> metrics.Sampler:
-    """The numbers that the parts keep for themselves."""
+    """The sampler of the numbers that the parts count by themselves."""
     sampler = metrics.Sampler()
     databases = {"main": service.main}
     if service.dialogs is not service.main:

@@ -50,7 +50,7 @@ KNOWN = frozenset(
 
 
 def misnamed(names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Each name of an environment that is nobody's, and what it may have been meant to be, or ''.
+    """Each name of an environment that no setting has, with the one that was perhaps meant, or ''.
 
     Case does not count, as it does not for settings.
     """
@@ -69,7 +69,7 @@ def misnamed(names: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def sentences(names: Collection[str]) -> Iterator[str]:
-    """The same for an operator, one line each. No value of a variable is in it."""
+    """A line for the operator on each misnamed variable. It shows no value."""
     for name, meant in misnamed(names):
         hint = f": did you mean {meant}?" if meant else ""
         yield f"{name} is no setting, and nobody reads it{hint}"

@@ -49,7 +49,7 @@ async def open_outboxes(
         return outbox_row(row)
 
     async def left_in_dialogs(older_than_s: float, limit: int) -> Sequence[Row]:
-        """Those of a node that is away stay there until it is back, and hold up no others."""
+        """Take the rows left in the dialogs' outbox, but for those of a node that is away."""
         asked = (older_than_s, limit)
         if nodes is None:
             return await dialogs.fetch("messageoutbox_left", *asked)

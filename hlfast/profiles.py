@@ -98,7 +98,7 @@ class Profiles:
         return {user_id: profiles[user_id] for user_id, _ in found if user_id in profiles}
 
     def put(self, user_id: int, changed: Profile) -> None:
-        """Keep what a user's own change has made."""
+        """Store what a user's own change has made in the response cache."""
         self._cache.put(user_id, *changed)
 
     async def _read_by_ids(self, ids: Sequence[int]) -> Mapping[int, Profile]:

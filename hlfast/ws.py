@@ -156,7 +156,7 @@ def _metrics(node: Node, health: Health) -> Iterator[Metric]:
 
 
 async def _friends(main: Database, users: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
-    """Of each user the friends, with the version of each pair."""
+    """The friends of each user, with the version of each pair."""
     found: dict[int, list[tuple[int, int]]] = {}
     for user, friend, version in await main.fetch("friends_of_many", users):
         found.setdefault(user, []).append((friend, version))

@@ -22,11 +22,18 @@ from hl_utils.servers.rabbitmq import RabbitServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, migrate
+from tests import zygote
 from tests.clients import Client
 from tests.distribution import Progress, Units, is_quick, rank, unit
 
 # Whoever ends the run with SIGTERM (`timeout`) leaves no server behind either.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+Api.popen = zygote.start
+# Every connection has all statements parsed: of eight, that takes half of a start.
+Api.usual = {"HLFAST_DATABASE_POOL_SIZE": 3}
+# As many as an API has by itself: where many requests are to meet in the database.
+MANY_CONNECTIONS = {"HLFAST_DATABASE_POOL_SIZE": 8}
 
 _numbers = itertools.count(1)
 TEMPLATE = "migrated"
@@ -168,7 +175,8 @@ def apis(redis_server: RedisServer) -> Iterator[Callable[[SqlServer], Api]]:
 
         @cache
         def on(server: SqlServer) -> Api:
-            return stack.enter_context(Api(new_database(server, TEMPLATE), redis_server.url))
+            urls = new_database(server, TEMPLATE), redis_server.url
+            return stack.enter_context(Api(*urls, **MANY_CONNECTIONS))
 
         yield on
 

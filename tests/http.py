@@ -30,7 +30,7 @@ HeaderFields = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[Text, 
 
 
 class Headers(dict[str, str]):
-    """By name in any case. A name that comes again has one value, joined with commas."""
+    """By name in any case. A name that comes again has one value, with commas between."""
 
     def add(self, name: str, value: str) -> None:
         """One more field of an answer."""
@@ -201,7 +201,7 @@ class HttpClient:
         """The answer. Raises OSError if there is none.
 
         `data` is sent as a form, and each bytes of an iterator as a chunk, in a write of its own.
-        `params` are in place of a query in the URL.
+        `params` replace a query in the URL.
         """
         target = self._target(url, params)
         fields = {**self._defaults, **self.headers}

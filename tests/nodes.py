@@ -18,7 +18,7 @@ DEADLINE_S = 30.0
 PATH = "/api/v1/events"
 
 
-class Told:
+class Receiver:
     """A connection of either wire, read frame by frame. Those of presence are put aside."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Told:
             self.presence.append(self.frame())
 
 
-class Socket(Told):
+class Socket(Receiver):
     """One websocket, beyond its `hello`. Reading raises ConnectionClosed, TimeoutError."""
 
     def __init__(self, url: str, token: str, cursor: str | None = None, **options: Any) -> None:
@@ -104,7 +104,7 @@ class Socket(Told):
             return int(end.rcvd.code)
 
 
-class Stream(Told):
+class Stream(Receiver):
     """One event stream. Each event is held against what it is of: its type, and its cursor.
 
     `problem` is the answer's body where there is no stream.

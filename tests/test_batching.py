@@ -99,7 +99,7 @@ def test_those_of_one_key_go_one_after_the_other_as_they_came() -> None:
         page = Page(batches_max=2)
         tasks = [page.write(item) for item in ("a1", "a2", "b1", "a3")]
         await turns()
-        # The other place stays free: whoever could take it must not.
+        # One more batch could be under way: whoever could begin it must not.
         assert page.batches == [["a1", "b1"]]
         tasks.append(page.write("a4"))
         tasks.append(page.write("c1"))
@@ -154,7 +154,7 @@ def test_who_gives_up_disturbs_nobody() -> None:
     asyncio.run(run())
 
 
-def test_beyond_the_bound_nobody_waits_and_a_place_is_free_again_later() -> None:
+def test_beyond_the_bound_nobody_waits_and_later_somebody_may_again() -> None:
     async def run() -> None:
         page = Page(waiting_max=3)
         tasks = [page.write(item) for item in ("a1", "a2", "b")]

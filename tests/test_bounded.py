@@ -22,60 +22,60 @@ from hlfast.live.history import History
 
 def test_the_bound_holds_over_a_random_walk() -> None:
     chance = Random(7)
-    kept: Bounded[int, str] = Bounded(500)
+    values: Bounded[int, str] = Bounded(500)
     newest: dict[int, str] = {}
     for step in range(20_000):
         key = chance.randrange(300)
         match chance.randrange(8):
             case 0:
-                kept.pop(key)
+                values.pop(key)
                 newest.pop(key, None)
-                assert kept.get(key) is None
+                assert values.get(key) is None
             case 1 | 2 | 3:
-                value = kept.get(key)
+                value = values.get(key)
                 assert value is None or value == newest[key]
             case _:
                 newest[key] = f"{key}-{step}"
-                kept.put(key, newest[key], chance.choice((1, 1, 2, 7, 60)))
-        assert kept.weight == sum(entry.weight for entry in kept.entries.values()) <= 500
-        # Each key has one place, and no more.
-        assert len(kept._ahead) + len(kept._passed) == len(kept.entries)
-    assert len(kept.entries) > 10
+                values.put(key, newest[key], chance.choice((1, 1, 2, 7, 60)))
+        assert values.weight == sum(entry.weight for entry in values.entries.values()) <= 500
+        # Each key is queued once, and no more.
+        assert len(values._ahead) + len(values._passed) == len(values.entries)
+    assert len(values.entries) > 10
 
 
-def test_what_is_taken_away_and_set_again_has_one_place() -> None:
-    kept: Bounded[int, str] = Bounded(10)
+def test_what_is_taken_away_and_set_again_is_queued_once() -> None:
+    values: Bounded[int, str] = Bounded(10)
     for number in range(1000):
-        kept.put(1, "x")
-        kept.pop(1)
-        kept.pop(number + 100)
-    assert len(kept._ahead) + len(kept._passed) == len(kept.entries) == 1
+        values.put(1, "x")
+        values.pop(1)
+        values.pop(number + 100)
+    assert len(values._ahead) + len(values._passed) == len(values.entries) == 1
 
 
 def test_when_all_were_used_one_goes_and_the_rest_stay() -> None:
-    kept: Bounded[int, str] = Bounded(1000)
+    values: Bounded[int, str] = Bounded(1000)
     for number in range(3000):
-        kept.put(number, "x")
-        kept.get(number)
-        assert kept.weight <= 1000
-    assert sum(kept.get(number) is not None for number in range(3000)) == 1000
+        values.put(number, "x")
+        values.get(number)
+        assert values.weight <= 1000
+    assert sum(values.get(number) is not None for number in range(3000)) == 1000
 
 
 def test_what_is_too_heavy_throws_nothing_out() -> None:
-    kept: Bounded[int, str] = Bounded(10)
+    values: Bounded[int, str] = Bounded(10)
     for number in range(10):
-        kept.put(number, "x")
-    kept.put(99, "x", 11)
-    assert [kept.get(number) for number in range(10)] == ["x"] * 10
-    kept.put(5, "y", 11)
+        values.put(number, "x")
+    values.put(99, "x", 11)
+    assert [values.get(number) for number in range(10)] == ["x"] * 10
+    values.put(5, "y", 11)
     # Nor is what it was before shown for it.
-    assert kept.get(5) is None and kept.get(99) is None
+    assert values.get(5) is None and values.get(99) is None
 
 
-def test_nothing_is_kept_where_nothing_may_be() -> None:
-    kept: Bounded[int, str] = Bounded(0)
-    kept.put(1, "x")
-    assert kept.get(1) is None and not kept.entries
+def test_nothing_is_stored_where_nothing_may_be() -> None:
+    values: Bounded[int, str] = Bounded(0)
+    values.put(1, "x")
+    assert values.get(1) is None and not values.entries
 
 
 def test_a_crawl_leaves_what_is_hot() -> None:

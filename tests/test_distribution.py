@@ -28,7 +28,7 @@ def test_a_unit_is_a_file_on_a_database(nodeid: str, expected: str) -> None:
 
 
 def test_lists_name_what_there_is() -> None:
-    """A file that was renamed would lose its place in silence."""
+    """A file that was renamed would lose its order in silence."""
     named = {path for paths in TOGETHER.values() for path in paths} | {*QUICK, *NOT_QUICK}
     named |= {name.partition(" on ")[0] for name in FIRST} - TOGETHER.keys()
     for path in named:

@@ -72,10 +72,10 @@ def started(verb: str, **environment: str) -> list[str]:
 
 
 def test_it_is_named_at_start() -> None:
-    told = "HLFAST_WORKRES is no setting, and nobody reads it: did you mean HLFAST_WORKERS?"
-    assert started("tables", HLFAST_WORKRES="2")[0] == f"hlfast: {told}"
+    said = "HLFAST_WORKRES is no setting, and nobody reads it: did you mean HLFAST_WORKERS?"
+    assert started("tables", HLFAST_WORKRES="2")[0] == f"hlfast: {said}"
     first, _ = started("ws", HLFAST_WORKRES="2", HLFAST_LOG_FORMAT="json")
-    assert json.loads(first)["message"] == told
+    assert json.loads(first)["message"] == said
 
 
 def test_where_another_program_keeps_its_metrics_is_nothing_to_us() -> None:

@@ -1,4 +1,4 @@
-"""What is kept in memory is never older than the database: with and without it all looks alike."""
+"""What the cache holds is never older than the database: with and without it all looks alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows
 from hlfast.response_cache import ResponseCache
 from tests.clients import Client
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 PEOPLE, STEPS = 4, 150
 
@@ -29,7 +29,7 @@ def test_a_body_is_served_in_its_version_only() -> None:
     assert bodies.get("ada", 2) is None
 
 
-def test_what_is_asked_for_once_is_not_kept() -> None:
+def test_what_is_asked_for_once_is_not_stored() -> None:
     bodies = ResponseCache(10_000)
     bodies.put_again("ada", 1, b"first")
     assert bodies.get("ada", 1) is None
@@ -37,13 +37,13 @@ def test_what_is_asked_for_once_is_not_kept() -> None:
     assert bodies.get("ada", 1) == b"first"
 
 
-def test_the_oldest_make_room() -> None:
+def test_the_oldest_are_evicted() -> None:
     bodies = ResponseCache(10_000)
     for number in range(1000):
         bodies.put(number, 1, b"x" * 600)
-    kept = [number for number in range(1000) if bodies.get(number, 1)]
-    assert kept == list(range(1000 - len(kept), 1000))
-    assert 5 < len(kept) < 17
+    cached = [number for number in range(1000) if bodies.get(number, 1)]
+    assert cached == list(range(1000 - len(cached), 1000))
+    assert 5 < len(cached) < 17
     bodies.put("large", 1, b"x" * 20_000)
     assert bodies.get("large", 1) is None
     assert bodies.get(999, 1) == b"x" * 600
@@ -81,13 +81,14 @@ def test_clear_forgets_all() -> None:
 def pair(database_server: SqlServer, redis_server: RedisServer) -> Iterator[tuple[Api, Api]]:
     """Two processes on one database; the second one keeps nothing."""
     url = new_database(database_server, TEMPLATE)
-    forgetful = {"HLFAST_TUNING__KEEP_BODIES": "false"}
-    with Api(url, redis_server.url) as one, Api(url, redis_server.url, **forgetful) as other:
+    forgetful = {**MANY_CONNECTIONS, "HLFAST_TUNING__KEEP_BODIES": "false"}
+    urls = url, redis_server.url
+    with Api(*urls, **MANY_CONNECTIONS) as one, Api(*urls, **forgetful) as other:
         yield one, other
 
 
 def looks(people: list[Client], names: list[str]) -> Iterator[tuple[int, str]]:
-    """Who may ask what."""
+    """Every person with the paths that they may ask."""
     ids = [person.id for person in people]
     for me in range(len(people)):
         yield me, "/feed"
@@ -148,8 +149,10 @@ def test_a_walk_of_changes_looks_alike_with_and_without(pair: tuple[Api, Api], s
                     if chance.random() < 0.5:
                         by.post(f"/dialogs/{people[other].id}/read", json={"up_to": 99})
             for who, path in chance.sample(asked, 8):
-                kept, fresh = people[who].get(path), doubles[who].get(path)
-                assert (kept.status_code, kept.content) == (fresh.status_code, fresh.content), path
+                cached, fresh = people[who].get(path), doubles[who].get(path)
+                assert (cached.status_code, cached.content) == (fresh.status_code, fresh.content), (
+                    path
+                )
         for double in doubles:
             double.close()
 
@@ -232,9 +235,9 @@ def test_rows_changed_by_hand_are_shown_as_they_are(pair: tuple[Api, Api]) -> No
             done = statement.format(**ids, **names)
             rows(url, done)
             for path in paths:
-                kept, fresh = me.get(path), double.get(path)
-                assert kept.status_code == fresh.status_code, (done, path)
-                assert kept.status_code >= 400 or kept.text == fresh.text, (done, path)
+                cached, fresh = me.get(path), double.get(path)
+                assert cached.status_code == fresh.status_code, (done, path)
+                assert cached.status_code >= 400 or cached.text == fresh.text, (done, path)
                 tag = before[path].headers.get("etag")
                 if tag and fresh.text != before[path].text:
                     again = me.get(path, headers={"If-None-Match": tag})

@@ -29,7 +29,7 @@ def test_unless_that_is_switched_off(migrated_database_url: str, redis_server: R
 
 
 def policies(api: Api) -> set[int]:
-    """Those of all threads."""
+    """The scheduling policies of all threads of a process."""
     processes = tree(api.process.pid)
     threads = [int(task.name) for pid in processes for task in Path(f"/proc/{pid}/task").iterdir()]
     # A worker beside the one that looks after it, each with threads of Rust's.

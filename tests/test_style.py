@@ -1,4 +1,4 @@
-"""The style gates: ruff, mypy and the length of files. import-linter's is in test_floors.py."""
+"""The style gates: ruff, mypy, files and docstrings. import-linter's is in test_floors.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def test_gate(gate: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["hlfast", "hl_utils", "bench"])
-def test_no_file_is_longer_than_one_subject(package: str) -> None:
+def test_a_file_is_one_subject_and_a_docstring_stands_alone(package: str) -> None:
     files = {path: path.read_text(encoding="utf-8") for path in (ROOT / package).rglob("*.py")}
     assert len(files) > 50
     assert [path for path, text in files.items() if text.count("\n") > LINES_MAX] == []
+    assert [path for path, text in files.items() if '"""The same' in text] == []

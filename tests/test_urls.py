@@ -44,7 +44,7 @@ ADDRESSES = ("database_url", "database_replica_urls", "dialogs_database_url", "r
 
 
 @pytest.mark.parametrize("url", ["", "postgresql://user:own@db/name", "nonsense"])
-def test_what_has_a_password_or_no_place_for_one_stays(url: str) -> None:
+def test_what_has_a_password_or_cannot_have_one_stays(url: str) -> None:
     assert Settings(database_url=url, database_password="other").database_url == url
 
 
@@ -68,7 +68,7 @@ def test_what_is_acceptable(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "said"),
     [
         (f"postgresql+asyncpg://user:{SECRET}@host/name", "begins with postgresql+asyncpg://"),
         (f"mysql+aiomysql://user:{SECRET}@host/name", "postgresql:// or mysql:// is right"),
@@ -83,9 +83,9 @@ def test_what_is_acceptable(url: str) -> None:
         (f"postgresql://user:x@host:{SECRET}/name", "cannot be taken apart"),
     ],
 )
-def test_what_is_none_is_named(url: str, told: str) -> None:
+def test_what_is_none_is_named(url: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         urls.need("the database's URL", url, urls.DATABASES)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -17,12 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import report
-from bench.compare import LOAD_CORE, SERVER_CORE
 from bench.growth import axes, figures
 from bench.growth.figures import Sample
 from bench.growth.sockets import sockets
 from bench.live.client import Wrong
 from bench.load import WrongAnswer
+from bench.rounds import LOAD_CORE, SERVER_CORE
 
 Axis = Callable[[Sequence[int], argparse.Namespace, str], list[Sample]]
 # The sockets last: they leave this process pinned, and with less of a priority.
@@ -64,7 +64,7 @@ def _before(out: Path, only: Sequence[str]) -> list[Sample]:
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every axis, print the page and write it."""
     options = _arguments()
     samples = _before(options.out, options.only)
     secret = secrets.token_urlsafe(32)

@@ -14,11 +14,11 @@ import asyncpg
 import uvloop
 
 from bench import checks, load, processes, scenarios
-from bench.compare import LOAD_CORE, Server, one_round, start_servers
 from bench.contenders import CONTENDERS, OURS, Contender
 from bench.database import seeded
 from bench.growth import population
 from bench.growth.figures import Sample
+from bench.rounds import LOAD_CORE, Server, one_round, start_servers
 from bench.scenarios import PAGE, Read, Sends
 from hl_utils.servers.redis import RedisServer
 
@@ -49,12 +49,12 @@ class Case:
 
     @property
     def scenario(self) -> str:
-        """Its only one."""
+        """The only scenario of the axis."""
         return checks.SEND if self.server.sends is not None else self.line
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Setup:
     """A database and the services on it, by name: port and process id."""
 
     database: asyncpg.Connection
@@ -80,7 +80,7 @@ class Place:
     def cases(
         self, line: str, size: int, reads: list[Read], connections: int = CONNECTIONS
     ) -> list[Case]:
-        """The same reads of both: a line for each."""
+        """The reads of both, a line for each."""
         return [
             self.case(
                 f"{line}, {name}",
@@ -100,14 +100,14 @@ def _service(name: str, **environment: str) -> Contender:
 _BOTH = (_service(CACHED), _service(ANEW, HLFAST_TUNING__KEEP_BODIES="false"))
 
 
-async def _place(
+async def _set_up(
     stack: ExitStack, url: str, secret: str, services: Sequence[Contender] = _BOTH
-) -> Place:
+) -> Setup:
     """The database, tidied up, with services on it that have just been started."""
     database = await asyncpg.connect(url)
     await population.tidy(database)
     redis = stack.enter_context(RedisServer())
-    return Place(database, start_servers(stack, services, url, redis.url, secret))
+    return Setup(database, start_servers(stack, services, url, redis.url, secret))
 
 
 @contextmanager
@@ -150,7 +150,7 @@ async def measure(axis: str, cases: Sequence[Case], options: argparse.Namespace)
 
 
 def users(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> list[Sample]:
-    """The same requests among more users, who have as many friends, posts and dialogs each."""
+    """The cost of requests among more users, who have as many friends, posts and dialogs each."""
 
     async def run(stack: ExitStack, urls: dict[int, str]) -> list[Sample]:
         cases: list[Case] = []
@@ -161,22 +161,22 @@ def users(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> lis
             letters = letters or await population.letters(database, SEARCHES)
             names = await population.namesakes(database, SEARCHES, chance)
             dialogs = await population.converse(database, [_MESSAGES], DISTINCT, chance)
-            place = await _place(stack, url, secret)
+            setup = await _set_up(stack, url, secret)
             reads = await scenarios.user_by_id(database, DISTINCT, chance)
-            cases += place.cases(checks.USER, size, reads)
+            cases += setup.cases(checks.USER, size, reads)
             for line, wanted in (
                 ("search for a letter", letters),
                 (f"search that {PAGE} users match", names),
             ):
-                cases.append(place.case(line, size, await population.searches(database, wanted)))
+                cases.append(setup.case(line, size, await population.searches(database, wanted)))
             reads = await scenarios.feed(database, DISTINCT, chance, secret)
-            cases += place.cases(checks.FEED, size, reads)
+            cases += setup.cases(checks.FEED, size, reads)
             reads = await scenarios.dialog_page(
                 database, DISTINCT, chance, secret, dialogs[_MESSAGES]
             )
-            cases += place.cases(checks.DIALOG, size, reads)
+            cases += setup.cases(checks.DIALOG, size, reads)
             sends = await scenarios.sends(database, DISTINCT, chance, secret)
-            cases.append(place.case(checks.SEND, size, sends))
+            cases.append(setup.case(checks.SEND, size, sends))
             await database.close()
         return await measure("users", cases, options)
 
@@ -193,11 +193,11 @@ def friends(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> l
         database, chance = await asyncpg.connect(url), random.Random(1)
         viewers = await population.befriend(database, sizes, VIEWERS, chance)
         await database.close()
-        place = await _place(stack, url, secret)
+        setup = await _set_up(stack, url, secret)
         cases: list[Case] = []
         for size, ids in viewers.items():
-            reads = await scenarios.feed(place.database, VIEWERS, chance, secret, ids)
-            cases += place.cases(checks.FEED, size, reads, connections=FEW_CONNECTIONS)
+            reads = await scenarios.feed(setup.database, VIEWERS, chance, secret, ids)
+            cases += setup.cases(checks.FEED, size, reads, connections=FEW_CONNECTIONS)
         return await measure("friends", cases, options)
 
     with ExitStack() as stack:
@@ -215,15 +215,15 @@ def messages(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> 
         database, chance = await asyncpg.connect(url), random.Random(1)
         dialogs = await population.converse(database, sizes, DIALOGS, chance)
         await database.close()
-        place = await _place(stack, url, secret)
+        setup = await _set_up(stack, url, secret)
         cases: list[Case] = []
         for size, ids in dialogs.items():
-            reads = await scenarios.dialog_page(place.database, DIALOGS, chance, secret, ids)
-            cases += place.cases(checks.DIALOG, size, reads, connections=FEW_CONNECTIONS)
+            reads = await scenarios.dialog_page(setup.database, DIALOGS, chance, secret, ids)
+            cases += setup.cases(checks.DIALOG, size, reads, connections=FEW_CONNECTIONS)
         for size, ids in dialogs.items():
-            sends = await population.sends(place.database, ids, secret)
+            sends = await population.sends(setup.database, ids, secret)
             # As many as there are dialogs: each is written to by one.
-            cases.append(place.case(checks.SEND, size, sends, connections=DIALOGS))
+            cases.append(setup.case(checks.SEND, size, sends, connections=DIALOGS))
         return await measure("messages", cases, options)
 
     with ExitStack() as stack:
@@ -240,16 +240,16 @@ def workers(sizes: Sequence[int], options: argparse.Namespace, secret: str) -> l
 
     async def run(stack: ExitStack, url: str) -> list[Sample]:
         services = [_service(str(size), HLFAST_WORKERS=str(size)) for size in sizes]
-        place = await _place(stack, url, secret, services)
+        setup = await _set_up(stack, url, secret, services)
         cases: list[Case] = []
         for size in sizes:
             chance = random.Random(1)
             asked = {
-                checks.USER: await scenarios.user_by_id(place.database, DISTINCT, chance),
-                checks.FEED: await scenarios.feed(place.database, DISTINCT, chance, secret),
+                checks.USER: await scenarios.user_by_id(setup.database, DISTINCT, chance),
+                checks.FEED: await scenarios.feed(setup.database, DISTINCT, chance, secret),
             }
             cases += [
-                place.case(line, size, reads, service=str(size), connections=CONNECTIONS * size)
+                setup.case(line, size, reads, service=str(size), connections=CONNECTIONS * size)
                 for line, reads in asked.items()
             ]
         return await measure("workers", cases, options)

@@ -32,7 +32,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00")
 class Sample:
     """One round at one size.
 
-    CPU times per request, of a node per socket that is told, in microseconds; memory per socket
+    CPU times per request, of a node per socket that is sent to, in microseconds; memory per socket
     in 10^3 bytes; what others took of the server's core, 0..1.
     """
 
@@ -66,7 +66,7 @@ def _spread(samples: Sequence[Sample], name: str) -> Spread:
 
 
 def _lines(samples: Sequence[Sample], axis: str) -> dict[str, dict[int, list[Sample]]]:
-    """Of an axis, by line and size."""
+    """The samples of an axis, by line and size."""
     found: dict[str, dict[int, list[Sample]]] = {}
     for one in samples:
         if one.axis == axis:

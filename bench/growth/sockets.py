@@ -18,7 +18,7 @@ from bench.report import Spread
 _POSTS = 20
 
 
-async def _told(made: World, size: int, number: int) -> Sample:
+async def _fan_out(made: World, size: int, number: int) -> Sample:
     """What a socket holds, and what it costs to tell all of them of one post. Raises Wrong."""
     with made.node() as node:
         async with scenes.press(made) as pressing:
@@ -51,6 +51,6 @@ def sockets(sizes: Sequence[int], options: argparse.Namespace, _: str) -> list[S
     with world(log_statement="none") as made:
         for number in range(1, options.rounds + 1):
             for size in sizes if number % 2 else sizes[::-1]:
-                samples.append(uvloop.run(_told(made, size, number)))
+                samples.append(uvloop.run(_fan_out(made, size, number)))
                 print(samples[-1], flush=True)
     return samples

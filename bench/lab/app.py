@@ -1,4 +1,4 @@
-"""The same for anybody's ASGI application: methods that need no change of its code.
+"""The lab for anybody's ASGI application: methods that need no change of its code.
 
     bash build.sh lab app package.module:app --requests FILE [--python …]
 
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _usual_interpreter() -> str:
-    """That of the caller's virtual environment, else ours."""
+    """The interpreter of the caller's virtual environment, else ours."""
     environment = os.environ.get("VIRTUAL_ENV")
     return f"{environment}/bin/python" if environment else sys.executable
 
@@ -113,9 +113,8 @@ def arms(target: str, given: dict[str, str], found: Sequence[Interpreter]) -> li
     result = [usual]
     for name, argv, methods, is_possible in made:
         if is_possible:
-            method = "other-python" if name.startswith("python-") else name
             environment = {**given, "LAB_METHODS": methods}
-            one = _arm(name, method, argv, environment, Kind.ADVISED)
+            one = _arm(name, name, argv, environment, Kind.ADVISED)
             result.append(replace(one, without="usual"))
         else:
             print(f"Left out: {name}, as what it takes is not there for {mine.path}.")
@@ -128,8 +127,8 @@ def _arm(
     return Arm(name, method, argv, environment, kind=kind, directory=Path.cwd())
 
 
-def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked]]:
-    """What is to be measured, and the requests. Raises ValueError, RuntimeError."""
+def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked], dict[str, str]]:
+    """The plan, the requests, and facts of the run. Raises ValueError, RuntimeError."""
     asked = requests_file.read(options.requests)
     given = interpreters.environment(options.target, is_factory=options.factory)
     paths = [shutil.which(one) or one for one in options.python or [_usual_interpreter()]]
@@ -150,7 +149,7 @@ def plan_of(options: argparse.Namespace) -> tuple[Plan, list[Asked]]:
         users=0,
         requests_max=min(len(asked), keys.HOT_KEYS),
     )
-    return plan, asked
+    return plan, asked, {"its Python": ", ".join(one.version for one in found)}
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bench import contenders
 from bench.lab.arms import Arm, Kind
+from bench.lab.workloads import Zipped
 
 _PYTHON = (sys.executable, "-m")
 _PEER = "bench.peers.fastapi.app:app"
@@ -29,8 +30,14 @@ def _granian(app: str) -> tuple[str, ...]:
     return (*_PYTHON, *words, "--port", "{port}", app)
 
 
+def _gunicorn(app: str, workers: str) -> tuple[str, ...]:
+    """The command of Gunicorn, whose worker takes uvloop and httptools, and logs no request."""
+    words = ("gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "--workers", workers)
+    return (*_PYTHON, *words, "--bind", "127.0.0.1:{port}", app)
+
+
 def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Each held against the one before."""
+    """Arms of which each is compared with the one before."""
     first, *others = arms
     names = [one.name for one in arms]
     return (
@@ -45,6 +52,7 @@ SWITCHES = {
     "remember_tokens": "tokens",
     "batch_reads": "batched-reads",
     "encode_at_write": "encoded-at-write",
+    "feeds_from_newest": "newest-first",
     "keep_bodies": "kept-answers",
     "batch_sends": "batched-sends",
     "freeze_gc": "frozen-gc",
@@ -111,10 +119,11 @@ def _advised(name: str, arm: Arm, *more: str) -> Arm:
 
 ADVISED = (
     _advised("workers", _SERVED, "--workers", "2"),
+    replace(_advised("gunicorn", _SERVED), argv=_gunicorn(_PEER, "2")),
     _advised("orjson-response", _PLAIN_SQL),
     _advised("no-response-model", _PLAIN_SQL),
     _advised("redis-cache", _PLAIN_SQL),
-    _advised("gzip", _PLAIN_SQL),
+    replace(_advised("gzip", _PLAIN_SQL), wrap=Zipped),
     Arm(
         "def-dependency",
         "async-dependencies",
@@ -145,6 +154,7 @@ def same(arm: Arm) -> Arm:
 
 SAME = same(LADDER[-1])
 ARMS = {one.name: one for one in (*LADDER, *ADVISED, *LEFT_OUT, SAME)}
+GROUPS = {"ladder": LADDER, "advised": ADVISED, "left-out": LEFT_OUT}
 # Twelve rungs, which take less than five minutes.
 QUICK = (
     "usual", "uvloop", "httptools", "no-access-log", "granian", "plain-sql", "unix-socket",
@@ -152,12 +162,17 @@ QUICK = (
 )  # fmt: skip
 
 
-def chosen(names: Sequence[str], *, is_quick: bool) -> list[Arm]:
+def chosen(names: Sequence[str], *, is_quick: bool, more: Sequence[Arm] = ()) -> list[Arm]:
     """The arms of a run, in the catalogue's order, and what they are held against.
 
-    Of rungs that are left out the next one takes the methods with its own. Raises KeyError.
+    Of rungs that are left out the next one takes the methods with its own. `more`: arms that only
+    this machine has. Raises KeyError.
     """
     wanted = set(names or (QUICK if is_quick else ARMS))
+    for group, arms in GROUPS.items():
+        if group in wanted:
+            wanted = (wanted - {group}) | {one.name for one in arms}
+    wanted |= {one.without for one in more if one.without is not None}
     for name in list(wanted):
         without = ARMS[name].without
         if ARMS[name].kind != Kind.LADDER and without is not None:
@@ -166,11 +181,11 @@ def chosen(names: Sequence[str], *, is_quick: bool) -> list[Arm]:
     others = [one for one in (*ADVISED, *LEFT_OUT) if one.name in wanted]
     # Without ours, the highest rung is the one that stands beside itself.
     top = ladder[-1]
-    return [*_chain(ladder), *others, same(top)]
+    return [*_chain(ladder), *others, *more, same(top)]
 
 
 def methods_of(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """By arm, the methods that its step on the ladder takes, those of rungs left out included."""
+    """The methods of each arm's step on the ladder, those of rungs left out included."""
     names = [one.name for one in LADDER]
     found: dict[str, list[str]] = {}
     for one in arms:

@@ -17,7 +17,7 @@ class Cores:
 
     @classmethod
     def of_machine(cls) -> Self:
-        """Those that this process may use."""
+        """The cores that this process may use."""
         return cls.of(sorted(os.sched_getaffinity(0)))
 
     @classmethod

@@ -18,14 +18,15 @@ from pathlib import Path
 from statistics import median
 
 from bench import report
-from bench.contenders import CONTENDERS, OURS, Contender
+from bench.contenders import CONTENDERS, OURS
 from bench.lab import keys, workloads
-from bench.lab.arms import Arm, Running, all_running
+from bench.lab.arms import Running, all_running, of_contender
 from bench.lab.cores import Cores
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
 from bench.lab.report import lines_chart
+from bench.lab.results import Curves
 from bench.lab.workloads import Cell
 from bench.lab.workplace import Opened, Workplace
 from bench.load import Exchange, WrongAnswer
@@ -37,6 +38,10 @@ PEERS = (OURS, "Go", "Fastify")
 _CONNECTIONS = 256
 _CAPACITY_CONNECTIONS = 32
 _DRAIN_S = 10.0
+# Below the axis of its plots.
+BELOW = "requests offered in a second"
+# Where its results go by default, and the report of the ladder looks for them beside its own.
+NAME = "lab-curves"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rounds", type=int, default=5)
     found.add_argument("--seconds", type=float, default=4.0, help="at each rate")
     found.add_argument("--users", type=int, default=10_000)
-    report.add_out(found, "lab-curves")
+    report.add_out(found, NAME)
     return found
 
 
@@ -88,7 +93,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     for name in options.names:
         CONTENDERS[name].install()
     return Plan(
-        arms=tuple(arm_of(CONTENDERS[name]) for name in options.names),
+        arms=tuple(of_contender(CONTENDERS[name]) for name in options.names),
         cells=(Cell(options.workload, options.keys),),
         rounds=options.rounds,
         seconds=options.seconds,
@@ -96,13 +101,6 @@ def plan_of(options: argparse.Namespace) -> Plan:
         connections=_CONNECTIONS,
         users=options.users,
         requests_max=4000,
-    )
-
-
-def arm_of(one: Contender) -> Arm:
-    """The same, as the lab starts it."""
-    return Arm(
-        one.name, "usual", one.argv, one.environment, by_socket=True, directory=one.directory
     )
 
 
@@ -171,7 +169,7 @@ def _point(name: str, number: int, share: float, rate: float, window: Window) ->
 
 
 def medians(points: Sequence[Point]) -> list[Point]:
-    """Of the rounds, name by name, from the lowest rate up."""
+    """The medians of the rounds, name by name, from the lowest rate up."""
     groups: dict[tuple[str, float], list[Point]] = {}
     for one in points:
         groups.setdefault((one.name, one.share), []).append(one)
@@ -213,18 +211,41 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join([*lines(points, facts, noise, title), ""])
     (out / "report.md").write_text(text, encoding="utf-8")
-    document = {"facts": facts, "noise": asdict(noise), "points": [asdict(one) for one in points]}
-    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
-    middles = medians(points)
-    panels = {
-        "p50, ms": {name: _line(middles, name, "p50_ms") for name in _names(middles)},
-        "p99, ms": {name: _line(middles, name, "p99_ms") for name in _names(middles)},
+    document = {
+        "facts": facts,
+        "asked": title,
+        "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
+        "noise": asdict(noise),
+        "points": [asdict(one) for one in points],
     }
-    page = lines_chart.page(
-        f"How late answers are: {title}", panels, "requests offered in a second", text
-    )
+    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
+    page = lines_chart.page(f"How late answers are: {title}", panels(points), BELOW, text)
     (out / "report.html").write_text(page, encoding="utf-8")
     return text
+
+
+def panels(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Latencies over the offered rate, by panel and by name."""
+    middles = medians(points)
+    return {
+        title: {name: _line(middles, name, value) for name in _names(middles)}
+        for title, value in (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"))
+    }
+
+
+def read(directory: Path) -> Curves | None:
+    """The curves of a run, as another report shows them, if there was one in that directory."""
+    path = directory / "report.json"
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    facts = document["facts"]
+    words = (
+        f"{document['asked']}. An open loop: requests leave when they are due, and latencies are "
+        f"counted from then. {facts['date']}, commit {facts['commit']}."
+    )
+    found = panels([Point(**one) for one in document["points"]])
+    return Curves(words, document["not_to_be_published"], found, BELOW)
 
 
 def _names(points: Sequence[Point]) -> list[str]:

@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """That of CPU per request, which all else follows."""
+        """The verdict on CPU per request, which all else follows."""
         return self.verdicts[CPU]
 
 
@@ -56,7 +56,7 @@ class Figures:
 
 
 def comparisons(windows: Sequence[Window], arms: Sequence[Arm]) -> list[Comparison]:
-    """Of every arm that is held against another, in every cell; with Holm's correction over all.
+    """Every comparison of two arms, in every cell, with Holm's correction over all.
 
     Those with too few rounds are left out.
     """
@@ -176,7 +176,7 @@ class Interaction:
 
 
 def interactions(found: Sequence[Comparison]) -> list[Interaction]:
-    """Of every switch that was measured alone in both ways, with the difference's interval."""
+    """The interaction of every switch that was measured alone in both ways, with its interval."""
     added = {(one.methods, one.cell): one for one in found if one.kind == Kind.LADDER}
     result = []
     for one in found:

@@ -15,7 +15,7 @@ from typing import Any
 from bench.lab.arms import Kind
 from bench.lab.findings import CPU
 from bench.lab.inference import bare, percent
-from bench.lab.methods import Method, methods
+from bench.lab.methods import Method, method
 from bench.lab.workloads import Cell
 
 _KINDS = {
@@ -60,7 +60,8 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         *warnings,
     ]
     for name in order:
-        page += _section(methods()[name], of[name])
+        if (known := method(name)) is not None:
+            page += _section(known, of[name])
     return page
 
 

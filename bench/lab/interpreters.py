@@ -52,18 +52,21 @@ class Interpreter:
     has_orjson: bool
 
     def argv(self, module: str, *words: str) -> tuple[str, ...]:
-        """Run a module there."""
+        """The command by which the interpreter runs a module."""
         return (self.path, str(_FOREIGN / "launch.py"), str(self.servers), module, *words)
 
 
 def environment(target: str, *, is_factory: bool) -> dict[str, str]:
-    """Of whatever is run there."""
+    """The environment of whatever the interpreter runs."""
     given = {"LAB_TARGET": target, "PYTHONPATH": str(_FOREIGN), "PYTHONDONTWRITEBYTECODE": "1"}
     return given | ({"LAB_FACTORY": "1"} if is_factory else {})
 
 
 def look(path: str, given: Mapping[str, str]) -> Interpreter:
-    """What is there. Raises RuntimeError where the application can't be imported."""
+    """The versions that the interpreter has.
+
+    Raises RuntimeError where the application can't be imported.
+    """
     tag = _run(
         [path, "-c", "import sys, sysconfig; print(sysconfig.get_config_var('SOABI'))"], {}
     ).strip()

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load
-from bench.lab import keys, quiet, run
+from bench.lab import keys, quiet
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
-from bench.lab.workplace import Opened
+from bench.lab.run import Measuring
+
+VERDICTS = (
+    "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
+    "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
+    "after Holm's correction for all verdicts on the page."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,8 @@ class Taken:
     status: int
 
 
-def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened) -> Taken:
-    """Run what the plan says and the journal lacks."""
+def take(plan: Plan, cores: Cores, out: Path, progress: Progress, measuring: Measuring) -> Taken:
+    """Measure what the plan says and the journal lacks."""
     a_round = len(plan.arms) * len(plan.cells)
     journal = Journal(out, plan.fingerprint(), plan.rounds, a_round)
     done = len(journal.rounds)
@@ -38,7 +44,7 @@ def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened
     progress.begin((plan.rounds - done) * a_round, plan.takes_s(len(cores.all), done))
     status = 0
     try:
-        run.run(plan, cores, journal, progress, opened)
+        measuring(plan, cores, journal, progress)
         looks.append(quiet.look(cores.all))
     except KeyboardInterrupt:
         status = 130
@@ -53,7 +59,7 @@ def take(plan: Plan, cores: Cores, out: Path, progress: Progress, opened: Opened
 
 
 def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
-    """How it was measured."""
+    """Sentences on how it was measured."""
     return (
         f"{plan.rounds} rounds. In each, every arm is started anew, and asked for each workload "
         f"for {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, workloads and arms in "
@@ -62,8 +68,6 @@ def sentences(plan: Plan, cores: Cores) -> tuple[str, ...]:
         "CPU is the user and system time of the arm's process tree, from /proc in nanoseconds, "
         "between the two ends of a window, over the requests answered in it. It depends on no "
         "other process, so it comes first; requests per second stand beside it.",
-        "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
-        "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
-        "after Holm's correction for all verdicts on the page.",
+        VERDICTS,
         "Keys: " + "; ".join(f"{name}: {text}" for name, text in keys.MEANINGS.items()) + ".",
     )

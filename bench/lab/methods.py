@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ _SECTION = re.compile(
     r"(?P<when_not>(?:.+\n)+)\n```(?P<language>\w+)\n(?P<snippet>(?:.*\n)*?.*)\n```$",
     re.MULTILINE,
 )
+_PYTHON = "python-"
 _HEADING = re.compile(r"^## ", re.MULTILINE)
 
 
@@ -31,7 +32,7 @@ class Method:
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """By name. Raises ValueError for a section that is not whole."""
+    """Every method of methods.md, by name. Raises ValueError for a section that is not whole."""
     text = _FILE.read_text(encoding="utf-8")
     found = {one["name"]: _method(one) for one in _SECTION.finditer(text)}
     if len(found) != len(_HEADING.findall(text)):
@@ -51,7 +52,16 @@ def _method(found: re.Match[str]) -> Method:
     )
 
 
-def title(names: tuple[str, ...]) -> str:
-    """Of one method or of several that came at once."""
+def method(name: str) -> Method | None:
+    """The method of that name, if there is one. Each version of Python is an `other-python`."""
     known = methods()
-    return " + ".join(known[name].title if name in known else name for name in names)
+    if name.startswith(_PYTHON):
+        version = name.removeprefix(_PYTHON)
+        return replace(known["other-python"], name=name, title=f"Python {version}")
+    return known.get(name)
+
+
+def title(names: tuple[str, ...]) -> str:
+    """The title of one method, or of several that came at once."""
+    found = [(name, method(name)) for name in names]
+    return " + ".join(known.title if known else name for name, known in found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 import asyncpg
 
+from bench import report
 from bench.lab import servers, workloads
 from bench.lab.cores import Cores
 from bench.lab.plan import Plan
@@ -19,8 +20,14 @@ _SECRET = "of-32-bytes-or-more-for-the-lab-alone"
 
 
 @asynccontextmanager
-async def opened(plan: Plan, cores: Cores, progress: Progress) -> AsyncIterator[Workplace]:
-    """For as long as the block runs."""
+async def opened(
+    plan: Plan,
+    cores: Cores,
+    progress: Progress,
+    more: Iterable[str] = (),
+    facts: dict[str, str] | None = None,
+) -> AsyncIterator[Workplace]:
+    """For as long as the block runs. `more`: workloads beside the plan's; `facts` gets some."""
     progress.say("PostgreSQL and its population")
     with ExitStack() as stack:
         # In a thread, as it runs loops of its own.
@@ -34,8 +41,10 @@ async def opened(plan: Plan, cores: Cores, progress: Progress) -> AsyncIterator[
                 await starting
             raise
         database = await asyncpg.connect(found.urls[True])
+        if facts is not None:
+            facts |= await report.database_facts(found.urls[True])
         progress.say("requests and their right answers")
-        names = list(dict.fromkeys(one.workload for one in plan.cells))
+        names = list(dict.fromkeys([*(one.workload for one in plan.cells), *more]))
         requests = await workloads.prepare(database, names, plan.requests_max, _SECRET)
         try:
             yield Workplace(

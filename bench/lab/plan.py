@@ -6,16 +6,20 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Self
 
 from bench.lab.arms import Arm
+from bench.lab.cores import Cores
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
 from hl_utils.servers.process import ROOT
 
-# Seconds, about, for what is not measuring: the servers and the population, and of each round the
-# start of an arm (on one core) and its end.
-POPULATION_S = 25.0
+# Seconds, about, for what is not measuring: the servers, a user of the population with requests and
+# answers, flame graphs, and of each round the start of an arm (on one core) and its end.
+SERVERS_S = 10.0
+USER_S = 0.003
+FLAMES_S = 15.0
 ARM_S = 1.6
 # Connections of a window are made and, at its end, answered.
 WINDOW_S = 0.15
@@ -54,13 +58,23 @@ class Plan:
 
     def takes_s(self, cores: int, rounds_done: int = 0) -> float:
         """About how long it takes."""
-        left = self.rounds - rounds_done
+        return self._before_s() + (self.rounds - rounds_done) * self._round_s(cores)
+
+    def fitting(self, minutes: float) -> Self:
+        """The plan with as many rounds as fit into that time on this machine, one at least."""
+        left = minutes * 60 - self._before_s()
+        return replace(self, rounds=max(int(left / self._round_s(len(Cores.of_machine().all))), 1))
+
+    def _before_s(self) -> float:
+        return SERVERS_S + FLAMES_S + self.users * USER_S
+
+    def _round_s(self, cores: int) -> float:
         starts = len(self.arms) * ARM_S / min(cores, len(self.arms))
         windows = len(self.arms) * len(self.cells) * (self.seconds + self.warm_up_s + WINDOW_S)
-        return POPULATION_S + left * (starts + windows)
+        return starts + windows
 
     def fingerprint(self) -> str:
-        """The same for what can go on where another run was broken off: plan and code."""
+        """A hash of plan and code: a run can go on where another with the same hash broke off."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256((text + source_state()).encode()).hexdigest()[:16]
 

@@ -33,12 +33,12 @@ class Progress:
             sys.stderr.flush()
 
     def step(self, what: str) -> None:
-        """One window more."""
+        """Move the bar on by one window."""
         self._done += 1
         self.say(what)
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line above the bar."""
         if self._is_terminal:
             sys.stderr.write("\r\x1b[K")
         else:
@@ -46,7 +46,7 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Take the bar off the terminal."""
         if self._is_terminal:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # A pass of the loop takes some 0.1 µs; one that takes so long was interrupted.
 _GAP_S = 50e-6
@@ -43,8 +44,13 @@ def look(cores: Sequence[int], seconds: float = LOOK_S) -> Quiet:
     return Quiet(tuple(lost), steal)
 
 
+def of(document: Mapping[str, Any]) -> Quiet:
+    """The noise that a report has written down."""
+    return Quiet(tuple(document["lost"]), document["steal"])
+
+
 def worst(found: Sequence[Quiet]) -> Quiet:
-    """Of several looks, core by core."""
+    """The worst of several looks at the machine, core by core."""
     lost = tuple(max(each) for each in zip(*(one.lost for one in found), strict=True))
     return Quiet(lost, max(one.steal for one in found))
 

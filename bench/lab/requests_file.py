@@ -43,7 +43,7 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """As it is shown."""
+        """The request's name, as it is shown."""
         return f"{self.method} {self.target}"
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.lab import findings
 from bench.lab.arms import Kind
 from bench.lab.findings import Comparison, Figures
+from bench.lab.flames import Flames
 from bench.lab.quiet import Quiet
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
@@ -39,6 +40,19 @@ PARTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves that were taken beside a run: by plot and by name, values over the offered rate.
+
+    `below` stands under the axis of the rates; `words` say what was asked, when and how.
+    """
+
+    words: str
+    warnings: Sequence[str]
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
+    below: str
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """`words`: how it was measured, in sentences. `title_of` gives several methods' name."""
 
@@ -52,6 +66,8 @@ class Results:
     rounds_planned: int
     title_of: Callable[[tuple[str, ...]], str]
     parts: Mapping[Kind, tuple[str, str]] = field(default_factory=lambda: PARTS)
+    flames: Flames | None = None
+    curves: Curves | None = None
 
     @property
     def cells(self) -> list[Cell]:

@@ -5,43 +5,64 @@ from __future__ import annotations
 import os
 import random
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvloop
 
 from bench import checks, load
-from bench.lab import keys, window
+from bench.lab import flames, keys, window
 from bench.lab.arms import Running, all_running
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.window import Clock, Window
-from bench.lab.workloads import MIX, SEND, Cell, Zipped
+from bench.lab.workloads import MIX, SEND, Cell
 from bench.lab.workplace import Opened, Workplace
 
 # The window's own connections are made before it begins.
 _CONNECT_S = 0.05
 
 
-def run(plan: Plan, cores: Cores, journal: Journal, progress: Progress, opened: Opened) -> None:
-    """Measure what the journal lacks. Raises WrongAnswer, RuntimeError, KeyboardInterrupt."""
-    allowed = os.sched_getaffinity(0)
-    try:
-        uvloop.run(_rounds(plan, cores, journal, progress, opened))
-    finally:
-        os.sched_setaffinity(0, allowed)
+# Measures what the journal lacks. Raises WrongAnswer, RuntimeError, KeyboardInterrupt.
+Measuring = Callable[[Plan, Cores, Journal, Progress], None]
+
+
+def over_http(opened: Opened, *, with_flames: bool = False) -> Measuring:
+    """Measuring by rounds of requests in a workplace, and then flame graphs if they are wanted."""
+
+    def run(plan: Plan, cores: Cores, journal: Journal, progress: Progress) -> None:
+        allowed = os.sched_getaffinity(0)
+        try:
+            rounds = _rounds(plan, cores, journal, progress, opened, with_flames=with_flames)
+            uvloop.run(rounds)
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+    return run
 
 
 async def _rounds(
-    plan: Plan, cores: Cores, journal: Journal, progress: Progress, opened: Opened
+    plan: Plan,
+    cores: Cores,
+    journal: Journal,
+    progress: Progress,
+    opened: Opened,
+    *,
+    with_flames: bool,
 ) -> None:
+    if with_flames:
+        flames.forget(journal.path.parent)
     async with opened as workplace:
         laboratory = _Laboratory(plan, cores, workplace)
         for number in range(1, plan.rounds + 1):
             if number not in journal.rounds:
                 await laboratory.round(number, journal, progress)
                 progress.line(f"Round {number} of {plan.rounds}")
+        if with_flames:
+            progress.say("flame graphs of the first rung and the last")
+            await flames.record(plan, cores, workplace, journal.path.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ class _Laboratory:
         before = {} if sends is None else await checks.dialogs(database, sends)
         connections = self.plan.connections
         seed = zlib.crc32(f"{self.plan.seed} {number} {cell}".encode())
-        wrap = Zipped if running.arm.name == "gzip" else None
+        wrap = running.arm.wrap
         warm_up = requests.sources(cell, connections, seed, warm_up=True, wrap=wrap)
         await load.measure(
             running.port, warm_up, warm_up_s=0, seconds=self.plan.warm_up_s, mark=lambda: None

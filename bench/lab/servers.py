@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench import processes
-from bench.compare import MEANS
 from bench.database import SETTINGS, seeded
+from bench.rounds import MEANS
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
@@ -20,7 +20,7 @@ _CONNECTIONS_MAX = 600
 
 
 class _Postgres(PostgresServer):
-    """It listens on TCP, too."""
+    """A PostgreSQL server that listens on TCP, too."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -35,7 +35,7 @@ class _Postgres(PostgresServer):
         return f"{super().url(database)}&port={self.port}"
 
     def tcp_url(self, database: str) -> str:
-        """The same server, by TCP."""
+        """The URL of the server by TCP."""
         return f"postgresql://hlfast@127.0.0.1:{self.port}/{database}"
 
 

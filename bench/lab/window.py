@@ -55,7 +55,7 @@ class Clock:
         self.middle: tuple[float, int] | None = None
 
     def mark(self) -> None:
-        """At either end."""
+        """Read the counters at either end of the window."""
         server, database = self._pids
         self.marks.append(
             (
@@ -68,7 +68,7 @@ class Clock:
         )
 
     def half(self, run: load.Run) -> None:
-        """In the middle."""
+        """Read the counters in the middle of the window."""
         self.middle = processes.tree_run_s(self._pids[0]), run.tally.requests
 
 
@@ -107,7 +107,7 @@ async def measure(
 def window(
     number: int, arm: str, workload: str, population: str, tally: Tally, clock: Clock, pid: int
 ) -> Window:
-    """The figures."""
+    """The figures of one window."""
     begun, ended = clock.marks
     server_s, database_s, load_s, core_s, seconds = (
         after - before for before, after in zip(begun, ended, strict=True)

@@ -10,14 +10,14 @@ import gzip
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
 from bench import scenarios
 from bench.lab import keys
 from bench.load import Exchange
-from bench.login import Login
-from bench.scenarios import Read, Sends
+from bench.scenarios import Login, Read, Sends
 
 USER, SEARCH, FEED, DIALOG, SEND, LOGIN, MIX = (
     "user",
@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The workload in words."""
         title = TITLES.get(self.workload, self.workload)
         return f"{title}, {self.population} keys" if self.population else title
 
@@ -75,9 +75,9 @@ def cells(workloads: Sequence[str], populations: Sequence[str]) -> list[Cell]:
 
 
 class Zipped:
-    """A read that allows gzip, which must come back smaller where it is worth it."""
+    """A request that allows gzip, and whose answer is compressed where it is worth it."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Exchange) -> None:
         self._read = read
         self.data = read.data.replace(b"\r\n\r\n", b"\r\nAccept-Encoding: gzip\r\n\r\n")
 
@@ -101,24 +101,25 @@ class Requests:
         seed: int,
         *,
         warm_up: bool = False,
-        wrap: Callable[[Read], Exchange] | None = None,
+        wrap: Callable[[Any], Exchange] | None = None,
     ) -> Sequence[Iterator[Exchange]]:
         """One for each connection. Those of reads are one and the same: whoever is free asks."""
         order = keys.warm_up if warm_up else keys.order
+        found: Sequence[Iterator[Any]]
         match cell.workload:
             case "send":
-                return self._sends().sources(connections)
+                found = self._sends().sources(connections)
             case "login":
-                return [order(self.logins, keys.HOT, seed)] * connections
+                found = [order(self.logins, keys.HOT, seed)] * connections
             case "mix":
                 chance = random.Random(seed)
                 reads = {name: order(self.reads[name], cell.population, seed) for name in READS}
-                return [
+                found = [
                     _mixed(chance, reads, sends) for sends in self._sends().sources(connections)
                 ]
             case name:
-                found: Iterator[Exchange] = order(self.reads[name], cell.population, seed)
-                return [map(wrap, found) if wrap else found] * connections  # type: ignore[arg-type]
+                found = [order(self.reads[name], cell.population, seed)] * connections
+        return [map(wrap, one) for one in found] if wrap else found
 
     def _sends(self) -> Sends:
         assert self.sends is not None

@@ -50,7 +50,7 @@ ANSWERS = (
 
 
 def table(columns: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    """In Markdown."""
+    """The results as a table of Markdown."""
     lines = [columns, ("---",) * len(columns), *rows]
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
@@ -157,7 +157,7 @@ async def play(
 
 
 def main() -> int:
-    """The exit status."""
+    """Run, print, write; the exit status."""
     parser = argparse.ArgumentParser(
         prog="bench.ledger", description=(__doc__ or "").split("\n")[0]
     )

@@ -159,7 +159,7 @@ class Trial:
                 process.send_signal(signal.SIGCONT)
 
     async def hang(self, seconds: float) -> None:
-        """For so long."""
+        """Stop the processes for so many seconds, then let them go on."""
         async with self.hanging():
             await asyncio.sleep(seconds)
         await self.drained()

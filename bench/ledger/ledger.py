@@ -1,4 +1,4 @@
-"""What was acknowledged, to whom it must be told, and how the API answered meanwhile.
+"""What was acknowledged, who must be sent it, and how the API answered meanwhile.
 
 A fact is a number in a stream: of an author's posts and a dialog's messages the id, of reading the
 message up to which, of a friendship whether it was asked for (0) or made (1). In each stream facts
@@ -57,8 +57,8 @@ def dialog(one: int, other: int) -> Stream:
     return Stream("message", min(one, other), max(one, other))
 
 
-def told(frame: Frame, me: int) -> tuple[Stream, int, dict[str, Any]]:
-    """The fact that a frame tells me, and what it shows. Raises KeyError for another frame."""
+def fact_of(frame: Frame, me: int) -> tuple[Stream, int, dict[str, Any]]:
+    """The fact that a frame has for me, and what it shows. Raises KeyError for another frame."""
     match frame["type"]:
         case "post.created":
             post = frame["post"]
@@ -124,7 +124,7 @@ class Ledger:
     """Everything acknowledged, by stream, and the load that it comes from.
 
     `interval_s` is between the beginnings of two requests of one writer. What is once begun is
-    asked again until it is answered, so all that clients may be told of is acknowledged in the end.
+    asked again until it is answered, so all that clients may be sent is acknowledged in the end.
     """
 
     urls: Sequence[str]
@@ -142,7 +142,7 @@ class Ledger:
     def load(
         self, people: Sequence[Person], strangers: Sequence[Person]
     ) -> list[Coroutine[Any, Any, None]]:
-        """Writers, until told to stop: `people` are friends of each other, `strangers` nobody's."""
+        """Writers, until `stop` is set: `people` are all friends, `strangers` nobody's."""
         everybody = frozenset(person.id for person in people)
         writers: list[Coroutine[Any, Any, None]] = []
         for person in people:
@@ -154,7 +154,7 @@ class Ledger:
         return [*writers, self._befriend(people[0], strangers)]
 
     def talk(self, pairs: Sequence[tuple[Person, Person]]) -> list[Coroutine[Any, Any, None]]:
-        """Writers, until told to stop: the two of each pair write to each other, and read."""
+        """Writers, until `stop` is set: the two of each pair write to each other, and read."""
         writers: list[Coroutine[Any, Any, None]] = []
         for pair in pairs:
             ids = frozenset(person.id for person in pair)
@@ -165,7 +165,7 @@ class Ledger:
         return writers
 
     def concerning(self, person: int) -> Iterator[tuple[Stream, dict[int, Entry]]]:
-        """The streams that somebody's clients are told of."""
+        """The streams of which somebody's clients are sent the facts."""
         for stream, facts in self.streams.items():
             if person in self.audiences[stream]:
                 yield stream, facts
@@ -264,7 +264,7 @@ class Ledger:
             self._counted.notify_all()
 
     async def _paced(self) -> Any:
-        """1, 2, 3 …, until told to stop."""
+        """1, 2, 3 …, until `stop` is set."""
         due = time.monotonic()
         for number in itertools.count(1):
             if self.stop.is_set():

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from bench.crowd import Person
 from bench.ledger.frames import Frame, check
-from bench.ledger.ledger import Errand, Ledger, Stream, told
+from bench.ledger.ledger import Errand, Ledger, Stream, fact_of
 from hlfast.websocket.wire import CloseCode
 
 _PAUSE_S = 0.02
@@ -54,7 +54,7 @@ class Reader:
         self.is_there = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Read events until cancelled."""
         while True:
             node = next(self._nodes)
             try:
@@ -93,7 +93,7 @@ class Reader:
                 self.is_there.set()
 
     def take(self, frame: Frame) -> None:
-        """An event."""
+        """Note an event."""
         now = time.monotonic()
         if self._heard_at:
             self.silence_s = max(self.silence_s, now - self._heard_at)
@@ -104,24 +104,24 @@ class Reader:
             if {**known, "cursor": ""} != {**frame, "cursor": ""}:
                 self.wrong.append(f"a repeat that differs: {known} {frame}")
             return
-        stream, number, _ = told(frame, self.person.id)
+        stream, number, _ = fact_of(frame, self.person.id)
         facts = self.received.setdefault(stream, {})
         if number in facts:
             self.wrong.append(f"{stream} {number} under two event_ids")
         facts.setdefault(number, now)
 
     def differing(self, ledger: Ledger) -> list[str]:
-        """Events that nobody was told had happened, or that show something else."""
+        """Events that never happened, or that show something else."""
         found = []
         for frame in self._events.values():
-            stream, number, body = told(frame, self.person.id)
+            stream, number, body = fact_of(frame, self.person.id)
             entry = ledger.streams.get(stream, {}).get(number)
             if entry is None or entry.shown != body:
                 found.append(f"{frame} instead of {entry}")
         return found
 
     async def _reload(self) -> None:
-        """As the contract says, from the newest down to what is known."""
+        """Reload by HTTP, as the contract says, from the newest down to what is known."""
         began = time.monotonic()
         errand = Errand(self._ledger.urls, [])
         for stream, _ in self._ledger.concerning(self.person.id):

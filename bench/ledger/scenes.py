@@ -43,7 +43,7 @@ async def stop(trial: Trial, seconds: float, rows: int) -> None:
 
 
 async def soak(trial: Trial, seconds: float, rows: int) -> None:
-    """All of it."""
+    """Every failure in turn, under load."""
     for scene in (api, node, broker, hang, stop):
         await scene(trial, seconds, rows)
         await asyncio.sleep(_PAUSE_S)

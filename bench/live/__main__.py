@@ -33,7 +33,7 @@ SCENES: dict[str, Callable[[World], Awaitable[list[tuple[str, str]]]]] = {
 
 
 def main() -> int:
-    """The exit status."""
+    """Run, print, write; the exit status."""
     parser = argparse.ArgumentParser(prog="bench.live", description=__doc__)
     parser.add_argument("scenes", nargs="*", choices=[[], *SCENES], default=[])
     wanted = parser.parse_args().scenes or list(SCENES)

@@ -76,7 +76,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
-        place = 0
+        position = 0
         if not self._is_open:
             end = buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -86,22 +86,22 @@ class Client(asyncio.Protocol):
                 self.wrong = buffer[:200].decode("latin-1")
                 return
             self._is_open = True
-            place = end + 4
+            position = end + 4
         size = len(buffer)
-        while size - place >= 2:
-            length, head = buffer[place + 1], 2
+        while size - position >= 2:
+            length, head = buffer[position + 1], 2
             if length == 126:
-                length, head = int.from_bytes(buffer[place + 2 : place + 4], "big"), 4
+                length, head = int.from_bytes(buffer[position + 2 : position + 4], "big"), 4
             elif length == 127:
-                length, head = int.from_bytes(buffer[place + 2 : place + 10], "big"), 10
-            end = place + head + length
+                length, head = int.from_bytes(buffer[position + 2 : position + 10], "big"), 10
+            end = position + head + length
             if end > size:
                 break
-            self._frame(buffer, place, place + head, end)
-            place = end
-        self._buffer = buffer[place:]
+            self._frame(buffer, position, position + head, end)
+            position = end
+        self._buffer = buffer[position:]
 
-    def _frame(self, buffer: bytes, place: int, start: int, end: int) -> None:
+    def _frame(self, buffer: bytes, position: int, start: int, end: int) -> None:
         found = buffer.find(_EVENT, start, min(end, start + 160))
         if found >= 0:
             found += len(_EVENT)
@@ -113,15 +113,15 @@ class Client(asyncio.Protocol):
             if self.times is not None:
                 self.times.append((number, time.perf_counter()))
             self._note_cursor(buffer, start)
-        elif buffer[place] == _TEXT:
+        elif buffer[position] == _TEXT:
             self._other(buffer[start:end])
-        elif buffer[place] == _CLOSE:
+        elif buffer[position] == _CLOSE:
             self.close_code = int.from_bytes(buffer[start : start + 2], "big")
             if not self.hello:
                 reason = buffer[start + 2 : end].decode("utf-8", "replace")
                 self.wrong = f"closed before the hello: {self.close_code} {reason}"
             self.transport.close()
-        elif buffer[place] == _PING:
+        elif buffer[position] == _PING:
             self.transport.write(bytes((0x8A, 0x80 | end - start, 0, 0, 0, 0)) + buffer[start:end])
 
     def _note_cursor(self, buffer: bytes, start: int) -> None:

@@ -39,7 +39,7 @@ from bench.live.world import World, world
 from bench.report import Spread
 
 PACKAGES = (
-    "aiofastnet", "asyncpg", "granian", "orjson", "picows", "redis", "starlette", "uvicorn",
+    "asyncpg", "granian", "orjson", "picows", "redis", "starlette", "uvicorn",
     "uvloop", "websockets",
 )  # fmt: skip
 R = TypeVar("R", Delivery, HttpToFrame)
@@ -50,7 +50,7 @@ _ORDER = [OURS, "Starlette", *(f"ws {send}" for send in SENDS)]
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(prog="bench.live.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="after one that does not count")
     parser.add_argument("--seconds", type=float, default=3.0, help="of one window")
@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
 
 
 def start_servers(stack: ExitStack, made: World) -> list[Server]:
-    """Every server."""
+    """Start the server of every peer."""
     made.postgres.psql("bench", "-c", PEER_TABLE)
     return [
         stack.enter_context(peers_servers.ours(made)),
@@ -161,7 +161,7 @@ def _middle(found: Sequence[Delivery | HttpToFrame], name: str) -> float:
 
 
 def main() -> int:
-    """Run, print, write."""
+    """Run every peer, print the page and write it."""
     options = arguments()
     try:
         versions = peers_servers.install_node_peer()

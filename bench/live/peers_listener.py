@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.live.client import Wrong
@@ -18,10 +19,23 @@ _OPENED_AT_ONCE = 100
 DEADLINE_S = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How listeners ask for frames, and how these come.
+
+    `texts` takes what was received apart, and raises Wrong; `end` stands behind the last text.
+    """
+
+    request: str
+    texts: Callable[[bytes | bytearray], list[bytes]]
+    end: bytes
+
+
 class Audience:
     """All sockets to one server, and what they wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: str = _REQUEST) -> None:
+        self._request = request
         self.listeners: list[Listener] = []
         self._is_complete: Callable[[bytearray], bool] = lambda _: False
         self._missing = 0
@@ -38,7 +52,7 @@ class Audience:
                     lambda: Listener(self), "127.0.0.1", port
                 )
                 self.listeners.append(listener)
-                listener.transport.write(_REQUEST.format(query=query).encode())
+                listener.transport.write(self._request.format(query=query).encode())
             await self.arrived()
         seen = -1
         while seen != (now := sum(len(one.received) for one in self.listeners)):
@@ -61,7 +75,7 @@ class Audience:
             raise Wrong(f"{self._missing} sockets still wait for their frames") from None
 
     def took(self, listener: Listener) -> None:
-        """Something came."""
+        """Note that something came."""
         if not listener.at and self._is_complete(listener.received):
             listener.at = time.perf_counter()
             self._missing -= 1
@@ -69,12 +83,12 @@ class Audience:
                 self._done.set_result(None)
 
     def lost(self) -> None:
-        """A connection ended."""
+        """Note that a connection ended."""
         if not self._done.done():
             self._done.set_exception(Wrong("a server closed a connection"))
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Forget what has come so far."""
         for listener in self.listeners:
             listener.received.clear()
             listener.at = 0.0
@@ -112,21 +126,24 @@ class Listener(asyncio.Protocol):
 
 def texts(received: bytes | bytearray) -> list[bytes]:
     """The texts of whole, unmasked, unfragmented frames. Raises Wrong for anything else."""
-    found, place = [], 0
-    while place < len(received):
-        if received[place] != _TEXT:
-            raise Wrong(f"no frame of text: {bytes(received[place : place + 200])!r}")
-        length, head = received[place + 1], 2
+    found, position = [], 0
+    while position < len(received):
+        if received[position] != _TEXT:
+            raise Wrong(f"no frame of text: {bytes(received[position : position + 200])!r}")
+        length, head = received[position + 1], 2
         if length == 126:
-            length, head = int.from_bytes(received[place + 2 : place + 4], "big"), 4
+            length, head = int.from_bytes(received[position + 2 : position + 4], "big"), 4
         elif length == 127:
-            length, head = int.from_bytes(received[place + 2 : place + 10], "big"), 10
-        end = place + head + length
+            length, head = int.from_bytes(received[position + 2 : position + 10], "big"), 10
+        end = position + head + length
         if end > len(received):
             raise Wrong("a frame is not whole")
-        found.append(bytes(received[place + head : end]))
-        place = end
+        found.append(bytes(received[position + head : end]))
+        position = end
     return found
+
+
+WEBSOCKET = Wire(_REQUEST, texts, b"")
 
 
 class Asker(asyncio.Protocol):
@@ -166,12 +183,12 @@ class Asker(asyncio.Protocol):
             self._answered.set_exception(Wrong("the server hung up on a request"))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.abort()
 
 
 async def asker(port: int) -> Asker:
-    """Connected."""
+    """A connection that asks, once it is open."""
     loop = asyncio.get_running_loop()
     _, found = await loop.create_connection(Asker, "127.0.0.1", port)
     return found

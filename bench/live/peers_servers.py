@@ -43,7 +43,7 @@ class Face(Protocol):
     """What differs between the service and the others."""
 
     def query(self, user: int) -> str:
-        """Of the URL of a user who follows the author."""
+        """The query of the URL of a user who is subscribed to the author."""
 
     def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
         """Give events to the server, through Redis, all in one loop turn."""
@@ -72,8 +72,8 @@ class Server:
 class Ours:
     """The service: events go into its log, as its API publishes them."""
 
-    def __init__(self, world: World) -> None:
-        settings = Settings(redis_url=world.redis_url)
+    def __init__(self, world: World, **settings_of_log: str) -> None:
+        settings = Settings(redis_url=world.redis_url, **settings_of_log)  # type: ignore[arg-type]
         self._world = world
         self._log = open_log(settings)
         self._publisher = Publisher(self._log, settings)
@@ -86,10 +86,10 @@ class Ours:
         return asyncio.gather(*[self._publisher.submit(event) for event in events])
 
     def check_cursors(self, events: Sequence[Event], cursors: Sequence[str]) -> None:
-        """Each is a place in the log behind the one before."""
+        """Check that each is a cursor beyond the one before. Raises Wrong."""
         for text in cursors:
-            place, before = parse(text), parse(self._newest)
-            if place is None or (before is not None and place <= before):
+            cursor, before = parse(text), parse(self._newest)
+            if cursor is None or (before is not None and cursor <= before):
                 raise Wrong(f"the cursor {text} after {self._newest}")
             self._newest = text
 
@@ -114,8 +114,8 @@ class Peer:
         return urlencode({"user": user, "follows": HUB})
 
     def publish(self, events: Sequence[Event]) -> Awaitable[Any]:
-        told = [event | {"cursor": _cursor(event)} for event in events]
-        return asyncio.ensure_future(self._client.publish(self._channel, codec.encode(told)))
+        frames = [event | {"cursor": _cursor(event)} for event in events]
+        return asyncio.ensure_future(self._client.publish(self._channel, codec.encode(frames)))
 
     def check_cursors(self, events: Sequence[Event], cursors: Sequence[str]) -> None:
         if [_cursor(event) for event in events] != list(cursors):
@@ -129,7 +129,7 @@ class Peer:
 
 
 def _cursor(event: Event) -> str:
-    """As long as one of ours."""
+    """A cursor as long as one of ours."""
     return f"{'0' * 16}.{event['id']:0>19}.0"
 
 

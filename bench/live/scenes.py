@@ -27,7 +27,7 @@ USER = '"user"'
 
 @asynccontextmanager
 async def press(world: World) -> AsyncIterator[Press]:
-    """Somebody who publishes."""
+    """A user who publishes posts."""
     one = Press(world.redis_url)
     try:
         yield one
@@ -72,7 +72,7 @@ async def hold(world: World) -> Figures:
         clients = await open_all(node.port, world.fan_tokens(FANS))
         took = time.perf_counter() - start
         cpu = cpu_s(node.process.pid) - cpu
-        # What they are told of each other's coming.
+        # The frames on each other's coming.
         await calm(clients)
         full = rss_mb(node.process.pid)
         if not all(client.hello and not client.is_lost for client in clients):

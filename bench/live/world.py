@@ -48,7 +48,7 @@ ANALYZE;
 
 
 def raise_open_files() -> None:
-    """To what is allowed."""
+    """Raise the limit of open files to what is allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -79,11 +79,11 @@ class World:
             yield api
 
     def token(self, user: int) -> str:
-        """An access token."""
+        """An access token of a user."""
         return self.tokens.sign("access", user, 0)
 
     def fan_tokens(self, count: int) -> list[str]:
-        """Of the first fans."""
+        """Access tokens of the first fans."""
         return [self.token(user) for user in range(1, count + 1)]
 
 
@@ -114,7 +114,7 @@ class Press:
         self.sent: dict[int, float] = {}
 
     def post(self, author: int, content: str = "x" * 100) -> asyncio.Future[None]:
-        """A new post."""
+        """Publish a new post of a user."""
         number = len(self.sent) + 1
         now = "2026-01-01T00:00:00Z"
         post = {

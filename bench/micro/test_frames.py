@@ -60,9 +60,9 @@ def test_text_frame(benchmark: BenchmarkFixture) -> None:
     assert benchmark(text_frame, PAYLOAD)[4:] == PAYLOAD
 
 
-@pytest.mark.parametrize("joined", [1, 5, 20, 100])
+@pytest.mark.parametrize("coalesced", [1, 5, 20, 100])
 def test_queue_and_flush(
-    benchmark: BenchmarkFixture, pair: tuple[Connection, socket.socket], joined: int
+    benchmark: BenchmarkFixture, pair: tuple[Connection, socket.socket], coalesced: int
 ) -> None:
     """One write of so many frames; the time is for all of them together."""
     connection, peer = pair
@@ -73,10 +73,10 @@ def test_queue_and_flush(
         assert peer.recv_into(buffer)
 
     def write() -> None:
-        for _ in range(joined):
+        for _ in range(coalesced):
             connection.queue(frame)
         connection.flush()
 
     write()
-    assert peer.recv(1 << 20) == frame * joined
+    assert peer.recv(1 << 20) == frame * coalesced
     benchmark.pedantic(write, teardown=drain, rounds=2000)  # type: ignore[no-untyped-call]

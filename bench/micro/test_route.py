@@ -25,7 +25,7 @@ BODY = b'{"message":"as short as an answer can be"}'
 
 
 class Somebody:
-    """Knows every caller."""
+    """An authenticator that knows every caller."""
 
     def known(self, authorization: bytes | None) -> int:
         """Always the same one."""

@@ -34,5 +34,5 @@ def test_token_remembered(benchmark: BenchmarkFixture, settings: Settings) -> No
     header = b"Bearer " + tokens.sign("access", 7, 3).encode()
     authenticator = Authenticator(tokens, look_up, settings)
     assert benchmark(lambda: finished(authenticator.user_id(header))) == 7
-    # Again only if this took longer than the standing is believed.
+    # Again only if this took longer than the account status is believed.
     assert set(looked_up) == {7}

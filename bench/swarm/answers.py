@@ -212,5 +212,5 @@ def encode(body: Body) -> str:
 
 
 def ids(body: Any) -> Iterable[int]:
-    """Of a list's items."""
+    """The ids of a list's items."""
     return (item["id"] for item in body["items"])

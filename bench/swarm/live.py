@@ -137,7 +137,7 @@ class Live:
         self._is_there.wait()
 
     def stop(self) -> None:
-        """Hang up."""
+        """Close the websocket."""
         self._greenlet.kill()
         if self._socket is not None:
             self._socket.shutdown()
@@ -159,7 +159,7 @@ class Live:
         self._awaited[key] = float("inf")
 
     def sent(self, key: str, *, is_sent: bool) -> None:
-        """It was committed, so its frame must come; or it failed."""
+        """Note that a message was committed, so that its frame must come, or that it failed."""
         if not is_sent:
             self._awaited.pop(key, None)
         elif key in self._awaited:

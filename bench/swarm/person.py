@@ -43,7 +43,7 @@ class Person(FastHttpUser):
         self.asker = Asker(self.client)
         self.slot = TOWN.take_slot()
         options = self.environment.parsed_options
-        # That of a process which is alone, or has not been told, is the first.
+        # That of a process which is alone, or does not know yet, is the first.
         worker = max(0, getattr(self.environment.runner, "worker_index", 0))
         name = f"swarm-{options.seed}-{worker}-{self.slot}"
         # An account is as active in every run, and as well known.
@@ -254,7 +254,7 @@ class Person(FastHttpUser):
             self._get(f"/friends?after={other - 1}&limit=1", one, "/friends")
 
     def _befriend(self, other: int, **more: Any) -> str:
-        """The new status."""
+        """Ask somebody to be a friend; the new status."""
 
         def check(body: Any) -> None:
             answers.need(body in _STATUSES, "not a status")

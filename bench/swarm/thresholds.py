@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def judge(environment: Environment) -> None:
-    """Set the exit code: 1 if a threshold was not kept, or nothing was asked, else 0."""
+    """Set the exit code: 1 if a threshold was not met, or nothing was asked, else 0."""
     if isinstance(environment.runner, WorkerRunner):
         return  # the master has all the figures
     broken = list(_broken(environment))
@@ -60,7 +60,10 @@ def _broken(environment: Environment) -> Iterable[str]:
 
 
 def _p99_ms(entries: Iterable[StatsEntry]) -> float:
-    """Of all of them together; Locust rounds times to two digits above 100 ms. 0 without times."""
+    """The p99 of all requests together;
+
+    Locust rounds times to two digits above 100 ms. 0 without times.
+    """
     times: Counter[int] = Counter()
     for entry in entries:
         times.update(entry.response_times)

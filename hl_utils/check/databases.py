@@ -40,11 +40,11 @@ class Processes:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One database: `rooms` whose tables it holds, and the connections that are opened to it."""
+    """A database: whose tables it holds (`databases`: main, dialogs, both), its connections."""
 
     subject: str
     url: str
-    rooms: Sequence[str]
+    databases: Sequence[str]
     connections: int
     is_replica: bool = False
     has_replicas: bool = False
@@ -72,8 +72,10 @@ def watched(settings: Settings, processes: Processes) -> list[Watched]:
     main = apis + processes.websockets * each
     replicas = settings.replica_urls
     shared = settings.dialogs_url == settings.database_url
-    rooms = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
-    found = [Watched("database", settings.database_url, rooms, main, has_replicas=bool(replicas))]
+    databases = (queries.MAIN, queries.DIALOGS) if shared else (queries.MAIN,)
+    found = [
+        Watched("database", settings.database_url, databases, main, has_replicas=bool(replicas))
+    ]
     if not shared:
         found.append(Watched("dialogs", settings.dialogs_url, (queries.DIALOGS,), apis))
     for number, url in enumerate(replicas, 1):
@@ -98,11 +100,11 @@ def replicas(looks: Sequence[Seen]) -> Answers:
 
 
 def _is_primary(watched: Watched) -> bool:
-    return queries.MAIN in watched.rooms and not watched.is_replica
+    return queries.MAIN in watched.databases and not watched.is_replica
 
 
-def told(looks: Sequence[Seen]) -> Answers:
-    """What was found; nothing twice about a primary that is named among its replicas."""
+def findings(looks: Sequence[Seen]) -> Answers:
+    """The findings of all looks; none twice about a primary that is named among its replicas."""
     primaries = {look.server for look in looks if _is_primary(look.watched)}
     return [
         answer

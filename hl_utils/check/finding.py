@@ -39,7 +39,7 @@ class Kind:
         return Finding(self.code, self.level, subject, what, self.why, mend or self.mend)
 
     def unless(self, sound: bool, subject: str, what: str, mend: str = "") -> Finding | None:
-        """It is so unless it is sound."""
+        """A finding of this kind about a subject, or None if it is sound."""
         return None if sound else self.found(subject, what, mend)
 
 

@@ -37,7 +37,7 @@ _ABOUT_WEBSOCKETS = re.compile(r"(^|[\s/])ws\b|websocket|upgrade", re.IGNORECASE
 
 
 class Unreadable(Exception):
-    """What the configuration says cannot be understood; the place is in the text."""
+    """What the configuration says cannot be understood; where is in the text."""
 
 
 @dataclass(slots=True)
@@ -63,12 +63,12 @@ def look(path: Path, ping_s: float, ws_port: int) -> Answers:
     except (OSError, UnicodeDecodeError) as error:
         return [HAPROXY_UNREADABLE.found(subject, f"cannot be read: {error}")]
     answers: list[Finding | None] = []
-    for place, name, timeout_s in dict.fromkeys(_timeouts(proxies, ws_port)):
+    for section, name, timeout_s in dict.fromkeys(_timeouts(proxies, ws_port)):
         answers.append(
             HAPROXY_TIMEOUT.unless(
                 timeout_s > ping_s,
                 subject,
-                f"timeout {name} of {place} is {timeout_s:g} s, HLFAST_WS_PING_S is {ping_s:g} s",
+                f"timeout {name} of {section} is {timeout_s:g} s, HLFAST_WS_PING_S is {ping_s:g} s",
             )
         )
     return answers
@@ -162,7 +162,7 @@ def _timeouts(proxies: dict[str, Proxy], ws_port: int) -> Iterator[tuple[str, st
 
 
 def _ways(proxies: dict[str, Proxy], ws_port: int) -> list[tuple[Proxy, Proxy]]:
-    """Frontend and backend on the way of a websocket; every way if none can be told from others."""
+    """Frontend and backend on the way of a websocket; every way if none is known for one."""
     every: list[tuple[Proxy, Proxy, str]] = []
     for front in proxies.values():
         if front.kind == "listen" and front.servers:
@@ -171,15 +171,15 @@ def _ways(proxies: dict[str, Proxy], ws_port: int) -> list[tuple[Proxy, Proxy]]:
             back = proxies.get(f"backend {name}") or proxies.get(f"listen {name}")
             if back is not None:
                 every.append((front, back, condition))
-    told = [
+    of_websockets = [
         (front, back)
         for front, back, condition in every
         if _ABOUT_WEBSOCKETS.search(_spelled(condition, front.acls))
         or any(address.endswith(f":{ws_port}") for address in back.servers)
     ]
-    return told or [(front, back) for front, back, _ in every]
+    return of_websockets or [(front, back) for front, back, _ in every]
 
 
 def _spelled(condition: str, acls: dict[str, str]) -> str:
-    """A condition with what its lists say in place of their names."""
+    """A condition with what its lists say instead of their names."""
     return " ".join(acls.get(word.lstrip("!"), word) for word in condition.split())

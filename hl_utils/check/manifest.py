@@ -44,7 +44,7 @@ async def _schema(url: str) -> schema.Schema:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the manifests of both dialects."""
     for dialect, kind in SERVERS.items():
         with kind() as server:
             schema.manifest_file(dialect).write_text(made(server), encoding="utf-8")

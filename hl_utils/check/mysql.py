@@ -1,4 +1,4 @@
-"""MySQL and MariaDB."""
+"""What `hlfast check` asks of MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hlfast.settings import SettingsError
 TRIGGERS_REFUSED = Kind(
     "triggers-refused",
     "error",
-    "`hlfast tables` can't make the triggers by which answers that are kept see every change",
+    "`hlfast tables` can't make the triggers by which the response cache sees every change",
     "SET GLOBAL log_bin_trust_function_creators = 1, or let a user with SUPER run it",
 )
 KINDS = (TRIGGERS_REFUSED,)
@@ -58,7 +58,7 @@ async def _look(connection: Any, watched: Watched) -> Seen:
     server = (await asked("server"))[0]
     answers += _server(subject, server)
     answers += await schema.look(
-        subject, _DIALECT, watched.rooms, asked, has_ledger=bool(server["has_ledger"])
+        subject, _DIALECT, watched.databases, asked, has_ledger=bool(server["has_ledger"])
     )
     answers.append(_refused(watched, server, await asked("triggers")))
     bounds = (server["connections_max"], server["user_connections_max"])
@@ -78,7 +78,7 @@ async def ask(connection: Any, name: str) -> Sequence[Any]:
 def _refused(watched: Watched, server: Any, triggers: Sequence[Any]) -> Finding | None:
     """Whether triggers that are still to be made can't be."""
     schemas = schema.manifest(_DIALECT)
-    wanted = {name for room in watched.rooms for name in schemas[room].triggers}
+    wanted = {name for database in watched.databases for name in schemas[database].triggers}
     is_free = not server["log_bin"] or server["are_triggers_trusted"]
     return TRIGGERS_REFUSED.unless(
         bool(is_free or wanted <= {f"{row['table_name']}.{row['name']}" for row in triggers}),

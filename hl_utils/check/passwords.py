@@ -1,4 +1,4 @@
-"""The secret and the passwords: too short, easily guessed, or standing in the example."""
+"""The secret and the passwords: too short, easily guessed, or copied from the example."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _passwords(settings: Settings) -> Iterator[tuple[str, str, str]]:
         ("EVENTS_URL", settings.events_url),
     ]
     for name, url in urls:
-        # A URL that is none is told of by whoever connects to it.
+        # A URL that is none is reported by whoever connects to it.
         with suppress(ValueError):
             parts = urlsplit(url)
             if parts.password and not _is_here(parts.hostname or ""):

@@ -115,7 +115,7 @@ async def _look(connection: asyncpg.Connection, watched: Watched, pooled: bool) 
     answers += await schema.look(
         subject,
         _DIALECT,
-        watched.rooms,
+        watched.databases,
         partial(ask, connection),
         has_ledger=server["has_ledger"],
         spread={row["table_name"] for row in spread},

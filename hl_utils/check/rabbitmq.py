@@ -91,7 +91,7 @@ async def _delete(connection: AbstractConnection, name: str) -> None:
 async def _connect(
     cluster: Sequence[str], events_name: str, timeout_s: float
 ) -> AbstractConnection:
-    """To the first server of a cluster that answers, as the service does it."""
+    """Connect to the first server of a cluster that answers, as the service does."""
     each_s = timeout_s / len(cluster)
     properties: dict[str, Any] = {"connection_name": f"{events_name} check"}
     for one in cluster[:-1]:

@@ -15,7 +15,7 @@ _TEXT_COLUMNS_MIN = 40
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """A list of objects."""
+    """The findings as a list of JSON objects."""
     return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)
 
 

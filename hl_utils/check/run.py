@@ -108,7 +108,7 @@ async def _look_everywhere(settings: Settings, processes: Processes) -> list[Fin
             seen.append(look)
         else:
             answers += look
-    about_all = (databases.told, databases.replicas, databases.connections)
+    about_all = (databases.findings, databases.replicas, databases.connections)
     return answers + [answer for ask in about_all for answer in ask(seen)]
 
 

@@ -39,7 +39,7 @@ INDEX_MISSING = Kind(
 INDEX_INVALID = Kind(
     "index-invalid",
     "error",
-    "it is kept up to date, but not used",
+    "each change writes to it, and no statement uses it",
     "REINDEX INDEX CONCURRENTLY it, after removing what made it fail",
 )
 TRIGGER_MISSING = Kind(
@@ -146,48 +146,49 @@ def _does(row: Any) -> str:
 async def look(
     subject: str,
     dialect: str,
-    rooms: Sequence[str],
+    databases: Sequence[str],
     ask: Ask,
     *,
     has_ledger: bool,
     spread: Collection[str] = (),
 ) -> Answers:
-    """The migrations of the rooms and what they made. `ask` gives the rows of a statement.
+    """The migrations of these databases, and what they made, against what is there.
 
-    `spread` has the tables that a cluster has on its nodes: it spreads none that has triggers.
+    `ask` gives the rows of a statement. `spread` has the tables that a cluster has on its nodes: it
+    spreads none that has triggers.
     """
     applied = {}
     if has_ledger:
         applied = {row["name"]: row["checksum"] for row in await ask("ledger")}
-    answers = [*_ledger(subject, dialect, rooms, applied)]
+    answers = [*_ledger(subject, dialect, databases, applied)]
     # What is missing with a whole migration is not said twice.
     complete = [
-        room
-        for room in rooms
-        if all(migration.name in applied for migration in queries.migrations(dialect, room))
+        database
+        for database in databases
+        if all(migration.name in applied for migration in queries.migrations(dialect, database))
     ]
     if complete:
         schemas = await asyncio.to_thread(manifest, dialect)
         found = await present(ask)
-        for room in complete:
-            answers += _indexes(subject, schemas[room], found)
-            answers += _triggers(subject, schemas[room], found, spread)
-            answers += _collations(subject, schemas[room], found)
+        for database in complete:
+            answers += _indexes(subject, schemas[database], found)
+            answers += _triggers(subject, schemas[database], found, spread)
+            answers += _collations(subject, schemas[database], found)
     return answers
 
 
 def _ledger(
-    subject: str, dialect: str, rooms: Sequence[str], applied: Mapping[str, str]
+    subject: str, dialect: str, databases: Sequence[str], applied: Mapping[str, str]
 ) -> Answers:
-    """The migrations of the rooms against those applied, name -> checksum."""
+    """The migrations of these databases against those applied, name -> checksum."""
     answers: list[Finding | None] = []
     known = {
         m.name
-        for room in (queries.MAIN, queries.DIALOGS)
-        for m in queries.migrations(dialect, room)
+        for database in (queries.MAIN, queries.DIALOGS)
+        for m in queries.migrations(dialect, database)
     }
-    for room in rooms:
-        for migration in queries.migrations(dialect, room):
+    for database in databases:
+        for migration in queries.migrations(dialect, database):
             name = migration.name
             answers.append(
                 MIGRATION_MISSING.unless(name in applied, subject, f"{name} was not applied")

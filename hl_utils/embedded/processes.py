@@ -58,7 +58,7 @@ class Server:
 
     @property
     def process(self) -> asyncio.subprocess.Process:
-        """The process started last."""
+        """The process that was started last. Raises RuntimeError if none was."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process

@@ -39,7 +39,7 @@ class Redis(Server):
 
     @property
     def product(self) -> str:
-        """Whose program it is."""
+        """The product that a program is: Redis or Valkey."""
         return "Valkey" if self._program.name.startswith("valkey") else "Redis"
 
     def version(self) -> str:

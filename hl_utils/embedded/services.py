@@ -105,6 +105,7 @@ class Service(Server):
             "DIALOGS_DATABASE_URL": settings.dialogs_database_url,
             "REDIS_URL": settings.redis_url,
             "EVENTS_URL": settings.events_url,
+            "HLFAST_LAB": str(settings.lab).lower(),
         }
         await self._launch(
             *(runtime.python, "-m", "hl_utils", self.verb),
@@ -114,19 +115,23 @@ class Service(Server):
         await self._until(self._is_ready, START_TIMEOUT_S)
 
     def _inherited(self) -> dict[str, str]:
-        """Of the caller's environment what is no secret of others: `.env` has one for each server.
+        """The caller's environment without the secrets of other servers, which `.env` has, too.
 
         A directory of root's is no home for another user.
         """
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if name.startswith(("HLFAST_", "PG")) or not name.endswith(("_PASSWORD", "_COOKIE"))
         }
         account = self._home.account
         if account.switched:
-            kept |= {"HOME": str(self._home.data), "USER": account.name, "LOGNAME": account.name}
-        return kept
+            inherited |= {
+                "HOME": str(self._home.data),
+                "USER": account.name,
+                "LOGNAME": account.name,
+            }
+        return inherited
 
     async def clear(self) -> None:
         """End workers that outlived the main process: they hold the port."""

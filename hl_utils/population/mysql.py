@@ -48,7 +48,7 @@ class MysqlTarget:
             return cursor.rowcount, await cursor.fetchone()
 
     async def check(self, database: str) -> None:
-        """A missing table raises."""
+        """Raise an error for a missing table."""
         for name in tables_of(database):
             await self._run(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
 
@@ -72,11 +72,14 @@ class MysqlTarget:
         return int(first)
 
     async def begin(self) -> None:
-        """A transaction until `commit`."""
+        """Begin a transaction, which lasts until `commit`."""
         await self._run("START TRANSACTION")
 
     async def copy(self, chunk: Chunk) -> None:
-        """By LOAD DATA, twice as fast as INSERT. Raises aiomysql.DataError for rows left out."""
+        """Load rows by LOAD DATA, twice as fast as INSERT.
+
+        Raises aiomysql.DataError for rows left out.
+        """
         await asyncio.to_thread(self._file.write_bytes, chunk.data)
         table, columns, _, _ = chunk.table
         rows, _ = await self._run(

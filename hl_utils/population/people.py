@@ -16,13 +16,13 @@ from faker import Faker
 from hlfast.codec import search_key
 
 # Drawn once for each language and combined afterwards: Faker makes some 50,000 names a second,
-# combining makes millions. Repeats are kept, because some names are more common than others.
+# combining makes millions. Repeats stay, because some names are more common than others.
 _NAMES_DRAWN = 300
 _TEXTS_DRAWN = 120
 _CITIES_DRAWN = 60
 
 _NAME_CHARACTERS_MAX = 64
-# Leaves room for the dot and the ten digits of an id in the 32 characters of a username.
+# Leaves space for the dot and the ten digits of an id in the 32 characters of a username.
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{1,19}")
 _COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": None})
 
@@ -81,7 +81,7 @@ class Language:
     """What the people of one language are called and what they say, as COPY text."""
 
     names: tuple[Names, Names]
-    places: list[str]  # the columns `city, country`
+    homes: list[str]  # the columns `city, country`
     sentences: list[str]
     paragraphs: list[str]
 
@@ -111,13 +111,13 @@ def _language(locale: Locale, seed: int) -> Language:
     cities = locale.cities or [fake.city() for _ in range(_CITIES_DRAWN)]
     lived_in = [f"{copy_text(city)}\t{locale.country}" for city in cities if len(city) <= 64]
     # Three out of five say where they live, one only in which country, one nothing.
-    untold = [f"\\N\t{locale.country}", "\\N\t\\N"] * (len(lived_in) // 3)
+    unsaid = [f"\\N\t{locale.country}", "\\N\t\\N"] * (len(lived_in) // 3)
     return Language(
         names=(
             _names(fake, fake.first_name_male, fake.last_name_male),
             _names(fake, fake.first_name_female, fake.last_name_female),
         ),
-        places=lived_in + untold,
+        homes=lived_in + unsaid,
         sentences=[copy_text(speaker.sentence()) for _ in range(_TEXTS_DRAWN)],
         paragraphs=[copy_text(speaker.paragraph(5)) for _ in range(_TEXTS_DRAWN)],
     )
@@ -158,7 +158,7 @@ def circle_starts(users: int) -> range:
 def connections(size: int, mean: float, most: int) -> list[int]:
     """How many people each of a circle knows: a power law (Lomax), the best known first.
 
-    The mean is met but for rounding and for `most`, which nobody exceeds; nor does anyone know
+    The mean is met but for rounding and for `most`, which nobody exceeds; nor does anybody know
     more than a quarter of the circle, beyond which too many of them would know each other.
     """
     tail = [((i + 0.5) / size) ** (-1 / _TAIL) - 1 for i in range(size)]
@@ -170,7 +170,7 @@ def connections(size: int, mean: float, most: int) -> list[int]:
 def pairs(size: int, mean: float, most: int, random: Random) -> Iterator[tuple[int, int]]:
     """Who knows whom in a circle: positions `(low, high)`, each pair once.
 
-    Every person holds as many ends as she has connections; ends are joined at random, and those
+    Every person holds as many ends as she has connections; ends are connected at random, and those
     that would join her to herself or repeat a pair are drawn again, a few times. So nobody
     exceeds her number, few fall short of it, and only one circle is in memory.
     """

@@ -35,12 +35,12 @@ class PostgresTarget:
         self._connection = connection
 
     async def check(self, database: str) -> None:
-        """A missing table raises."""
+        """Raise an error for a missing table."""
         for name in tables_of(database):
             await self._connection.execute(f'SELECT FROM "{name}" LIMIT 0')
 
     async def reserve(self, plan: Plan) -> Ids:
-        """Numbers of the sequences."""
+        """Take numbers of the sequences."""
         async with self._connection.transaction():
             return Ids(*[await self._reserve(name, n) for name, n in _sequences(plan).items()])
 

@@ -198,7 +198,7 @@ class Population:
             yield _chunk(MESSAGE, messages)
 
     def _language(self, position: int) -> Language:
-        # Scattered, and known from the position alone: nothing is kept for each user.
+        # Scattered, and known from the position alone: nothing is stored for each user.
         return self._languages[(position * 2654435761 >> 8) % len(self._languages)]
 
     def _user_rows(self) -> Iterator[str]:
@@ -215,16 +215,16 @@ class Population:
             slug, first = names.first[int(random() * len(names.first))]
             last = names.last[int(random() * len(names.last))]
             born = birthdates[int(random() * born_range)]
-            place = language.places[int(random() * len(language.places))]
+            home = language.homes[int(random() * len(language.homes))]
             bio = _one_of(language.sentences, random()) if random() < _HAS_BIO else r"\N"
-            joined = _time((position + random()) * apart_s)
+            registered = _time((position + random()) * apart_s)
             user_id = self._ids.user + position
             username = f"{slug}.{user_id}"
             if position in (0, some_position):
                 self.examples.append(username)
             yield (
                 f"{first}\t{last}\t{user_id}\t{username}\t{username}"
-                f"\t{password}\t{born}\t{bio}\t{place}\t{joined}\n"
+                f"\t{password}\t{born}\t{bio}\t{home}\t{registered}\n"
             )
 
     def _pairs(self, start: int) -> Iterator[tuple[int, int]]:
@@ -237,7 +237,7 @@ class Population:
             yield first_id + low, first_id + high
 
     def _friend_rows(self) -> Iterator[str]:
-        """Each pair as seen from either side, under one version."""
+        """Two rows for each pair, one for either side, under one version."""
         plan, version = self._plan, self._ids.friend_version
         wanted = plan.friends_mean / (1 - _ONLY_ASKED) / plan.acquaintances_mean
         for start in circle_starts(plan.users):
@@ -260,8 +260,8 @@ class Population:
         apart_s = _YEAR_S / plan.posts
         for number in range(plan.posts):
             # The square favours those at the head of a circle, who are the best known.
-            anyone = int(random() * plan.users)
-            start = anyone - anyone % CIRCLE_SIZE
+            drawn = int(random() * plan.users)
+            start = drawn - drawn % CIRCLE_SIZE
             author = start + int(min(CIRCLE_SIZE, plan.users - start) * random() ** 2)
             language = self._language(author)
             content = _one_of(language.sentences, random())

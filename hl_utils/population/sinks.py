@@ -36,7 +36,7 @@ class Target(Protocol):
         """Find out about a missing table before others are filled. Raises the driver's error."""
 
     async def reserve(self, plan: Plan) -> Ids:
-        """As `Sink.begin`, at once and for good."""
+        """Reserve ids at once and for good; see `Sink.begin`."""
 
     async def begin(self) -> None:
         """What follows is one transaction."""

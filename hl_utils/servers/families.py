@@ -46,6 +46,6 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def kill(server: Server) -> None:
-    """As a crash of the whole server does: no process of it has a last word."""
+    """Kill every process of the server at once, as a crash does: none has a last word."""
     signal_all(server, signal.SIGKILL)
     server.process.wait(START_S)

@@ -85,7 +85,7 @@ class Proxy:
             self.process.wait(START_S)
 
     def kill(self) -> None:
-        """As kill -9 does to the master, which its worker does not survive."""
+        """Kill the master by SIGKILL, which its worker does not survive."""
         self.process.kill()
         self.process.wait(START_S)
 
@@ -99,7 +99,7 @@ class Proxy:
         return self._log_file.read_text()
 
     def reload(self) -> None:
-        """As `systemctl reload haproxy` does, with the servers as they are now."""
+        """Reload the configuration, as `systemctl reload haproxy` does, with the servers of now."""
         before = self._workers()
         self._configure()
         self.process.send_signal(signal.SIGUSR2)
@@ -124,7 +124,7 @@ class Proxy:
         return {f"{row['pxname']}/{row['svname']}": row for row in rows}
 
     def wait_until_up(self) -> None:
-        """Every server is ready."""
+        """Wait until HAProxy takes every server for ready."""
         names = [f"api/api{number}" for number in range(1, len(self.apis) + 1)]
         names += [f"websocket/ws{number}" for number in range(1, len(self.nodes) + 1)]
 

@@ -98,18 +98,18 @@ class Home:
             raise StackError(f"{self._passwords_file} is damaged") from None
 
     def password(self, name: str) -> str:
-        """The random password of that name, made when first asked for; kept in a 0600 file."""
+        """The random password of that name, made when first asked for, in a 0600 file."""
         passwords = self.passwords()
         if name not in passwords:
             passwords[name] = secrets.token_urlsafe(PASSWORD_BYTES)
             write_private(self._passwords_file, json.dumps(passwords))
         return passwords[name]
 
-    def secret(self, kept: Path) -> str:
-        """The secret that signs tokens, made when first asked for; kept in a 0600 file."""
-        if not kept.exists():
-            write_private(kept, secrets.token_urlsafe(SECRET_BYTES_MIN))
-        return kept.read_text().strip()
+    def secret(self, path: Path) -> str:
+        """The secret that signs tokens, made when first asked for, in a 0600 file."""
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(SECRET_BYTES_MIN))
+        return path.read_text().strip()
 
     def wipe(self) -> None:
         """Delete everything; what makes the directory ours goes last."""

@@ -44,7 +44,7 @@ class MariadbServer(Server):
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The file of the server's log."""
         return self.home.logs / "mariadb.log"
 
     @property
@@ -73,11 +73,11 @@ class MariadbServer(Server):
                 stdout=subprocess.DEVNULL,
                 **self.home.account.spawn,
             )
-        place = ["--no-defaults", f"--datadir={data}", f"--socket={self.socket}"]
-        place += ["--skip-networking", f"--pid-file={data}/pid"]
+        paths = ["--no-defaults", f"--datadir={data}", f"--socket={self.socket}"]
+        paths += ["--skip-networking", f"--pid-file={data}/pid"]
         environment = _environment()
         program = shutil.which("mariadbd", path=environment["PATH"]) or "mariadbd"
-        self.spawn(program, *place, *options, log=self.log.name, environment=environment)
+        self.spawn(program, *paths, *options, log=self.log.name, environment=environment)
         wait_until(self._answers, "MariaDB did not start")
         if new:
             self.administer("CREATE USER hlfast@localhost")
@@ -117,7 +117,7 @@ class MariadbServer(Server):
         self.mariadb(database, script.read_text(encoding="utf-8"))
 
     def administer(self, sql: str) -> str:
-        """The same with all rights."""
+        """The rows of a statement, run with all rights."""
         return self.mariadb("mysql", sql, user="root")
 
     def _client(self, program: str, user: str) -> list[str]:
@@ -134,7 +134,7 @@ class MariadbServer(Server):
                 greeting = client.recv(16)
             except OSError:
                 return False
-        # After length and number of the packet; in their place an error has 0xff.
+        # After length and number of the packet; instead of them an error has 0xff.
         return greeting[4:5] == _PROTOCOL_VERSION
 
 

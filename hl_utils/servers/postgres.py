@@ -76,7 +76,7 @@ class PostgresServer(Server):
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The file of the server's log."""
         return self.home.logs / "postgres.log"
 
     @property

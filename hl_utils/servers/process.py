@@ -109,7 +109,7 @@ class Startable(Protocol):
         """End it gracefully. Raises subprocess.TimeoutExpired."""
 
     def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill it by SIGKILL, and wait until it has ended."""
 
     def clear(self) -> None:
         """Remove the files of the server, which has ended."""
@@ -172,7 +172,7 @@ class Server:
             self.process.wait(START_S)
 
     def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill it by SIGKILL, and wait until it has ended."""
         self.stop(signal.SIGKILL)
 
     def clear(self) -> None:

@@ -57,7 +57,7 @@ async def _make_stream(url: str) -> None:
 
 
 class RabbitServer(Server):
-    """RabbitMQ 3.10 or later on a loopback port; its data is kept over restarts.
+    """RabbitMQ 3.10 or later on a loopback port; its data outlives restarts.
 
     `configuration` is added to CONFIGURATION.
     """
@@ -91,7 +91,7 @@ class RabbitServer(Server):
         """Make a first stream, and have the node remember it whatever becomes of the process.
 
         The node notes that it coordinates streams, and the Erlang runtime writes that note to disk
-        at a clean end, after three minutes, or when it is told to. Killed before that it finds no
+        at a clean end, after three minutes, or on demand. Killed before that it finds no
         stream again, ever.
         """
         asyncio.run(_make_stream(self.url))

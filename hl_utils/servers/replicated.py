@@ -40,7 +40,7 @@ class Member(PostgresServer):
 
     @property
     def conninfo(self) -> str:
-        """As the scripts take it."""
+        """The connection string that the scripts take."""
         return f"host={self.home.sockets} user=hlfast dbname=postgres"
 
     def start(self) -> None:
@@ -50,11 +50,11 @@ class Member(PostgresServer):
         super().start()
 
     def sql(self, statement: str) -> str:
-        """What a statement answers."""
+        """The output of a statement that psql runs."""
         return self.psql(DATABASE, "-c", statement).strip()
 
     def kill(self) -> None:
-        """As a crash of the machine does."""
+        """Kill all of its processes, as a crash of the machine does."""
         if self.process.poll() is None:
             families.kill(self)
 
@@ -111,7 +111,7 @@ class Cluster:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What the API is told of the servers, each named in both."""
+        """The settings of the API for the servers, each named in both."""
         return {"DATABASE_REPLICA_URLS": ",".join(one.url(DATABASE) for one in self.members)}
 
     @property

@@ -55,27 +55,27 @@ def runtime(home: Home) -> Runtime:
         base = Path(sys.base_prefix)
         program = python.resolve()
         parts = [program, library.parent, *(base / "lib").glob("libpython*.so*")]
-        prefix = _kept(home, "python", str(base), base, parts)
+        prefix = _copied_once(home, "python", str(base), base, parts)
         python = prefix / program.relative_to(base)
         environment["LD_LIBRARY_PATH"] = str(prefix / "lib")
     elif not account.reaches(python):
         python = python.resolve()
     if not reads_packages:
         which = "".join(sorted(path.name for path in packages.glob("*.dist-info")))
-        packages = _kept(home, "packages", which, packages, [packages])
+        packages = _copied_once(home, "packages", which, packages, [packages])
     environment["PYTHONPATH"] = str(packages)
     code = ROOT if reads_code else _copied_anew(home)
     return Runtime(python, code, environment)
 
 
-def _kept(home: Home, name: str, which: str, source: Path, parts: list[Path]) -> Path:
+def _copied_once(home: Home, name: str, which: str, source: Path, parts: list[Path]) -> Path:
     """Files and directories of `source` in the home, made once for each value of `which`."""
     digest = sha256(f"{which} {sys.version}".encode()).hexdigest()[:16]
-    kept = home.programs / f"{name}-{digest}"
-    if not kept.exists():
+    final = home.programs / f"{name}-{digest}"
+    if not final.exists():
         for older in home.programs.glob(f"*{name}-*"):
             shutil.rmtree(older)
-        new = home.programs / f".{kept.name}"
+        new = home.programs / f".{final.name}"
         shutil.rmtree(new, ignore_errors=True)
         copied: list[Path] = []
         link = partial(_link, copied)
@@ -90,8 +90,8 @@ def _kept(home: Home, name: str, which: str, source: Path, parts: list[Path]) ->
         # A loss of power must not leave half of it under the final name.
         if copied:
             os.sync()
-        rename(new, kept)
-    return kept
+        rename(new, final)
+    return final
 
 
 def _copied_anew(home: Home) -> Path:
@@ -110,7 +110,7 @@ def _open_directories(top: Path) -> None:
 
 
 def _link(copied: list[Path], source: str | Path, target: str | Path) -> None:
-    """The same file by another name; where that cannot be, a copy, which is added to `copied`."""
+    """Link a file to another name; where that cannot be, copy it, and add it to `copied`."""
     mode = Path(source).stat().st_mode
     # What others could read by no name is not linked.
     if mode & _READABLE and (mode & _RUNNABLE or not mode & 0o100):

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from hl_utils.servers.process import (
     ROOT,
@@ -38,6 +39,10 @@ class Api:
     verb = "api"
     # Whose code it runs.
     root = ROOT
+    # How a process is started: the tests have a cheaper way.
+    popen: ClassVar[Callable[..., subprocess.Popen[bytes]]] = subprocess.Popen
+    # Settings of each that is not given others.
+    usual: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         self.port = free_port()
@@ -51,7 +56,7 @@ class Api:
             "HLFAST_DRAIN_NOTICE_S": "0",
             "HLFAST_PASSWORD_HASH_MEMORY_KIB": "256",
             "HLFAST_PASSWORD_HASH_TIME": "1",
-            **{name: str(value) for name, value in settings.items()},
+            **{name: str(value) for name, value in {**self.usual, **settings}.items()},
         }
 
     def __enter__(self) -> Self:
@@ -76,7 +81,7 @@ class Api:
         """Start it, and wait for nothing."""
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self._log_file.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = type(self).popen(
                 [sys.executable, "-m", command_of(self.root), self.verb],
                 cwd=self.root,
                 env=inherited | {"HLFAST_HOME": str(self.directory)} | self.settings,
@@ -93,7 +98,7 @@ class Api:
             self.process.wait(START_S)
 
     def kill(self) -> None:
-        """As kill -9 of every process of it does."""
+        """Kill every process of the service by SIGKILL."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(START_S)
 

@@ -31,14 +31,14 @@ class Connection(Protocol):
     """One session, each statement its own transaction unless one was begun."""
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """What a statement answers."""
+        """The rows of a statement."""
 
     async def close(self) -> None:
         """Close the connection."""
 
 
 class PostgresConnection(Connection):
-    """Through asyncpg."""
+    """A connection to PostgreSQL, through asyncpg."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -51,7 +51,7 @@ class PostgresConnection(Connection):
 
 
 class MysqlConnection(Connection):
-    """Through aiomysql."""
+    """A connection to MySQL or MariaDB, through aiomysql."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -75,7 +75,7 @@ async def connect(url: str) -> Connection:
 
 
 def rows(url: str, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-    """What one statement answers."""
+    """The rows of one statement."""
 
     async def run() -> list[tuple[Any, ...]]:
         connection = await connect(url)

@@ -102,7 +102,7 @@ class Cluster:
         version = found["installed"]
         if version is None and found["available"] is None:
             raise ShardsError(
-                "this is not Citus but a plain PostgreSQL, where all dialogs are in one place: "
+                "this is not Citus but a plain PostgreSQL, where all dialogs are on one server: "
                 "to spread them, install the extension, then run `hlfast shards init`"
             )
         if version is None and installed:
@@ -120,7 +120,7 @@ class Cluster:
             )
 
     async def nodes(self) -> list[Node]:
-        """The coordinator first."""
+        """The nodes of the cluster, the coordinator first."""
         rows = await self.look("nodes")
         return [
             Node(
@@ -162,7 +162,7 @@ class Cluster:
             )
 
     async def tables(self) -> dict[str, Table]:
-        """Those of ours that are there, by name."""
+        """The tables of ours that exist, by name."""
         rows = await self.look("tables")
         return {
             row["name"]: Table(
@@ -180,7 +180,7 @@ class Cluster:
         return {row["name"] for row in await self.look("delegated")}
 
     async def must_be_distributed(self) -> int:
-        """The number of shards. Raises ShardsError where dialogs are in one place."""
+        """The number of shards. Raises ShardsError where dialogs are not distributed."""
         await self.must_have_citus()
         dialog = (await self.tables()).get("dialog")
         if dialog is None or dialog.colocation_id is None:
@@ -244,7 +244,7 @@ def check_node(at: str, has: Mapping[str, Any], *, split: bool = False) -> None:
 
 
 def _names(setting: str) -> list[str]:
-    """Of a setting that PostgreSQL reads as a list: what is in double quotes is one name."""
+    """The names in a setting that is a list: what is in double quotes is one name."""
     return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s,"]+)', setting)]
 
 

@@ -220,7 +220,7 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
     if operation.follow:
         # It runs by itself: others need not wait for whoever watches it.
         await cluster.connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-        with _told(
+        with _saying_on_interrupt(
             "the rebalance goes on by itself: `hlfast shards rebalance` follows it again, "
             "`hlfast shards stop` ends it"
         ):
@@ -234,17 +234,19 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
 
 async def _take_steps(operation: Operation, cluster: Cluster, console: Console) -> None:
     if operation.atomic:
-        with _told("nothing was changed"):
+        with _saying_on_interrupt("nothing was changed"):
             async with cluster.connection.transaction():
                 await progress.run(cluster, operation.steps, console)
     else:
-        with _told("what was done before stays; the same command goes on from there"):
+        with _saying_on_interrupt(
+            "what was done before stays; the same command goes on from there"
+        ):
             await progress.run(cluster, operation.steps, console)
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Whoever presses Ctrl-C meanwhile reads what that leaves."""
+def _saying_on_interrupt(what: str) -> Iterator[None]:
+    """Print what Ctrl-C leaves behind to whoever presses it meanwhile."""
     try:
         yield
     except asyncio.CancelledError:
@@ -280,7 +282,7 @@ async def _status(cluster: Cluster, console: Console) -> None:
     delegated = await cluster.delegated()
     for table in (await cluster.tables()).values():
         if table.colocation_id is None:
-            kind = "in one place" if table.name != "user" else "in one place, as it should be"
+            kind = "on one node" if table.name != "user" else "on one node, as it should be"
         elif table.is_reference:
             kind = "on every node"
         else:

@@ -187,7 +187,7 @@ async def moves(cluster: Cluster, *, drain: bool) -> list[Move]:
 
 
 async def _moves_when_drained(cluster: Cluster, at: Address) -> list[Move]:
-    """As if the node took no shards, which nobody else gets to see."""
+    """The moves of a rebalance if the node took no shards, which nobody else gets to see."""
     transaction = cluster.connection.transaction()
     await transaction.start()
     try:

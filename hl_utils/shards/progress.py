@@ -97,13 +97,15 @@ async def _say_what_fails(cluster: Cluster, said: str, console: Console) -> str:
 
 async def _arrived(cluster: Cluster, moves: Sequence[Move]) -> int:
     """Bytes that are where they should be, or copied there so far."""
-    places = {
+    placements = {
         (row["id"], Address(row["host"], row["port"]))
-        for row in await cluster.look("places", [move.id for move in moves])
+        for row in await cluster.look("placements", [move.id for move in moves])
     }
     copied = {row["id"]: row["bytes"] or 0 for row in await under_way(cluster)}
     return sum(
-        move.bytes if (move.id, move.target) in places else min(copied.get(move.id, 0), move.bytes)
+        move.bytes
+        if (move.id, move.target) in placements
+        else min(copied.get(move.id, 0), move.bytes)
         for move in moves
     )
 

@@ -20,7 +20,7 @@ class Step:
 
     @property
     def sql(self) -> str:
-        """The statement with its arguments in place, for reading."""
+        """The statement with its arguments in it, for reading."""
 
         def literal(match: re.Match[str]) -> str:
             return _literal(self.args[int(match[1]) - 1])

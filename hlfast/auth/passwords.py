@@ -76,7 +76,7 @@ class Passwords:
         return self._queue.waiting
 
     def learn(self, known: Iterable[str]) -> None:
-        """Also do the work of these parameters each time; blocks while it hashes once with each.
+        """Let refusals take the time of these parameters, too. Blocks for one hash of each.
 
         What argon2 does not understand is passed over.
         """
@@ -92,7 +92,7 @@ class Passwords:
                 continue
 
     async def hash(self, password: str, address: str = "") -> str:
-        """The hash to store."""
+        """The argon2id hash of a password, to be stored."""
         return await self._queue.run(lambda: self._hasher.hash(spellings(password)[0]), address)
 
     async def verify(self, stored: str | None, password: str, address: str = "") -> bool:

@@ -99,7 +99,10 @@ class FailureThrottle:
             self._leave(key, burst, admitted)
 
     async def _reserve_in_turn(self, key: str, burst: _Burst) -> None:
-        """Those inside may end well: wait for them before refusing. Raises errors.TooMany."""
+        """Reserve an attempt.
+
+        Attempts under way may end well: a refusal waits for them. Raises errors.TooMany.
+        """
         while wait_s := await self._reserve(key):
             self._log(key, wait_s)
             if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:

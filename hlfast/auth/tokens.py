@@ -70,7 +70,7 @@ class Tokens:
         generation: int,
         issued_at: int | None = None,
     ) -> dict[str, Any]:
-        """The answer of `/login`.
+        """An access and a refresh token, as `/login` answers with them.
 
         For the same arguments the refresh token is the same, whoever makes it. `issued_at`: when
         it was, in seconds since 1970; left out: now.

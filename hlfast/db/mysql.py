@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import aiomysql
@@ -204,11 +205,13 @@ async def query(connection: Any, text: str) -> Sequence[Row]:
 
 
 async def answer(connection: Any, text: str, known: Columns | None = None) -> Answer:
-    """The same with its columns. `known`: those of the statement's last answer."""
+    """The answer to a statement. `known`: the columns of the statement's last answer."""
+    # Taken before, because a connection that is cut while the answer comes has none any more.
+    reader = AnswerReader(connection._reader, _BY_TYPE, _BY_NAME)
     # Encoded here, because aiomysql lets through what is no UTF-8.
     await connection._execute_command(COMMAND.COM_QUERY, text.encode())
     try:
-        return await AnswerReader(connection._reader, _BY_TYPE, _BY_NAME).read(known)
+        return await reader.read(known)
     except aiomysql.OperationalError as error:
         if _code(error) in _CLIENT_CODES:
             connection.close()
@@ -306,14 +309,15 @@ async def open_database(
 
 
 async def _check_all(pool: Pool[_Connection], statements: Iterable[Statement]) -> None:
-    """Let the server parse every statement."""
-    slot = await pool.take()
-    try:
-        await _check_server(slot.connection.wire)
-        for statement in statements:
-            await _check(slot.connection.wire, statement)
-    finally:
-        pool.give_back(slot)
+    """Let the server parse every statement, with a deadline for each."""
+    checks: list[Callable[[Any], Awaitable[None]]] = [_check_server]
+    checks += (partial(_check, statement=statement) for statement in statements)
+    for check in checks:
+        slot = await pool.take()
+        try:
+            await check(slot.connection.wire)
+        finally:
+            pool.give_back(slot)
 
 
 async def _open_bounded(arguments: Mapping[str, Any], timeout_s: float) -> Any:

@@ -21,6 +21,8 @@ from pymysql.err import OperationalError, raise_mysql_exception
 # What the first byte of a packet says, and that of a value: its length, or how long that is.
 _OK, _NULL, _EOF, _ERROR = 0, 0xFB, 0xFE, 0xFF
 _TWO_BYTES = 0xFC  # else three: no value of ours is longer
+# How many bytes a number takes after its first byte, by that byte; a smaller one is the number.
+_NUMBER_BYTES = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 # Bytes of a packet's head, and of the whole packet that ends descriptions or rows.
 _HEAD, _END = 4, 9
 _CHUNK_BYTES = 1 << 18
@@ -58,13 +60,13 @@ class Answer(NamedTuple):
 @lru_cache(maxsize=1024)
 def _row_type(columns: tuple[str, ...]) -> type:
     """The rows of these columns."""
-    places = {name: place for place, name in enumerate(columns)}
+    indexes = {name: index for index, name in enumerate(columns)}
 
     class MysqlRow(tuple[Any, ...]):
         __slots__ = ()
 
         def __getitem__(self, key: Any) -> Any:
-            return tuple.__getitem__(self, places[key] if isinstance(key, str) else key)
+            return tuple.__getitem__(self, indexes[key] if isinstance(key, str) else key)
 
     return MysqlRow
 
@@ -156,9 +158,9 @@ class AnswerReader:
         # Catalogue, schema, table, table's own name, name, column's own name.
         texts = []
         for _ in range(6):
-            length = packet[at]
-            texts.append(packet[at + 1 : at + 1 + length])
-            at += 1 + length
+            length, at = _number(packet, at)
+            texts.append(packet[at : at + length])
+            at += length
         name = texts[4].decode()
         charset = int.from_bytes(packet[at + 1 : at + 3], "little")
         kind = packet[at + 7]
@@ -221,9 +223,18 @@ def _status_of_ok(data: bytes, at: int) -> int:
     """The lower byte of the status in a packet that says that it was done."""
     at += _HEAD + 1
     for _ in range(2):  # the rows that it changed, the last id that it gave
-        first = data[at]
-        at += 1 + (0 if first < _NULL else 2 if first == _TWO_BYTES else 3)
+        _, at = _number(data, at)
     return data[at]
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it ends."""
+    first = data[at]
+    at += 1
+    if first < _NULL:
+        return first, at
+    end = at + _NUMBER_BYTES[first]
+    return int.from_bytes(data[at:end], "little"), end
 
 
 def _lost() -> OperationalError:

@@ -47,7 +47,7 @@ def _literal(value: Any) -> str:
 
 
 def text_literal(text: str) -> str:
-    """A string in quotes."""
+    """A string as a literal of SQL, in quotes."""
     # Sessions have backslash escapes (see sql_mode) and utf8mb4, in which no character hides a
     # quote or a backslash.
     return f"'{escape_string(text)}'"

@@ -38,18 +38,18 @@ class SendBatch:
     def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, shared: bool) -> None:
         self._dialogs = dialogs
         self._sent = sent
-        self._writer: BatchWriter[int, _Asked, Row | None] | None = None
-        if shared:
-            self._writer = BatchWriter(
-                self._send_many,
-                BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
-                waiting_max=settings.database_queue_max,
-                timeout_s=settings.database_timeout_s,
-            )
+        # Whether messages share statements from now on.
+        self.is_shared = shared
+        self._writer: BatchWriter[int, _Asked, Row | None] = BatchWriter(
+            self._send_many,
+            BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
+            waiting_max=settings.database_queue_max,
+            timeout_s=settings.database_timeout_s,
+        )
 
     async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
         """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
-        if self._writer is not None:
+        if self.is_shared:
             asked = _Asked(dialog, me, to, content, client_id, copy_context())
             row = await self._writer.write(dialog, asked)
             if row is not None:
@@ -66,7 +66,7 @@ class SendBatch:
         *,
         create: bool,
     ) -> Row:
-        """The same by a statement of its own, which can begin a dialog."""
+        """Send one message by a statement of its own, which can begin a dialog."""
         arguments = (dialog, me, to, content, client_id, create)
         row = await fetch_healed(self._dialogs, (dialog, me, to), "dialog_send", *arguments)
         assert row is not None  # the function returns one row  # noqa: S101

@@ -87,6 +87,10 @@ class Dialogs:
         self._versions = BatchReader(self._read_versions, limits)
         self._sending = SendBatch(database, self._committed, settings, shared=sends_share)
 
+    def share_sends(self, is_on: bool) -> None:
+        """Let concurrent messages share a statement from now on, or none."""
+        self._sending.is_shared = is_on
+
     async def send(self, me: int, to: int, new: MessageNew) -> tuple[Row, bool]:
         """The message, and whether it is new: the same `client_id` again returns the first one.
 
@@ -173,5 +177,5 @@ class Dialogs:
         return Listed(shown, f"{active_us}-{peers[-1]}", is_whole)
 
     async def _read_versions(self, ids: Sequence[int]) -> Mapping[int, Version]:
-        """By dialog: numbers of which one changes with everything that a page of it shows."""
+        """Version of each dialog: numbers, one of which changes with whatever its pages show."""
         return {row[0]: tuple(row) for row in await self._database.fetch("dialog_versions", ids)}

@@ -153,7 +153,7 @@ class Outbox:
             self._are_stuck = bool(await self._rows.left(self._stuck_after_s, 1))
 
     def committed(self, row: OutboxRow) -> None:
-        """It is committed: publish it soon. Never waits and never fails."""
+        """Publish the events of a row that was committed, soon. Never waits and never fails."""
         event = handed_on(row.event)
         if event is not row.event:
             row = row._replace(event=event)

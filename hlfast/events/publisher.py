@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableSequence
 from typing import Any, NamedTuple
 
 from hlfast import codec
-from hlfast.batching import Batcher
+from hlfast.batching import Batcher, BatchLimits
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
@@ -70,7 +70,10 @@ class Publisher:
         self._batcher = Batcher(
             self._take,
             self._publish,
-            batches_max=min(settings.events_batches_max, log.entries_at_once_max),
+            BatchLimits(
+                settings.events_batch_max,
+                min(settings.events_batches_max, log.entries_at_once_max),
+            ),
         )
 
     @property
@@ -119,7 +122,7 @@ class Publisher:
             self._probing.cancel()
 
     def _take(self) -> list[_Submitted] | None:
-        """As many of the events that wait as one entry may hold."""
+        """Take the events that wait, as many as one entry may hold."""
         batch: list[_Submitted] = []
         left = self._bytes_max
         while self._waiting and len(batch) < self._events_max:

@@ -37,7 +37,7 @@ _BROADCASTS_AT_ONCE_MAX = 64
 
 
 class _Publishing(NamedTuple):
-    """A connection that publishes."""
+    """A connection that publishes, with the stream and the exchange of broadcasts on it."""
 
     connection: AbstractConnection
     stream: Stream

@@ -120,7 +120,7 @@ class Reader:
         return self._last
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; the channel is closed."""
         await self._channel.close()
 
     async def _arrive(self, message: AbstractIncomingMessage) -> None:

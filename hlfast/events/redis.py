@@ -11,17 +11,19 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import DefaultParser
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
+from hlfast.events.redis_wire import RedisWire, bulk, command
 from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 _EPOCH = "epoch"
 _EPOCH_BITS = 50
 _BATCH = b"batch"
+_ROLE = command(b"ROLE")
 # Written with the epoch: the log always has a newest entry.
 _BEGINNING = b"beginning"
 # An offset is the milliseconds of the entry's id above the number that counts within one.
@@ -43,7 +46,7 @@ _RETENTION_EVERY_S = 1.0
 _ROLE_EVERY_S = 1.0
 _REPLICA = b"slave"
 # Whether the log is of that epoch and keeps that entry, 1 or 0; the entry itself may be long.
-_HOLDS = """
+_HOLDS = b"""
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
 for _, group in ipairs(groups) do
   for i = 1, #group, 2 do
@@ -61,8 +64,15 @@ def _offset(entry_id: bytes) -> int:
     return int(milliseconds) << _SEQUENCE_BITS | int(sequence)
 
 
-def _entry_id(offset: int) -> str:
-    return f"{offset >> _SEQUENCE_BITS}-{offset & (1 << _SEQUENCE_BITS) - 1}"
+def _entry_id(offset: int) -> bytes:
+    return b"%d-%d" % (offset >> _SEQUENCE_BITS, offset & (1 << _SEQUENCE_BITS) - 1)
+
+
+def _good(answer: Any) -> Any:
+    """The answer. Raises the error that it is."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 @contextmanager
@@ -110,6 +120,10 @@ class RedisLog:
         # Another number whenever a server is left for what it is: nobody stays with it.
         self._life = 0
         self._client = self._connect(self._timeout_s)
+        # What entries are appended over; another one whenever it is lost.
+        self._appends = self._wire()
+        # XADD but for the batch.
+        self._xadd = b"*5\r\n" + b"".join(map(bulk, (b"XADD", self._key.encode(), b"*", _BATCH)))
         # Entries go one after the other: those that come meanwhile would go over other connections.
         self._appending = asyncio.Lock()
         self._broadcasting = BatchSender(
@@ -126,6 +140,7 @@ class RedisLog:
                     newest = await self._append(batch)
                 except ResponseError as error:
                     await self._leave(error)
+                    await self._appends.aclose()
                     raise
         if time.monotonic() >= self._retention_due and self._retaining is None:
             self._retention_due = time.monotonic() + _RETENTION_EVERY_S
@@ -160,6 +175,7 @@ class RedisLog:
                 await self._broadcasting.close()
                 if self._retaining is not None:
                     await self._retaining
+        await self._appends.aclose()
         await self._client.aclose()
 
     def _connect(self, timeout_s: float) -> redis.Redis:
@@ -171,6 +187,11 @@ class RedisLog:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+
+    def _wire(self) -> RedisWire:
+        """A connection like the client's that is none of its pool."""
+        connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        return RedisWire(connection, DefaultParser.parse_error)
 
     async def _leave(self, why: Exception) -> None:
         """Keep no connection to a server that refuses: the address may lead to another one now."""
@@ -187,9 +208,12 @@ class RedisLog:
     async def _append(self, batch: bytes) -> int:
         """The offset of the new entry."""
         await self._warn_unless_durable()
-        entry_id = await self._client.xadd(self._key, {_BATCH: batch})
-        assert isinstance(entry_id, bytes)  # answers are not decoded  # noqa: S101
-        return _offset(entry_id)
+        if not self._appends.is_open:
+            await self._appends.aclose()
+            self._appends = self._wire()
+            await self._appends.open()
+        answers = await self._appends.ask(self._xadd + bulk(batch), 1, self._timeout_s)
+        return _offset(_good(answers[0]))
 
     async def _warn_unless_durable(self) -> None:
         if self._asked_whether_durable:
@@ -256,20 +280,19 @@ class RedisLog:
             await self._create(client)
 
     async def _follow(self, position: Position | None) -> AsyncGenerator[Entry | Reset, None]:
-        # The trap: a socket's timeout below the time that a read may block makes every quiet
-        # second a failure; none at all makes a server that hangs unnoticed.
-        client = self._connect(_BLOCK_S + self._timeout_s)
         life, role_due = self._life, 0.0
         with _failures():
-            async with client:
-                connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            # Neither of them is connected yet, perhaps to another server than the rest.
+            async with self._connect(self._timeout_s) as client, aclosing(self._wire()) as wire:
+                if position is not None:
+                    await wire.open()
                 # The first read does not wait: the position may be one of another log.
                 block_ms = None
                 while position is not None:
                     asks_role = time.monotonic() >= role_due
                     if asks_role:
                         role_due = time.monotonic() + _ROLE_EVERY_S
-                    found = await self._read(connection, position, block_ms, asks_role)
+                    found = await self._read(wire, position, block_ms, asks_role)
                     self._stay(life)
                     if found is None:
                         break
@@ -281,46 +304,41 @@ class RedisLog:
                 yield Reset(await self._end(client))
 
     async def _read(
-        self, connection: redis.Connection, after: Position, block_ms: int | None, asks_role: bool
+        self, wire: RedisWire, after: Position, block_ms: int | None, asks_role: bool
     ) -> list[tuple[int, bytes | None]] | None:
         """What comes after a position, waiting for it; None if some of it may be lost.
 
         If the entry at the position is there still when the rest has been read, nothing between
-        was dropped. Both commands go over the bare connection: a lonely event is mostly this, and a
-        pipeline's own work doubles it.
+        was dropped.
         """
         entry_id = _entry_id(after.offset)
-        wait = () if block_ms is None else ("BLOCK", block_ms)
-        commands: list[tuple[str | int, ...]] = [
-            ("XREAD", "COUNT", _JOINED_MAX, *wait, "STREAMS", self._key, entry_id),
-            ("EVAL", _HOLDS, 1, self._key, f"{after.epoch}-0", entry_id),
+        wait = () if block_ms is None else (b"BLOCK", b"%d" % block_ms)
+        key = self._key.encode()
+        asked = [
+            command(b"XREAD", b"COUNT", b"%d" % _JOINED_MAX, *wait, b"STREAMS", key, entry_id),
+            command(b"EVAL", _HOLDS, b"1", key, b"%b-0" % after.epoch.encode(), entry_id),
         ]
         if asks_role:
-            commands.append(("ROLE",))
-        await connection.send_packed_command(connection.pack_commands(commands))
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # In Python 3.11 asyncio.wait_for, by which redis-py sends, forgets to be cancelled when
-            # that comes as it ends: a node that closes its sockets would not stop.
-            raise asyncio.CancelledError
-        streams = await connection.read_response()
-        holds = await connection.read_response()
+            asked.append(_ROLE)
+        # A time below that for which a read may block would make every quiet second a failure;
+        # none at all would leave a server that hangs unnoticed.
+        within_s = _BLOCK_S + self._timeout_s
+        streams, holds, *role = await wire.ask(b"".join(asked), len(asked), within_s)
         if asks_role:
-            await self._look_at_role(connection)
-        if not holds:
+            await self._look_at_role(role[0])
+        if not _good(holds):
             return None
-        entries = streams[0][1] if streams else []
+        entries = streams[0][1] if _good(streams) else []
         return [
             (_offset(entry_id), fields[1] if fields[0] == _BATCH else None)
             for entry_id, fields in entries
         ]
 
-    async def _look_at_role(self, connection: redis.Connection) -> None:
-        """Raises ReadOnlyError, and leaves the server, if it is a replica."""
-        role: Any = None
-        # Some servers do not tell everybody.
-        with suppress(ResponseError):
-            role = await connection.read_response()
+    async def _look_at_role(self, role: Any) -> None:
+        """Raises ReadOnlyError, and leaves the server, if it is a replica.
+
+        Some servers do not tell everybody, which is no failure.
+        """
         try:
             _need_primary(role)
         except ReadOnlyError as error:

@@ -69,7 +69,7 @@ class Friendship:
     are_friends: bool
 
     def other(self, user: int) -> int:
-        """Of the two the other one."""
+        """The other one of the two users."""
         one, other = self.pair
         return other if user == one else one
 

@@ -49,7 +49,7 @@ class Health:
         return not self._publisher.trouble and quiet_s < _QUIET_MAX_S
 
     def dependencies(self) -> dict[str, bool]:
-        """Each server by name."""
+        """Each server that a node needs, by name, and whether it answers."""
         return {"database": self._database_answers, "events": self.takes_events}
 
     async def run(self) -> None:

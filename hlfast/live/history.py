@@ -159,7 +159,7 @@ def _seq(event: Event) -> int:
 
 
 def _held(event: Event) -> int:
-    """Bytes of memory, about."""
+    """Bytes of memory that an event takes, about."""
     return _EVENT_BYTES + event.size_bytes + _TARGET_BYTES * len(event.targets)
 
 
@@ -177,7 +177,7 @@ class _Line(list[Event]):
         self.gone = 0
 
     def drop_oldest(self) -> bool:
-        """Whether none is left."""
+        """Drop the oldest event; whether none is left."""
         self[self.gone] = _NO_EVENT
         self.gone += 1
         if self.gone * 2 >= len(self):

@@ -7,22 +7,22 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from hlfast.auth.account import AccountStatus, Authenticator
 from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
-from hlfast.errors import Malformed, Unauthenticated, Unavailable
+from hlfast.errors import HlfastError, Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
-from hlfast.events.publisher import read_batch
 from hlfast.live.broadcasts import Broadcasts
 from hlfast.live.dismissals import Dismissals, Dismissed
-from hlfast.live.event import Event, read
+from hlfast.live.expiries import Expiries
+from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
-from hlfast.live.metrics import Counts, Delivery
+from hlfast.live.metrics import Counts, lab_numbers
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.session import Session, SocketSession
@@ -30,17 +30,13 @@ from hlfast.live.shares import Shares
 from hlfast.live.stream import StreamSession, Wanted
 from hlfast.live.subscriptions import Subscriber, Subscriptions
 from hlfast.live.upgrade import Upgrade
-from hlfast.logs import TRACED, named
 from hlfast.settings import Settings
-from hlfast.trace import CURRENT, of_event
 from hlfast.websocket.limits import Limits
 from hlfast.websocket.wire import CloseCode
 from hlfast.websocket.write_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
 
-# Frames queued before others have their turn: a few milliseconds.
-_SLICE = 1000
 # When all sockets go: in so many steps.
 _CLOSING_STEPS = 100
 _DRAINING = "the node stops: reconnect"
@@ -82,6 +78,7 @@ class Node:
             comment_s=settings.ws_comment_s,
         )
         self.writes = WriteQueue(self.limits)
+        self.expiries = Expiries()
         self._settings = settings
         self._log = log
         self._authenticator = authenticator
@@ -99,16 +96,22 @@ class Node:
         self._is_following = asyncio.Event()
         # When the log was heard of last, by the monotonic clock.
         self.heard_at = 0.0
-        # Frames since others had their turn.
-        self._queued = 0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
-        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames)
+        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames, self.writes)
         self.presence = self._broadcasts.presence
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
         self._is_empty = asyncio.Event()
         self.counts = Counts()
+        self._fan_out = FanOut(
+            self.writes,
+            self.history,
+            self.subscriptions,
+            frames,
+            self.counts,
+            self._broadcasts.introduce,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -173,7 +176,7 @@ class Node:
         self.dismissals.add(session, code, reason)
 
     def closed(self, session: Session, code: int) -> None:
-        """A connection is gone."""
+        """Forget a session whose connection is gone."""
         self.sessions.discard(session)
         self.dismissals.discard(session)
         self.counts.closes[code] += 1
@@ -260,6 +263,7 @@ class Node:
         }
         session.send("hello", hello)
         session.after_seq = self.history.seq
+        session.after_move = self._broadcasts.moves
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1
@@ -268,7 +272,7 @@ class Node:
             session.send("resumed", {"recovered": missed is not None})
 
     def typing(self, session: Session, user_id: int) -> None:
-        """See Broadcasts.typing."""
+        """Broadcast that the session's user writes to a friend: see Broadcasts.typing."""
         self._broadcasts.typing(session, user_id)
 
     # The log
@@ -297,66 +301,28 @@ class Node:
         self._is_following.set()
 
     async def _take(self, entry: Entry) -> None:
-        try:
-            since, bodies = read_batch(entry.batch)
-        except (Malformed, KeyError, TypeError, ValueError):
-            logger.error("An entry of the log is none of ours: it is passed over")
-            self.counts.events["unreadable"] += 1
-            since, bodies = 0.0, []
-        concerns_us = False
-        for index, body in enumerate(bodies):
-            cursor = Cursor(entry.position, index)
-            try:
-                event = read(body, self.history.next_seq(), cursor.text(), self.frames)
-            except (KeyError, TypeError, ValueError):
-                logger.error("An entry of the log holds no event of ours: it is passed over")
-                self.counts.events["unreadable"] += 1
-                self.history.passed(cursor)
-                continue
-            if self.history.knows(event.id):
-                self.counts.events["repeated"] += 1
-                self.history.passed(cursor)
-                continue
-            self.history.append(event, cursor)
-            self.counts.events["new"] += 1
-            concerns_us |= await self._deliver(event)
-            if (traced := of_event(body)) is not None:
-                CURRENT.set(traced)
-                TRACED.info("event", extra=named(event_id=event.id, type=body["type"]))
-                CURRENT.set(None)
-            await self._give_way(1)
-        if concerns_us:
-            self.writes.add(Delivery(since, self.counts.lag))
+        await self._fan_out.take(entry)
         self._advance.set()
         self._advance = asyncio.Event()
 
-    async def _deliver(self, event: Event) -> bool:
-        """Whether it concerned anybody here."""
-        concerns_us = False
-        for user_id, event_frame in event.targets:
-            subscriber = self.subscriptions.get(user_id)
-            if subscriber is not None:
-                _queue((subscriber,), event_frame, event.seq)
-                concerns_us = True
-        if event.author:
-            subscribers = self.subscriptions.of(event.author)
-            concerns_us = bool(subscribers)
-            for start in range(0, len(subscribers), _SLICE):
-                some = subscribers[start : start + _SLICE]
-                _queue(some, event.frame, event.seq)
-                await self._give_way(len(some))
-        if event.friendship is not None:
-            self.subscriptions.apply(event.friendship)
-            if event.friendship.are_friends:
-                self._broadcasts.introduce(event.friendship)
-        return concerns_us
+    def lab(self, session: Session) -> None:
+        """Tell a superuser what this node is at, where HLFAST_LAB is on."""
+        if self._settings.lab:
+            self._spawn(self._report(session))
+        else:
+            session.refuse("notfound", "The laboratory is off: HLFAST_LAB=true lets superusers in.")
 
-    async def _give_way(self, queued: int) -> None:
-        """Others have their turn after so many frames, of one event or of many."""
-        self._queued += queued
-        if self._queued >= _SLICE:
-            self._queued = 0
-            await asyncio.sleep(0)
+    async def _report(self, session: Session) -> None:
+        try:
+            status = await self._authenticator.check(session.claims)
+        except HlfastError as error:
+            session.refuse(type(error).__name__.lower(), error.detail)
+            return
+        if not status.is_superuser:
+            session.refuse("forbidden", "Only a superuser may do this.")
+            return
+        numbers = lab_numbers(self.counts, self.writes, self.sessions, self.subscriptions)
+        session.send("lab", {"node": self.name, **numbers})
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)
@@ -373,10 +339,3 @@ class Node:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _queue(subscribers: Iterable[Subscriber], event_frame: bytes, seq: int) -> None:
-    for subscriber in subscribers:
-        for socket in subscriber.sockets:
-            if socket.after_seq < seq:
-                socket.queue(event_frame)

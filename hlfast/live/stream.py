@@ -20,7 +20,7 @@ from hlfast.web.origins import EXPOSED, HEADERS, MAX_AGE_S, Origins
 from hlfast.web.problems import STATUS
 from hlfast.websocket.event_stream import EventStream, event_of
 from hlfast.websocket.listener import Answer
-from hlfast.websocket.wire import CloseCode, payload_of
+from hlfast.websocket.wire import CloseCode, payloads_of
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class StreamSession(Session, EventStream):
         super().__init__(node.writes, wanted.head, refuse)
         self.enlist(node, claims, wanted.cursor)
 
-    def encode(self, frame: bytes) -> bytes:
-        return _event(frame)
+    def encode(self, frames: bytes) -> bytes:
+        return _events(frames)
 
     def end(self, code: int, reason: str) -> bytes:
         """An `error` event: the reason is the one that a websocket is closed with."""
@@ -77,8 +77,11 @@ class StreamSession(Session, EventStream):
 
 
 @lru_cache(_ENCODED_MAX)
-def _event(frame: bytes) -> bytes:
-    data = payload_of(frame)
+def _events(frames: bytes) -> bytes:
+    return b"".join(map(_event, payloads_of(frames)))
+
+
+def _event(data: bytes) -> bytes:
     fields = codec.decode(data)
     return event_of(fields["type"].encode(), fields.get("cursor", "").encode(), data)
 

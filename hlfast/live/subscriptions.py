@@ -7,18 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from hlfast.live.event import Friendship
+from hlfast.live.followers import Followers
 
 # Ended friendships remembered for one user: their late news are seconds old, not more.
 _GONE_MAX = 256
 
 
 class Socket(Protocol):
-    """What a delivery needs of a connection: events up to `after_seq` are not for it."""
+    """What a delivery needs of a connection.
+
+    Events up to `after_seq` are not for it, and no users' moves up to `after_move`.
+    """
 
     after_seq: int
+    after_move: int
 
-    def queue(self, frame: bytes) -> None:
-        """Write it soon, together with others."""
+    def queue(self, frames: bytes, count: int = 1) -> None:
+        """Write so many whole frames soon, together with others."""
 
 
 class Subscriber:
@@ -37,15 +42,11 @@ class Subscriber:
 
 
 class Subscriptions:
-    """Subscribers by id, and by the authors whose friends they are.
-
-    Most authors have one subscriber here: that one is held alone, without a dict around it. (A list
-    would be smaller, and ten thousand leaving a celebrity at once would search it from end to end.)
-    """
+    """Subscribers by id, and by the authors whose friends they are."""
 
     def __init__(self) -> None:
         self._subscribers: dict[int, Subscriber] = {}
-        self._of_author: dict[int, Subscriber | dict[Subscriber, None]] = {}
+        self._followers = Followers()
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -54,9 +55,9 @@ class Subscriptions:
         return iter(self._subscribers.values())
 
     def clear(self) -> None:
-        """Forget all subscribers."""
+        """Forget all subscribers, and whom they are subscribed to."""
         self._subscribers.clear()
-        self._of_author.clear()
+        self._followers = Followers()
 
     def get(self, user_id: int) -> Subscriber | None:
         """A user with sockets here."""
@@ -68,21 +69,18 @@ class Subscriptions:
         for friend, version in friends:
             subscriber.friends.append(friend)
             subscriber.versions.append(version)
-            self._follow(friend, subscriber)
+            self._followers.add(friend, user_id)
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
         """A user whose last socket is gone."""
         del self._subscribers[subscriber.id]
         for friend in subscriber.friends:
-            self._unfollow(friend, subscriber)
+            self._followers.remove(friend, subscriber.id)
 
     def of(self, author: int) -> Sequence[Subscriber]:
-        """The author's friends that are here; a snapshot only if there are several."""
-        found = self._of_author.get(author)
-        if found is None:
-            return ()
-        return tuple(found) if isinstance(found, dict) else (found,)
+        """A snapshot of the author's friends that are here."""
+        return [self._subscribers[follower] for follower in self._followers.of(author)]
 
     def apply(self, change: Friendship) -> None:
         """A friendship began or ended. Of a pair's news only the newest counts."""
@@ -102,13 +100,13 @@ class Subscriptions:
             versions[index] = version
             if not change.are_friends:
                 del friends[index], versions[index]
-                self._unfollow(friend, subscriber)
+                self._followers.remove(friend, subscriber.id)
                 self._note_gone(subscriber, friend, version)
         elif subscriber.gone is None or subscriber.gone.get(friend, 0) < version:
             if change.are_friends:
                 friends.append(friend)
                 versions.append(version)
-                self._follow(friend, subscriber)
+                self._followers.add(friend, subscriber.id)
             else:
                 self._note_gone(subscriber, friend, version)
 
@@ -117,21 +115,3 @@ class Subscriptions:
         if subscriber.gone is None or len(subscriber.gone) >= _GONE_MAX:
             subscriber.gone = {}
         subscriber.gone[friend] = version
-
-    def _follow(self, author: int, subscriber: Subscriber) -> None:
-        found = self._of_author.get(author)
-        if found is None:
-            self._of_author[author] = subscriber
-        elif isinstance(found, dict):
-            found[subscriber] = None
-        else:
-            self._of_author[author] = {found: None, subscriber: None}
-
-    def _unfollow(self, author: int, subscriber: Subscriber) -> None:
-        found = self._of_author[author]
-        if not isinstance(found, dict):
-            del self._of_author[author]
-            return
-        del found[subscriber]
-        if len(found) == 1:
-            self._of_author[author] = next(iter(found))

@@ -114,7 +114,7 @@ def check_upgrade(request: picows.WSUpgradeRequest) -> None:
     Both headers are lists of tokens. Firefox sends `Connection: keep-alive, Upgrade`, and picows
     2.3.1, the newest when this was written, compares the whole value with `upgrade` and answers
     400; its repository had no change of that, and no issue about it. It validates after the
-    listener factory has seen the request, so the one token that it looks for is put in place.
+    listener factory has seen the request, so the headers get the one token that it looks for.
 
     Raises UpgradeRequired, and Malformed for a bad key.
     """

@@ -6,6 +6,7 @@ JSON by whoever has met it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
@@ -52,14 +53,12 @@ class PageReader:
     def __init__(self, database: Database, statement: str, limits: BatchLimits) -> None:
         self._database = database
         self._statement = statement
-        self._reader: BatchReader[_Asked, Sequence[str]] | None = None
-        batch_max = min(limits.batch_max, _PAGES_MAX)
-        if batch_max > 1:
-            self._reader = BatchReader(self._read_many, BatchLimits(batch_max, limits.batches_max))
+        self._limits = limits
+        self._reader = BatchReader(self._read_many, limits)
 
     async def get(self, asked: _Asked) -> Sequence[str]:
         """Its lines, each a post's id and what follows it in its JSON but the brace."""
-        if self._reader is None:
+        if self._limits.batch_max == 1:
             return await self._read_one(asked)
         return await self._reader.get(asked) or ()
 
@@ -67,14 +66,19 @@ class PageReader:
         return [line for (line,) in await self._database.fetch(self._statement, *asked)]
 
     async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
+        found: dict[_Asked, Sequence[str]] = {}
+        starts = range(0, len(asked), _PAGES_MAX)
+        await asyncio.gather(*(self._read_few(asked[at : at + _PAGES_MAX], found) for at in starts))
+        return found
+
+    async def _read_few(self, asked: Sequence[_Asked], found: dict[_Asked, Sequence[str]]) -> None:
         if len(asked) == 1:
-            return {asked[0]: await self._read_one(asked[0])}
-        found: dict[_Asked, list[str]] = {}
+            found[asked[0]] = await self._read_one(asked[0])
+            return
         arguments = map(list, zip(*asked, strict=True))
         for (text,) in await self._database.fetch(f"{self._statement}_many", *arguments):
             number, *lines = text.split("\n")
-            found.setdefault(asked[int(number) - 1], []).extend(lines)
-        return found
+            found[asked[int(number) - 1]] = lines
 
 
 def from_lines(found: Sequence[str], limit: int) -> Items | None:
@@ -89,7 +93,7 @@ def from_lines(found: Sequence[str], limit: int) -> Items | None:
 
 
 def from_rows(found: Sequence[Row], limit: int) -> Items:
-    """The same from columns."""
+    """At most `limit` posts of rows with columns, of which there may be one more."""
     rows, more = first(found, limit)
     return Items(codec.encode(show(rows)), rows[-1]["id"] if more else None)
 

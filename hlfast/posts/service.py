@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from hlfast import codec, errors
-from hlfast.batching import BatchLimits, BatchReader
+from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
+from hlfast.bounded import Bounded
 from hlfast.db.database import Database, Row
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
@@ -17,6 +18,10 @@ from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
 
+_MANY_FRIENDS = 400
+# Of so many users it is remembered whether they have. Who asks once is not worth the look.
+_USERS_MAX = 20_000
+_ASKED_ONCE = -1
 _NOT_YOURS = "Only its author may do this."
 
 
@@ -46,6 +51,11 @@ class Posts:
 
     `reads` is the database of walls and feeds: a replica may answer them. Pages share statements
     within `page_limits`. A feed shows the newest `feed_posts_max` posts.
+
+    A feed is read from the walls of all friends. Of somebody with many friends it is read from the
+    newest posts of everybody instead, if `feeds_from_newest`: the more friends there are, the fewer
+    of those posts are another's. Where friends write so seldom that this does not fill a page, it
+    is their walls again.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class Posts:
         page_limits: BatchLimits,
         feed_posts_max: int,
         encode_at_write: bool,
+        feeds_from_newest: bool,
     ) -> None:
         self._database = database
         self._reads = reads
@@ -68,12 +79,25 @@ class Posts:
         self._cache = cache
         self._feed_versions = BatchReader(self._read_feed_versions, limits)
         self._feed_posts_max = feed_posts_max
+        # By user: how many of the newest posts their feed looks at, 0 for none, or _ASKED_ONCE.
+        self._newest: Bounded[int, int] = Bounded(0)
         self._encoding = Encoding(database, on=encode_at_write)
         # By the statement that reads the same from columns.
         self._pages = {
             "post_wall": PageReader(reads, "post_wall_encoded", page_limits),
             "post_feed": PageReader(reads, "post_feed_encoded", page_limits),
+            "post_feed_newest": PageReader(reads, "post_feed_newest_encoded", UNBATCHED),
         }
+        self.read_feeds_from_newest(feeds_from_newest)
+
+    def encode_at_write(self, is_on: bool) -> None:
+        """Store the JSON of posts beside them from now on, or of none."""
+        self._encoding.on = is_on
+
+    def read_feeds_from_newest(self, is_on: bool) -> None:
+        """Read feeds from the newest posts of everybody from now on, or none of them."""
+        self._newest.weight_max = _USERS_MAX if is_on else 0
+        self._newest.clear()
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -143,14 +167,32 @@ class Posts:
 
     async def feed(self, me: int, cursor: str | None, limit: int) -> bytes:
         """The page of my friends' posts, newest first, as JSON."""
+        newest = await self._look_at_newest(me)
+        if newest:
+            # To read it is less work than to ask whether it has changed.
+            return await self._make_feed(me, cursor, limit, newest)
         return await self._cache.serve(
             ("feed", me, cursor, limit),
             partial(self._feed_versions.get, me),
-            partial(self._make_feed, me, cursor, limit),
+            partial(self._make_feed, me, cursor, limit, 0),
         )
 
-    async def _make_feed(self, me: int, cursor: str | None, limit: int) -> bytes:
-        """The page, encoded.
+    async def _look_at_newest(self, me: int) -> int:
+        """How many of everybody's newest posts are looked at for my feed; 0: the friends' walls."""
+        newest = self._newest.get(me)
+        if newest is None:
+            self._newest.put(me, _ASKED_ONCE)
+            return 0
+        if newest == _ASKED_ONCE:
+            row = await self._reads.fetch_row("friend_count", me)
+            friends = 0 if row is None else row["friends"]
+            # About half the work of a look at every friend's wall.
+            newest = friends // 2 if friends >= _MANY_FRIENDS else 0
+            self._newest.put(me, newest)
+        return newest
+
+    async def _make_feed(self, me: int, cursor: str | None, limit: int, newest: int) -> bytes:
+        """A page of the feed as JSON, made of its rows.
 
         The cursor is `<id of the last post>-<posts so far>`. A cursor is the client's, who may
         write whatever they like into it, so how far back a page begins is counted in the database.
@@ -159,17 +201,37 @@ class Posts:
         before, seen = ID_MAX, 0
         if cursor is not None:
             before = int(cursor.partition("-")[0])
-            reached = await self._reads.fetch_row("feed_reached", me, before, self._feed_posts_max)
-            assert reached is not None  # a count is one row  # noqa: S101
-            seen = reached["posts"]
-        room = self._feed_posts_max - seen
-        if room <= 0:
+            seen = await self._count_reached(me, before, newest)
+        left = self._feed_posts_max - seen
+        if left <= 0:
             return codec.listing(*NO_ITEMS)
         # One more than is shown says whether anything follows.
-        posts, last = await self._read_page(
-            "post_feed", me, before, min(limit + 1, room), limit=limit
-        )
+        posts, last = await self._read_feed(me, before, min(limit + 1, left), limit, newest)
         return codec.listing(posts, None if last is None else f"{last}-{seen + limit}")
+
+    async def _read_feed(self, me: int, before: int, count: int, limit: int, newest: int) -> Items:
+        """At most `limit` of my friends' posts, looked for among `count`."""
+        if newest and count > limit:
+            asked = (me, before, count, newest)
+            posts = await self._read_page("post_feed_newest", *asked, limit=limit)
+            if posts.cursor is not None:
+                return posts
+            # There may be older ones.
+            if before == ID_MAX:
+                self._newest.put(me, 0)
+        return await self._read_page("post_feed", me, before, count, limit=limit)
+
+    async def _count_reached(self, me: int, before: int, newest: int) -> int:
+        """How many of my friends' posts are not older than this one, as far as a feed goes."""
+        reached = None
+        if newest:
+            reached = await self._reads.fetch_row(
+                "feed_reached_newest", me, before, self._feed_posts_max, newest
+            )
+        if reached is None:
+            reached = await self._reads.fetch_row("feed_reached", me, before, self._feed_posts_max)
+        assert reached is not None  # a count is one row  # noqa: S101
+        return int(reached["posts"])
 
     async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
         """A page, from JSON if all of its rows have any, else from columns."""
@@ -182,6 +244,6 @@ class Posts:
         return from_rows(rows, limit)
 
     async def _read_feed_versions(self, user_ids: Sequence[int]) -> Mapping[int, Version]:
-        """By user: numbers of which one changes with everything that the user's feed shows."""
+        """Version of each user's feed: numbers, one of which changes with whatever it shows."""
         rows = await self._reads.fetch("feed_versions", user_ids)
         return {row[0]: tuple(row) for row in rows}

@@ -72,6 +72,11 @@ class Tuning(BaseModel):
         description="Store the JSON of a post beside it, and put walls and feeds together from "
         "that.",
     )
+    feeds_from_newest: bool = Field(
+        True,
+        description="Read the feed of somebody with 400 friends or more from the newest posts of "
+        "everybody, while that fills a page.",
+    )
     freeze_gc: bool = Field(
         True, description="Exempt what exists after the start from garbage collection."
     )

@@ -133,6 +133,11 @@ class Servers(BaseModel):
         True,
         description="`up` puts some demo people into an embedded database that has nobody yet.",
     )
+    lab: bool = Field(
+        False,
+        description="Let superusers see on `/lab` what a process is at, and flip its switches of "
+        "tuning. `up` lets them where it made the database.",
+    )
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[
         str,

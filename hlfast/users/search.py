@@ -15,7 +15,7 @@ from hlfast.users.schemas import Search
 from hlfast.web.fields import first
 
 # The statement that finds a page, and its arguments. The response cache's key of the page, too.
-PageQuery = tuple[str, tuple[str | int, ...]]
+PageQuery = tuple[str, tuple[str | int | None, ...]]
 
 
 class UserSearch:
@@ -64,8 +64,8 @@ class UserSearch:
 
         async def read(statement: str, several: Sequence[PageQuery]) -> None:
             arguments = zip(*(query[1] for query in several), strict=True)
-            for place, page in await self._database.fetch(statement, *map(list, arguments)):
-                found[several[place - 1]] = page
+            for number, page in await self._database.fetch(statement, *map(list, arguments)):
+                found[several[number - 1]] = page
 
         await asyncio.gather(*(read(*one) for one in by_statement.items()))
         return found
@@ -79,15 +79,10 @@ def _version(text: str) -> tuple[int, int]:
 
 def _page_query(search: Search) -> PageQuery:
     """The statement that finds the page, and its arguments."""
-    by_first, last = search_key(search.first_name), search_key(search.last_name)
-    page = (search.after, search.limit + 1)
-    if not last:
-        return "user_find_first", (by_first, prefix_end(by_first), *page)
-    if not by_first:
-        return "user_find_last", (last, prefix_end(last), *page)
+    first_name, last_name = search_key(search.first_name), search_key(search.last_name)
     # The longer prefix is likely the rarer one: its range is the one to read.
-    if len(by_first) > len(last):
-        statement, lead, other = "user_find_first_then_last", by_first, last
+    if len(first_name) > len(last_name):
+        statement, lead, other = "user_find_by_first", first_name, last_name
     else:
-        statement, lead, other = "user_find_last_then_first", last, by_first
-    return statement, (lead, prefix_end(lead), *page, other, prefix_end(other))
+        statement, lead, other = "user_find_by_last", last_name, first_name
+    return statement, (lead, prefix_end(lead), search.after, search.limit + 1, other or None)

@@ -114,7 +114,7 @@ class Users:
         return self._profiles.need(user_id)
 
     async def several(self, ids: Sequence[int]) -> Sequence[Profile]:
-        """Those of these users that there are, each once, in this order."""
+        """The users of these ids that exist, each once, in this order, as JSON."""
         possible = [user_id for user_id in dict.fromkeys(ids) if user_id <= USER_ID_MAX]
         return [user for user in await self._profiles.get_many(possible) if user is not None]
 

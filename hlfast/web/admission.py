@@ -93,7 +93,7 @@ class AdmissionControl:
         return wait
 
     def _turn(self) -> asyncio.Future[None]:
-        """Done when it is."""
+        """A future that is done when it is the turn of a refusal."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         if not self._held:

@@ -96,7 +96,7 @@ class _Connection:
         self.unread_since = 0.0
 
     def served(self, now: float, received: int) -> None:
-        """It has been, or is being."""
+        """Wait for the next request from `now` on, after so many bytes received."""
         self.received = received
         self.idle_since = now
         self.part_since = 0.0
@@ -141,7 +141,7 @@ class ConnectionWatch:
             await asyncio.sleep(pause_s / _LOOKS_PER_DEADLINE if self._waiting() else pause_s)
 
     async def _look(self) -> None:
-        """At every socket once."""
+        """Look at every socket once, and cut what is overdue."""
         seen = set()
         self._index()
         for number, name in enumerate(os.listdir(_FILES)):  # noqa: PTH208 (thousands of strings)

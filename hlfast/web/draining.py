@@ -27,7 +27,7 @@ class Awaited(threading.Event):
     """
 
     def wait(self, timeout: float | None = None) -> bool:
-        """As threading.Event has it."""
+        """Wait until the API is to stop, as threading.Event.wait does."""
         if timeout is not None:
             return super().wait(timeout)
         while not super().wait(_LOOK_S):

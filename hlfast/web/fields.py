@@ -57,7 +57,7 @@ class Form(BaseModel):
 
 
 class NoQuery(Query):
-    """No parameter at all."""
+    """The query of an endpoint that takes no parameter at all."""
 
 
 class Listing(BaseModel, Generic[T, C]):

@@ -59,7 +59,7 @@ def is_long(content_length: bytes | None) -> bool:
 
 
 def _bounded(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of many errors the first, and of their names the beginnings: unknown fields have any."""
+    """The first of many errors, with the beginnings of their names: unknown fields have any."""
     errors_shown: list[dict[str, Any]] = []
     left = _NAMES_MAX
     for error in found[:_ERRORS_MAX]:

@@ -41,8 +41,8 @@ class EventStream(Outflow):
         self._refusal: Callable[[int, str], bytes] | None = refusal
         self._comment_timer: asyncio.TimerHandle | None = None
 
-    def encode(self, frame: bytes) -> bytes:
-        """The event of a frame. A kind of stream says how."""
+    def encode(self, frames: bytes) -> bytes:
+        """The events of whole frames. A kind of stream says how."""
         raise NotImplementedError
 
     def end(self, code: int, reason: str) -> bytes:
@@ -60,13 +60,13 @@ class EventStream(Outflow):
             )
         super().begin(outgoing)
 
-    def queue(self, frame: bytes) -> None:
+    def queue(self, frames: bytes, count: int = 1) -> None:
         if self._head and self.is_open:
             retry = b"retry: %d\n" % random.randint(*_RETRY_MS)  # noqa: S311 (no secret)
             head, self._head, self._refusal = self._head + retry, b"", None
             super().queue(head)
             self._comment_later()
-        super().queue(self.encode(frame))
+        super().queue(self.encode(frames), count)
 
     def lost(self) -> None:
         if self._comment_timer is not None:

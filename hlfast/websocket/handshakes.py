@@ -13,7 +13,7 @@ class Waiting(Protocol):
     """A connection whose handshake was not answered yet."""
 
     def abort(self) -> None:
-        """Cut it."""
+        """Cut the connection, without a word to the client."""
 
 
 class Handshakes:

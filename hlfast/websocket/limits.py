@@ -26,6 +26,8 @@ class Limits:
     join_delay_s: float = 0.0
     # Writing stops the loop for no longer than this at a time.
     slice_s: float = 0.003
+    # And may be put off for so long by who has more to queue.
+    hold_max_s: float = 0.02
     handshake_timeout_s: float = 5.0
     # Connections whose handshake was not answered yet; beyond, who has most loses the oldest.
     handshakes_max: int = 4096

@@ -44,6 +44,7 @@ class Outflow(picows.WSListener):
         "_close_timer",
         "_out",
         "_out_bytes",
+        "_out_frames",
         "_outgoing",
         "_transport",
         "_writes",
@@ -60,6 +61,7 @@ class Outflow(picows.WSListener):
         # Mostly one frame waits, and no list is made for it.
         self._out: bytes | list[bytes] | None = None
         self._out_bytes = 0
+        self._out_frames = 0
         self._behind_since = 0.0
         self._close_timer: asyncio.TimerHandle | None = None
         # 0 while open: else the code that we sent, or the peer's if it was first.
@@ -94,20 +96,21 @@ class Outflow(picows.WSListener):
         """When it fell behind, by the monotonic clock; 0 when it has not."""
         return self._behind_since
 
-    def queue(self, frame: bytes) -> None:
-        """Write a whole frame together with the others of this loop turn (or joining delay)."""
+    def queue(self, frames: bytes, count: int = 1) -> None:
+        """Write whole frames together with the others of this loop turn (or joining delay)."""
         if self.close_code:
             return
         out = self._out
         if out is None:
-            self._out = frame
+            self._out = frames
             if not self._behind_since:
                 self._writes.add(self)
         elif isinstance(out, list):
-            out.append(frame)
+            out.append(frames)
         else:
-            self._out = [out, frame]
-        self._out_bytes += len(frame) + _FRAME_HEAD_BYTES
+            self._out = [out, frames]
+        self._out_frames += count
+        self._out_bytes += len(frames) + _FRAME_HEAD_BYTES
         if self._behind_since or self._out_bytes > self._writes.limits.queue_bytes_max:
             self._hold_to_bound()
 
@@ -116,13 +119,11 @@ class Outflow(picows.WSListener):
         out = self._out
         if out is None or self._behind_since or self._transport is None:
             return
+        self._writes.count(self._out_frames)
         self._out = None
-        self._out_bytes = 0
+        self._out_bytes = self._out_frames = 0
         if isinstance(out, list):
-            self._writes.count(len(out))
             out = b"".join(out)
-        else:
-            self._writes.count(1)
         # What the kernel does not take at once makes the transport call pause_writing.
         self._transport.write(out)
 
@@ -143,6 +144,7 @@ class Outflow(picows.WSListener):
         """1013: what is queued for the peer is dropped, its last frames are lost to it."""
         if not self.close_code and self._transport is not None:
             self._out = None
+            self._out_frames = 0
             self._send_close(self._transport, CloseCode.TRY_AGAIN_LATER, "too slow a reader")
 
     # What the listener calls
@@ -209,7 +211,7 @@ class Outflow(picows.WSListener):
         out = self._out or []
         frames = [*(out if isinstance(out, list) else [out]), self._last_words(code, reason)]
         self._out = None
-        self._writes.count(len(frames))
+        self._writes.count(self._out_frames + 1)
         self._close_timer = asyncio.get_running_loop().call_later(
             self._writes.limits.close_timeout_s, transport.abort
         )

@@ -34,6 +34,10 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x80 | opcode, 127, size) + payload
 
 
+# Without a payload.
+PING = _frame(0x9, b"")
+
+
 def text_frame(payload: bytes) -> bytes:
     """A text frame of what is UTF-8 already."""
     return _frame(0x1, payload)
@@ -43,6 +47,19 @@ def payload_of(frame: bytes) -> bytes:
     """What a whole, unmasked frame holds."""
     size = frame[1]
     return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
+def payloads_of(frames: bytes) -> list[bytes]:
+    """What each of several whole, unmasked frames holds."""
+    found, place = [], 0
+    while place < len(frames):
+        size, start = frames[place + 1], place + 2
+        if size >= 126:
+            octets = 2 if size == 126 else 8
+            size, start = int.from_bytes(frames[start : start + octets], "big"), start + octets
+        place = start + size
+        found.append(frames[start:place])
+    return found
 
 
 def binary_frame(payload: bytes) -> bytes:

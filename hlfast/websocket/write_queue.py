@@ -8,13 +8,14 @@ from collections import deque
 from typing import Protocol
 
 from hlfast.websocket.limits import Limits
+from hlfast.websocket.pings import Pings
 
 
 class Queued(Protocol):
     """What has a turn in the order of the writes: a connection, or who waits for those before."""
 
     def flush(self) -> None:
-        """It is its turn."""
+        """Take its turn: write what is queued, or note that all before it is written."""
 
 
 class Reader(Protocol):
@@ -40,11 +41,14 @@ class WriteQueue:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        # Pings are written, too.
+        self.pings = Pings(limits)
         self.frames = 0
         self.writes = 0
         self._queued: deque[Queued] = deque()
         self._is_scheduled = False
         self._next_write = 0.0
+        self._held_until = 0.0
         self._behind: set[Reader] = set()
         self._look_timer: asyncio.TimerHandle | None = None
 
@@ -65,6 +69,17 @@ class WriteQueue:
             else:
                 loop.call_soon(self._write)
 
+    def hold(self) -> None:
+        """Write nothing until `release`: what is yet to be queued shares the writes.
+
+        Not for longer than the limits' `hold_max_s`, however much there is.
+        """
+        self._held_until = time.monotonic() + self.limits.hold_max_s
+
+    def release(self) -> None:
+        """Write what is queued, when it is time."""
+        self._held_until = 0.0
+
     def count(self, frames: int) -> None:
         """One write of so many frames."""
         self.frames += frames
@@ -73,6 +88,10 @@ class WriteQueue:
     def _write(self) -> None:
         # Not loop.time(): uvloop's stands still within a turn.
         now = time.monotonic()
+        if now < self._held_until:
+            # Who holds it gives way, and has the next turn.
+            asyncio.get_running_loop().call_soon(self._write)
+            return
         end = now + self.limits.slice_s
         queued = self._queued
         try:
@@ -95,7 +114,7 @@ class WriteQueue:
             self._look_later()
 
     def forget(self, reader: Reader) -> None:
-        """It caught up, or it is gone."""
+        """Time a reader no longer: it caught up, or it is gone."""
         self._behind.discard(reader)
 
     def _look_later(self) -> None:

@@ -62,7 +62,7 @@ def test_addresses_take_turns(executor: ThreadPoolExecutor) -> None:
     asyncio.run(run())
 
 
-def test_nobody_is_kept_out_by_one_who_fills_the_queue(executor: ThreadPoolExecutor) -> None:
+def test_who_fills_the_queue_keeps_nobody_out(executor: ThreadPoolExecutor) -> None:
     async def run() -> None:
         gated = Gated(executor, waiting_max=8)
         flood = [gated.ask("flood") for _ in range(50)]
@@ -70,7 +70,7 @@ def test_nobody_is_kept_out_by_one_who_fills_the_queue(executor: ThreadPoolExecu
         others = [gated.ask(f"192.0.2.{number}") for number in range(4)]
         outcomes = await gated.outcomes([*flood, *others])
         assert outcomes[-4:] == [True] * 4
-        # One ran, and of the eight places the others have four.
+        # One ran, and of the eight that wait four are the others'.
         assert sum(outcomes[:-4]) == 1 + 4
 
     asyncio.run(run())
@@ -95,9 +95,7 @@ def test_two_floods_have_half_of_it_each(executor: ThreadPoolExecutor) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_who_gives_up_leaves_the_place_to_others(
-    executor: ThreadPoolExecutor, running: bool
-) -> None:
+def test_who_gives_up_holds_up_nobody(executor: ThreadPoolExecutor, running: bool) -> None:
     async def run() -> None:
         gated = Gated(executor, waiting_max=8)
         tasks = [gated.ask(f"address {number}") for number in range(6)]
@@ -106,7 +104,7 @@ def test_who_gives_up_leaves_the_place_to_others(
         gone.cancel()
         assert all(await gated.outcomes(tasks))
         assert gone.cancelled()
-        # All places are free again.
+        # Nothing waits any more.
         assert await gated.queue.run(partial(int, 7), "later") == 7
         assert gated.queue._running == 0
 

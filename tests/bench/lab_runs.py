@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.lab import catalog, findings, methods
 from bench.lab.arms import Arm
+from bench.lab.plan import Plan
 from bench.lab.quiet import Quiet
 from bench.lab.results import Results
 from bench.lab.window import Window
@@ -82,6 +83,11 @@ def results(
         rounds_planned=rounds,
         title_of=methods.title,
     )
+
+
+def plan() -> Plan:
+    """Of every arm."""
+    return Plan(tuple(catalog.chosen([], is_quick=False)), (), 1, 1.0, 1.0, 1, 1, 1)
 
 
 def whole(rounds: int = 6) -> Results:

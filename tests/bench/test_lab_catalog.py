@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from bench.lab import __main__ as command
-from bench.lab import app, catalog, keys, methods
+from bench.lab import app, catalog, frames, keys, methods
 from bench.lab.arms import Kind
 from bench.lab.cores import Cores
 from bench.lab.keys import COLD, HOT, ZIPF
@@ -45,6 +45,8 @@ def test_a_rung_has_one_switch_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_arm_has_its_words_and_no_words_are_of_none() -> None:
     named = {one.method for one in catalog.ARMS.values()}
+    # Peers are named by their name.
+    named |= {one.method for one in frames.arms(has_node=False)}
     assert set(methods.methods()) == named | {"all-at-once", "other-python"}
     for one in methods.methods().values():
         assert all((one.title, one.what, one.when_not, one.snippet))

@@ -35,7 +35,7 @@ def test_every_application_of_the_ladder_gives_the_same_bytes(tmp_path: Path) ->
     )
     cores, progress = Cores.of_machine(), Progress()
     journal = Journal(tmp_path, plan.fingerprint(), plan.rounds, len(plan.arms) * len(plan.cells))
-    run.run(plan, cores, journal, progress, ours.opened(plan, cores, progress))
+    run.over_http(ours.opened(plan, cores, progress))(plan, cores, journal, progress)
     measured = {(one.arm, one.workload) for one in journal.windows}
     assert measured == {(arm, cell.workload) for arm in RUNGS for cell in plan.cells}
     assert all(one.cpu_us > 0 and one.memory_mb > 1 for one in journal.windows)

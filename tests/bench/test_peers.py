@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import asyncpg
 import pytest
 
-from bench import checks, compare, scenarios
+from bench import checks, rounds, scenarios
 from bench.contenders import CONTENDERS, OURS
 from bench.database import seeded
 from bench.scenarios import Read
@@ -33,7 +33,7 @@ needs_node = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
     """As many users as it takes for searches, feeds and dialogs to fill pages."""
-    with seeded(None, users=3000, means=compare.MEANS) as url:
+    with seeded(None, users=3000, means=rounds.MEANS) as url:
         yield url
 
 
@@ -56,6 +56,6 @@ def test_peer_answers_as_the_service_does(database_url: str, name: str) -> None:
         running = [CONTENDERS[OURS], CONTENDERS[name]]
         for one in running:
             one.install()
-        started = compare.start_servers(stack, running, database_url, redis.url, SECRET)
+        started = rounds.start_servers(stack, running, database_url, redis.url, SECRET)
         ours, peers = (asyncio.run(asked(database_url, started[one.name][0])) for one in running)
         checks.same_bytes(ours, peers)

@@ -56,7 +56,7 @@ SOUND = {
     "a tunnel in days": split("timeout tunnel 1d"),
     "a tunnel in milliseconds": split("timeout tunnel 3600000"),
     "no tunnel, and longer ones": split(),
-    "a tunnel in place of shorter ones": split("timeout tunnel 1h", server="1s"),
+    "a tunnel instead of shorter ones": split("timeout tunnel 1h", server="1s"),
     "a tunnel in the defaults": DEFAULTS.format(server="1s")
     + "    timeout tunnel 26s\n"
     + SPLIT.format(tunnel=""),
@@ -137,10 +137,10 @@ def test_sound(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken(tmp_path: Path, name: str) -> None:
-    text, told = BROKEN[name]
+    text, said = BROKEN[name]
     findings = [one for one in haproxy.look(configuration(tmp_path, text), 25.0, 8001) if one]
     assert {one.code for one in findings} == {"haproxy-timeout"}
-    assert [one.what.partition(",")[0] for one in findings] == told
+    assert [one.what.partition(",")[0] for one in findings] == said
 
 
 def test_the_command(sound: dict[str, str], tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from tests.upgrade import before
 
 def test_the_files_are_what_the_migrations_make(database_server: SqlServer) -> None:
     dialect = queries.dialect_of(database_server.url("any"))
-    kept = schema.manifest_file(dialect).read_text(encoding="utf-8")
-    assert kept == manifest.made(database_server), "run python -m hl_utils.check.manifest"
+    stored = schema.manifest_file(dialect).read_text(encoding="utf-8")
+    assert stored == manifest.made(database_server), "run python -m hl_utils.check.manifest"
 
 
 def test_collations_have_names_that_every_server_knows() -> None:

@@ -18,7 +18,7 @@ from tests.check.command import codes, found, wrong
 from tests.conftest import TEMPLATE, new_database
 from tests.hl_utils.test_tables import outcome, start
 
-ROOMS = (queries.MAIN, queries.DIALOGS)
+DATABASES = (queries.MAIN, queries.DIALOGS)
 CAREFUL = "SET GLOBAL sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, read_only = 0"
 
 
@@ -64,10 +64,10 @@ def test_settings(environment: dict[str, str], careful_server: MariadbServer) ->
     )
     findings = found(environment)
     assert codes(findings) == ["connections database", "durability-off database"]
-    told = " ".join(one["what"] for one in findings)
-    assert "sync_binlog = 0" in told
-    assert "innodb_flush_log_at_trx_commit = 2" in told
-    assert "doublewrite" not in told
+    said = " ".join(one["what"] for one in findings)
+    assert "sync_binlog = 0" in said
+    assert "innodb_flush_log_at_trx_commit = 2" in said
+    assert "doublewrite" not in said
     careful_server.administer(f"{CAREFUL}, max_connections = 16")
     assert found(environment) == []
     careful_server.administer("SET GLOBAL read_only = 1")
@@ -83,7 +83,7 @@ def test_the_bound_of_a_user_counts(
 
 
 def test_migrations(environment: dict[str, str], careful_server: MariadbServer, name: str) -> None:
-    names = [m.name for room in ROOMS for m in queries.migrations("mysql", room)]
+    names = [m.name for database in DATABASES for m in queries.migrations("mysql", database)]
     empty = {"DATABASE_URL": new_database(careful_server)}
     assert wrong(environment | empty) == ["migration-missing database"] * len(names)
     careful_server.mariadb(

@@ -58,7 +58,7 @@ def test_the_superuser_s_password(sound: dict[str, str], password: str) -> None:
 
 
 def test_passwords_in_urls() -> None:
-    def told(**urls: str) -> list[str]:
+    def reported(**urls: str) -> list[str]:
         settings = Settings(secret=random_secret(), **urls)
         return [one.subject for one in passwords.look(settings) if one]
 
@@ -69,7 +69,7 @@ def test_passwords_in_urls() -> None:
         "redis_url": f"redis://:changeme@{FAR}",
         "events_url": f"amqp://guest:guest@{FAR}",
     }
-    assert told(**known) == [
+    assert reported(**known) == [
         "DATABASE_URL",
         "DIALOGS_DATABASE_URL",
         "DATABASE_REPLICA_URLS",
@@ -77,6 +77,6 @@ def test_passwords_in_urls() -> None:
         "EVENTS_URL",
     ]
     # Nobody else gets to a port of the loopback address.
-    assert told(**{name: url.replace(FAR, "127.0.0.1") for name, url in known.items()}) == []
+    assert reported(**{name: url.replace(FAR, "127.0.0.1") for name, url in known.items()}) == []
     good = secrets.token_urlsafe(18)
-    assert told(database_url=f"postgresql://hlfast:{good}@{FAR}/x") == []
+    assert reported(database_url=f"postgresql://hlfast:{good}@{FAR}/x") == []

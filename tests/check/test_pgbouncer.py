@@ -51,7 +51,7 @@ class PgbouncerServer(Server):
         wait_until(listens, "PgBouncer did not start")
 
 
-def test_sessions_are_kept(sound: dict[str, str], postgres_server: PostgresServer) -> None:
+def test_sessions_stay(sound: dict[str, str], postgres_server: PostgresServer) -> None:
     with PgbouncerServer(
         postgres_server, pool_mode="session", ignore_startup_parameters="jit"
     ) as pooler:
@@ -59,7 +59,7 @@ def test_sessions_are_kept(sound: dict[str, str], postgres_server: PostgresServe
 
 
 @pytest.mark.parametrize(("mode", "connections"), [("transaction", 20), ("transaction", 2)])
-def test_sessions_are_not_kept(
+def test_sessions_do_not_stay(
     sound: dict[str, str], postgres_server: PostgresServer, mode: str, connections: int
 ) -> None:
     with PgbouncerServer(
@@ -74,7 +74,7 @@ def test_sessions_are_not_kept(
             assert wrong(environment) == ["pooler-prepared database"]
 
 
-def test_no_transaction_is_kept(sound: dict[str, str], postgres_server: PostgresServer) -> None:
+def test_no_transaction_stays(sound: dict[str, str], postgres_server: PostgresServer) -> None:
     with PgbouncerServer(
         postgres_server, pool_mode="statement", ignore_startup_parameters="jit"
     ) as pooler:

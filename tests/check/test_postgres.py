@@ -18,7 +18,7 @@ from hlfast.settings import Settings
 from tests.check.command import codes, found, wrong
 from tests.conftest import TEMPLATE, new_database
 
-ROOMS = (queries.MAIN, queries.DIALOGS)
+DATABASES = (queries.MAIN, queries.DIALOGS)
 
 
 def sql(server: PostgresServer, url: str, *statements: str) -> None:
@@ -30,7 +30,7 @@ def sql(server: PostgresServer, url: str, *statements: str) -> None:
 
 @pytest.fixture
 def own(sound: dict[str, str], postgres_url: str) -> dict[str, str]:
-    """The same with a database that is the test's own."""
+    """A sound environment with a database that is the test's own."""
     return sound | {"DATABASE_URL": postgres_url}
 
 
@@ -142,7 +142,7 @@ def test_shards_can_be_moved_with_a_logical_log(
 def test_migrations(
     own: dict[str, str], postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    names = [m.name for room in ROOMS for m in queries.migrations("postgres", room)]
+    names = [m.name for database in DATABASES for m in queries.migrations("postgres", database)]
     empty = {"DATABASE_URL": new_database(postgres_server)}
     assert wrong(own | empty) == ["migration-missing database"] * len(names)
     dialogs = {"DIALOGS_DATABASE_URL": new_database(postgres_server)}
@@ -325,7 +325,7 @@ def test_replicas(sound: dict[str, str]) -> None:
         with Standby(primary) as standby:
             replicated = environment | {"DATABASE_REPLICA_URLS": standby.url(TEMPLATE)}
             assert wrong(replicated) == ["replica-no-slot database", "replica-no-slot replica 1"]
-            # It is told of by its primary alone, too.
+            # Its primary alone reports it, too.
             assert wrong(environment) == ["replica-no-slot database"]
         # Whoever will be promoted is named in both, as the primary is.
         itself = {"DATABASE_REPLICA_URLS": f"{url}, {url}"}

@@ -39,7 +39,7 @@ def at(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`urls`: the coordinator's first; the workers have not joined."""
+    """`urls`: the coordinator's first; the workers were not added."""
 
     urls: list[str]
 
@@ -136,7 +136,7 @@ def away(url: str) -> Iterator[None]:
 
 @contextmanager
 def silent(cluster: Cluster, url: str) -> Iterator[socket.socket]:
-    """The coordinator finds something in its place that never answers."""
+    """The coordinator finds something at its address that never answers."""
     host, _, port = at(url).rpartition(":")
     # Where this process is, as the coordinator sees it; on a unix socket it sees nothing.
     (here,) = cluster.ask("SELECT coalesce(host(inet_client_addr()), '127.0.0.1') AS host")

@@ -11,7 +11,7 @@ from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from tests.citus.clusters import Cluster, dsns, fresh
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 _HERE = Path(__file__).parent
 _NEEDED = 4
@@ -65,7 +65,11 @@ def api(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]
 
 @pytest.fixture(scope="session")
 def two_processes(dialogs: Cluster, main: str, redis_server: RedisServer) -> Iterator[Api]:
-    """The same of two processes, so that what meets may meet in the database only."""
-    settings = {"DIALOGS_DATABASE_URL": dialogs.url, "HLFAST_WORKERS": 2}
+    """An API of two processes, so that requests may meet in the database only."""
+    settings = {
+        **MANY_CONNECTIONS,
+        "DIALOGS_DATABASE_URL": dialogs.url,
+        "HLFAST_WORKERS": 2,
+    }
     with Api(main, redis_server.url, **settings) as server:
         yield server

@@ -81,7 +81,7 @@ class Load:
         return said
 
     async def psql(self, sql: str) -> None:
-        """The same typed by hand. Raises asyncpg.PostgresError."""
+        """Run a statement on the coordinator, as by hand. Raises asyncpg.PostgresError."""
         connection = await asyncpg.connect(self.cluster.url)
         try:
             await connection.execute(sql)

@@ -66,7 +66,7 @@ def test_they_are_what_they_were_and_go_on(
 
     with before.process(empty.url) as (runner, one):
         runner.run(work(one))
-    # On a cluster no messages are joined.
+    # On a cluster no messages share a statement.
     assert before.upgrade_dialogs(empty.url)
     assert sorted(after.events(empty.url)) == sorted(seen.events)
     after.refuses_the_old(empty.url)

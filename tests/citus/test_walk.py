@@ -221,6 +221,6 @@ MIGHT = ("super", "createdb", "createrole", "replication", "bypassrls")
 
 
 def of(user: str, url: str) -> str:
-    """The same server, as somebody else."""
+    """The URL of the server for another user."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}").geturl()

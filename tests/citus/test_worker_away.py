@@ -18,12 +18,13 @@ from hlfast.dialogs.dialog_ids import dialog_id
 from tests.citus.clusters import Cluster, ask, at, away, fresh, silent
 from tests.citus.conftest import distribute
 from tests.clients import Client
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 PEERS = 12
 # A tenth of it a silent node is waited for.
 TIMEOUT_S = 25
 SETTINGS = {
+    **MANY_CONNECTIONS,
     "HLFAST_OUTBOX_SWEEP_S": 0.2,
     "HLFAST_OUTBOX_AGE_S": 1,
     "HLFAST_DATABASE_TIMEOUT_S": TIMEOUT_S,
@@ -60,7 +61,7 @@ class Talk:
 
     @property
     def name(self) -> str:
-        """The same, as health names it."""
+        """The name that health gives to the worker that is to be away."""
         return f"dialogs node {at(self.worker)}"
 
     def listed(self, **query: Any) -> tuple[set[int], bool]:
@@ -82,14 +83,14 @@ def talk(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator
         distribute(cluster)
         with (
             Api(main, redis_server.url, DIALOGS_DATABASE_URL=cluster.url, **SETTINGS) as api,
-            Client(api.url) as anyone,
+            Client(api.url) as somebody,
         ):
-            yield talking(cluster, main, redis_server.url, api, anyone)
+            yield talking(cluster, main, redis_server.url, api, somebody)
 
 
-def talking(cluster: Cluster, main: str, redis: str, api: Api, anyone: Client) -> Talk:
+def talking(cluster: Cluster, main: str, redis: str, api: Api, somebody: Client) -> Talk:
     """A message to each peer, and all of them published."""
-    me, *others = [anyone.user() for _ in range(PEERS + 1)]
+    me, *others = [somebody.user() for _ in range(PEERS + 1)]
     for other in others:
         me.send_to(other)
     home = homes(cluster, [dialog_id(me.id, other.id) for other in others])
@@ -164,8 +165,8 @@ def test_a_process_starts_while_it_is_away(talk: Talk) -> None:
         tables = talk.cluster.hlfast("tables", **urls)
         assert tables.stdout == "the tables are up to date\n", tables.stderr
         again = Api(talk.main, talk.redis, DIALOGS_DATABASE_URL=talk.cluster.url, **SETTINGS)
-        with again as api, Client(api.url) as anyone:
-            me = Client(api.url, anyone.token(talk.me.username))
+        with again as api, Client(api.url) as somebody:
+            me = Client(api.url, somebody.token(talk.me.username))
             there = Talk(talk.cluster, talk.main, talk.redis, api, me, talk.near, talk.far)
             assert health(api, "ready") == (200, {"status": "degraded"})
             assert there.listed() == (near, True)
@@ -198,8 +199,8 @@ def test_a_silent_one_is_waited_for_a_moment_only(talk: Talk) -> None:
     with silent(talk.cluster, talk.worker):
         wait_until(lambda: talk.listed() == (near, True), "the list is not of what answers")
         assert health(talk.api, "ready") == (200, {"status": "degraded"})
-        # Who asks for what is there alone is told long before the statement is given up, and the
-        # connection is free for others.
+        # Who asks for what is there alone is answered long before the statement is given up, and
+        # the connection is free for others.
         started = time.monotonic()
         answer = talk.me.post(f"/dialogs/{talk.far[0].id}/messages", json={"content": "Hi"})
         assert answer.status_code == 503

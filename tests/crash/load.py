@@ -1,4 +1,4 @@
-"""People who go on whatever happens, and the ledger of what they were told is done."""
+"""People who go on whatever happens, and the ledger of what was acknowledged to them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Actor:
         self._count = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; what was begun is brought to its end."""
+        """Write until the test stops it; what was begun is brought to its end."""
         acts = (self._write, self._post, self._make_friend)
         while not stop.is_set():
             self._count += 1

@@ -17,7 +17,7 @@ from hl_utils.servers import families
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SERVERS, SqlServer, migrate, value
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 from tests.crash.load import Actor, Ledger, audit, until
 from tests.http import get
 
@@ -64,7 +64,7 @@ class Stack:
 @pytest.fixture
 def stack(durable: SqlServer, redis_server: RedisServer) -> Iterator[Stack]:
     url = new_database(durable, TEMPLATE)
-    settings = {"HLFAST_WORKERS": 2, "HLFAST_DATABASE_TIMEOUT_S": 2}
+    settings = {**MANY_CONNECTIONS, "HLFAST_WORKERS": 2, "HLFAST_DATABASE_TIMEOUT_S": 2}
     with Api(url, redis_server.url, **settings) as api:
         yield Stack(api, durable)
         assert not re.search(r"Request \S+ failed", api.log), "a 500 was written"
@@ -159,7 +159,7 @@ def test_one_killed_worker_disturbs_nobody_at_the_other_and_comes_back(stack: St
             assert len(kept) == 4
             assert len(set(kept)) == 1
             await ledger.grow(GROWTH)
-            # A third process takes the second place.
+            # A third process replaces the second.
             async with Crowd(stack.api.url, 8) as again:
                 found = await again.at_once([Ask("GET", "/health/live")] * 8)
             now = {answer.process for answer in found}

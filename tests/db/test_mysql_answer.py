@@ -62,7 +62,9 @@ def on_a_connection(
     async def run() -> None:
         connection = await mysql.connect(new_database(server, template))
         try:
-            await play(connection)
+            # Whoever misreads an answer waits for more of it.
+            async with asyncio.timeout(60):
+                await play(connection)
         finally:
             connection.close()
 
@@ -111,6 +113,11 @@ def test_values_of_every_type(mariadb_server: MariadbServer) -> None:
             (type(value), value) for _, value in values
         ]
         assert len(await mysql.query(connection, "SELECT 1 FROM seq_1_to_70000")) == 70_000
+        # A column that has no name is called what it is made of.
+        nameless = " + ".join(["1"] * 80)
+        assert [tuple(row) for row in await mysql.query(connection, f"SELECT {nameless}, 'x'")] == [
+            (80, "x")
+        ]
 
     on_a_connection(mariadb_server, play)
 
@@ -127,6 +134,20 @@ def test_of_a_procedure_the_first_rows_and_its_error(mariadb_server: MariadbServ
                 await mysql.query(connection, "SELECT")
         assert await mysql.query(connection, "DO 1") == []
         assert await mysql.query(connection, "SELECT 1 FROM seq_1_to_3 WHERE seq > 3") == []
+
+    on_a_connection(mariadb_server, play)
+
+
+def test_numbers_of_every_length_stand_before_the_status(mariadb_server: MariadbServer) -> None:
+    """The id that a row was given: as long as it is, the next answer is another's."""
+
+    async def play(connection: Any) -> None:
+        await mysql.query(connection, "CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY)")
+        for number in (250, 251, 255, 2**16 - 1, 2**24 - 1, 2**24, 2**56 - 1, 2**63 - 2):
+            text = f"INSERT INTO t VALUES (LAST_INSERT_ID({number}))"
+            assert await mysql.query(connection, text) == []
+            [(found,)] = await mysql.query(connection, "SELECT LAST_INSERT_ID()")
+            assert found == number
 
     on_a_connection(mariadb_server, play)
 

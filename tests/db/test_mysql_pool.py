@@ -73,6 +73,26 @@ def test_a_cancelled_statement_answers_nobody_else(mysql_url: str) -> None:
 
 
 @pytest.mark.usefixtures("own_statements")
+def test_an_answer_that_is_cut_as_it_comes(mysql_url: str) -> None:
+    """Its first bytes are there, and not its last ones: more than a buffer holds."""
+
+    async def test(database: MysqlDatabase) -> None:
+        (slot,) = database._pool._slots
+        wire = slot.connection.wire
+        asked = asyncio.create_task(database.fetch("echo", "x" * 4_000_000))
+        while not asked.done():
+            if not wire.closed and wire._reader._buffer:
+                slot.connection.terminate()
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            asked.result()
+        assert wire.closed
+        assert await one(database, "echo", 2) == 2
+
+    play(mysql_url, test, database_pool_size=1)
+
+
+@pytest.mark.usefixtures("own_statements")
 def test_those_who_wait_are_bounded(mysql_url: str) -> None:
     async def test(database: MysqlDatabase) -> None:
         under_way = [asyncio.create_task(database.fetch("sleep", 0.5)) for _ in range(3)]

@@ -160,10 +160,10 @@ WORLD: World = [
     ("user_set_disabled", (3, True, 5, 0)),
     ("user_set_disabled", (3, True, 1, 1)),
     ("user_versions", ([1, 2, 99],)),
-    ("user_find_first", (["a"], ["b"], [0], [10])),
-    ("user_find_last", (["ё"], ["ѐ\U0010ffff"], [0], [10])),
-    ("user_find_first_then_last", (["c"], ["d"], [0], [10], ["l"], ["m"])),
-    ("user_find_last_then_first", (["l"], ["m"], [0], [10], ["c"], ["d"])),
+    ("user_find_by_first", (["a"], ["b"], [0], [10], [None])),
+    ("user_find_by_last", (["ё"], ["ѐ\U0010ffff"], [0], [10], [None])),
+    ("user_find_by_first", (["c"], ["d"], [0], [10], ["l"])),
+    ("user_find_by_last", (["l"], ["m"], [0], [10], ["c"])),
     ("friend_put", (1, 2, 2)),
     ("friend_put", (1, 2, 2)),
     ("friend_page", (2, 2, 0, 10)),
@@ -206,6 +206,16 @@ WORLD: World = [
     ("post_feed_encoded", (1, END, 1)),
     ("post_feed_encoded", (5, END, 10)),
     ("post_feed", (5, END, 10)),
+    ("post_feed_newest", (1, END, 1, 100)),
+    ("post_feed_newest", (1, END, 10, 1)),
+    ("post_feed_newest", (1, 2, 10, 100)),
+    ("post_feed_newest", (1, 1, 10, 100)),
+    ("post_feed_newest_encoded", (1, END, 10, 100)),
+    ("feed_reached_newest", (1, 1, 100, 100)),
+    ("feed_reached_newest", (1, 1, 1, 100)),
+    ("feed_reached_newest", (1, 1, 100, 1)),
+    ("friend_count", (1,)),
+    ("friend_count", (99,)),
     ("outbox_left", (-1.0, 3)),
     ("outbox_left", (3600.0, 3)),
     ("post_remove", (1, 3, 0)),
@@ -276,7 +286,7 @@ async def in_postgres(url: str) -> list[Answer]:
 
 
 async def in_mysql(url: str) -> list[Answer]:
-    """The same, with the columns that the server itself names."""
+    """The answers of MySQL, with the columns that the server itself names."""
     texts = statements("mysql")
     connection = await mysql.connect(url)
     answers = []

@@ -95,16 +95,9 @@ def facts(seeded_database_url: str) -> Facts:
     return found
 
 
-def span(prefix: str) -> tuple[str, str]:
-    """The range of keys that start so."""
-    return prefix, prefix_end(prefix)
-
-
-def search(
-    lead: tuple[str, str], other: tuple[str, str] | None = None, *, after: int = 0
-) -> tuple[list[Any], ...]:
+def search(lead: str, other: str | None = None, *, after: int = 0) -> tuple[list[Any], ...]:
     """The arguments of one search."""
-    return tuple([argument] for argument in (*lead, after, LIMIT, *(other or ())))
+    return tuple([argument] for argument in (lead, prefix_end(lead), after, LIMIT, other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +160,15 @@ CASES = {
     ),
     "users": Case("user_by_ids", lambda f: (sorted({f.author, f.hermit, f.celebrity}),)),
     # What is sorted is all that match, where those are few; nothing where they are many.
-    "search, a common first letter": Case(
-        "user_find_first", lambda f: search(span(f.first)), WHOLE
-    ),
+    "search, a common first letter": Case("user_find_by_first", lambda f: search(f.first), WHOLE),
     "search, a common letter, far on": Case(
-        "user_find_first", lambda f: search(span(f.first), after=50_000), WHOLE
+        "user_find_by_first", lambda f: search(f.first, after=50_000), WHOLE
     ),
-    "search, a rare name": Case("user_find_first", lambda f: search(span(f.rare_first)), WHOLE),
-    "search, the last name": Case("user_find_last", lambda f: search(span(f.last)), WHOLE),
-    "search, both": Case(
-        "user_find_first_then_last",
-        lambda f: search(span(f.pair[0]), span(f.pair[1])),
-        WHOLE,
-    ),
+    "search, a rare name": Case("user_find_by_first", lambda f: search(f.rare_first), WHOLE),
+    "search, the last name": Case("user_find_by_last", lambda f: search(f.last), WHOLE),
+    "search, both": Case("user_find_by_first", lambda f: search(*f.pair), WHOLE),
     "search, both the other way": Case(
-        "user_find_last_then_first",
-        lambda f: search(span(f.pair[1]), span(f.pair[0])),
-        WHOLE,
+        "user_find_by_last", lambda f: search(f.pair[1], f.pair[0]), WHOLE
     ),
 }
 
@@ -224,6 +209,25 @@ def test_a_stranger_pages_past_what_she_may_not_see(
     plan.assert_indexes_only()
     assert plan.sort_methods() == set()
     assert LIMIT <= plan.fetched()["post"] <= facts.posts
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_newest_posts_are_walked_until_a_page_is_full(
+    mode: plans.Mode, seeded_database_url: str, facts: Facts
+) -> None:
+    """What is not a friend's is passed, and no friend's wall is looked at."""
+
+    async def run() -> plans.Plan:
+        connection = await connect(seeded_database_url)
+        celebrity = (facts.celebrity, ID_MAX, LIMIT, 1000)
+        plan = await plans.run(connection, "post_feed_newest_encoded", celebrity, mode)
+        await connection.close()
+        return plan
+
+    plan = asyncio.run(run())
+    plan.assert_indexes_only()
+    assert plan.sort_methods() == set()
+    assert LIMIT <= plan.fetched()["post"] < 1000
 
 
 # The outboxes hold the last moments' events. They are swept along the key, oldest first, until the

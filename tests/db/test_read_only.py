@@ -1,4 +1,4 @@
-"""A server that only reads, as one does that was demoted: no connection to it is kept."""
+"""A server that only reads, as one does that was demoted: every connection to it is closed."""
 
 from __future__ import annotations
 

@@ -54,15 +54,13 @@ def searches(chance: Random, ids: list[int]) -> list[tuple[str, str, int, int]]:
 
 def statements(names: tuple[str, str], *page: list[int]) -> dict[str, list[list[Any]]]:
     """Every statement that answers it, with its arguments."""
-    first, last = ([[name], [prefix_end(name)]] for name in names)
-    if not names[1]:
-        return {"user_find_first": [*first, *page]}
-    if not names[0]:
-        return {"user_find_last": [*last, *page]}
-    return {
-        "user_find_first_then_last": [*first, *page, *last],
-        "user_find_last_then_first": [*last, *page, *first],
-    }
+    first, last = names
+    found = {}
+    if first:
+        found["user_find_by_first"] = [[first], [prefix_end(first)], *page, [last or None]]
+    if last:
+        found["user_find_by_last"] = [[last], [prefix_end(last)], *page, [first or None]]
+    return found
 
 
 def test_a_page_has_what_brute_force_finds(migrated_database_url: str) -> None:

@@ -83,7 +83,7 @@ class Machine:
 
     @property
     def installed(self) -> list[str]:
-        """The packages that apt-get was told to install."""
+        """The packages that apt-get was asked to install."""
         lines = [line for line in self.calls if line.startswith("apt-get install")]
         return [word for line in lines for word in line.split()[2:] if not word.startswith("-")]
 
@@ -130,7 +130,7 @@ def test_at_a_terminal_it_asks(machine: Machine, answer: str, installs: bool) ->
         assert machine.calls == []
 
 
-def test_who_is_not_root_is_told(machine: Machine) -> None:
+def test_who_is_not_root_reads_why(machine: Machine) -> None:
     machine._program(machine.programs / "id", "echo 1000")
     done = machine.test(CI="true")
     assert done.returncode == 1

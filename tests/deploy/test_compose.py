@@ -110,11 +110,44 @@ def test_the_cluster_reads_the_same_env_and_its_service_is_no_superuser(
     found = configuration(compose, tmp_path, (ALONE,), written)
     assert set(found["services"]) == {"master", "worker"}
     for service in found["services"].values():
-        told = service["environment"]
-        assert (told["POSTGRES_USER"], told["SERVICE_USER"]) == ("postgres", "hlfast")
-        assert told["POSTGRES_PASSWORD"] == written["CITUS_PASSWORD"]
-        assert told["SERVICE_PASSWORD"] == written["POSTGRES_PASSWORD"]
+        environment = service["environment"]
+        assert (environment["POSTGRES_USER"], environment["SERVICE_USER"]) == ("postgres", "hlfast")
+        assert environment["POSTGRES_PASSWORD"] == written["CITUS_PASSWORD"]
+        assert environment["SERVICE_PASSWORD"] == written["POSTGRES_PASSWORD"]
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ()))
+
+
+def test_dialogs_are_on_the_cluster_before_anybody_writes(
+    compose: list[str], tmp_path: Path
+) -> None:
+    """The service has its own user there; who adds and removes nodes is the superuser."""
+    written = written_env()
+    services = configuration(compose, tmp_path, ("dialogs-citus.yml",), written)["services"]
+    for name in ("tables", "backend", "websocket"):
+        environment = services[name]["environment"]
+        assert environment["DIALOGS_DATABASE_URL"] == "postgresql://hlfast@master:5432/hlfast", name
+        assert environment["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["POSTGRES_PASSWORD"], name
+        assert "@db:" in environment["DATABASE_URL"], name
+        assert name == "tables" or "shards" in services[name]["depends_on"], name
+    shards = services["shards"]
+    environment = shards["environment"]
+    assert environment["DIALOGS_DATABASE_URL"] == "postgresql://postgres@master:5432/hlfast"
+    assert environment["HLFAST_DIALOGS_DATABASE_PASSWORD"] == written["CITUS_PASSWORD"]
+    assert {"tables", "master", "worker"} <= shards["depends_on"].keys()
+    assert services["worker"]["deploy"]["replicas"] == 2
+
+
+def test_a_node_of_the_cluster_is_healthy_once_the_cluster_knows_it(
+    compose: list[str], tmp_path: Path
+) -> None:
+    services = configuration(compose, tmp_path, (ALONE,), written_env())["services"]
+    script = (ROOT / "citus" / "node.sh").read_text()
+    known = re.search(r"^known=(\S+)$", script, re.MULTILINE)
+    assert known and '(bash /citus/join.sh && touch "$known") &' in script
+    for service in services.values():
+        assert f"test -e {known[1]} && pg_isready" in service["healthcheck"]["test"][1]
+        # Where a file of the start before would be, it would say so too early.
+        assert "/tmp" in service["tmpfs"]
 
 
 def test_it_does_not_start_without_secrets(compose: list[str], tmp_path: Path) -> None:

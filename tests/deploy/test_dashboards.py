@@ -33,7 +33,7 @@ from tests.nodes import Socket
 
 OBSERVABILITY = ROOT / "compose" / "observability"
 DASHBOARDS = sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json"))
-# What Grafana puts in the place of its variables.
+# What Grafana replaces its variables by.
 VARIABLES = {"$__rate_interval": "30s", "$endpoint": ".*"}
 SCRAPE_S = 2
 
@@ -54,14 +54,14 @@ def test_a_dashboard_is_whole(path: Path) -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
-        place = panel["gridPos"]
+        position = panel["gridPos"]
         cells = {
             (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            for x in range(position["x"], position["x"] + position["w"])
+            for y in range(position["y"], position["y"] + position["h"])
         }
         assert not cells & taken, panel["title"]
-        assert place["x"] + place["w"] <= 24
+        assert position["x"] + position["w"] <= 24
         taken |= cells
         for target in panel.get("targets", ()):
             assert target["datasource"]["uid"] == source["datasources"][0]["uid"]

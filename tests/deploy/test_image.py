@@ -56,7 +56,7 @@ def test_no_secret_goes_to_the_builder() -> None:
 def test_the_api_starts_in_the_working_directory_of_the_image(
     monkeypatch: pytest.MonkeyPatch, migrated_database_url: str, redis_server: RedisServer
 ) -> None:
-    """Which is a package, and Granian looks for what it is told to run from there."""
+    """Which is a package, and Granian looks for what it is to run from there."""
     assert "WORKDIR /app/hl_utils\n" in DOCKERFILE.read_text()
     monkeypatch.setattr(services, "ROOT", ROOT / "hl_utils")
     path = {"PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}

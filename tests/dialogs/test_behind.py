@@ -27,12 +27,12 @@ class Behind:
         self.last_event_id = self.event_id()
 
     def event_id(self) -> int:
-        """The newest."""
+        """The id of the dialog's newest event."""
         query = "SELECT last_event_id FROM dialog WHERE dialog_id = $1"
         return int(rows(self._url, query, self._id)[0][0])
 
     def set_back(self, messages: int, events: int) -> None:
-        """As a copy of before the last so many."""
+        """Set the dialog's row back to before so many messages, as a copy of then has it."""
         change = (
             "UPDATE dialog SET last_message_id = last_message_id - $2, "
             "last_event_id = last_event_id - $3, low_unread = 0, high_unread = 0 "
@@ -41,7 +41,7 @@ class Behind:
         rows(self._url, change, self._id, messages, events)
 
     def forget(self) -> None:
-        """As a copy of before its first message."""
+        """Delete the dialog's row, as a copy of before its first message has it."""
         rows(self._url, "DELETE FROM dialog WHERE dialog_id = $1", self._id)
 
 

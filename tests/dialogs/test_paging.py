@@ -30,7 +30,7 @@ def talk(api: Api) -> Talk:
         return Talk((a, b), sent[::-1])
 
 
-def joined(pages: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def all_items(pages: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The items of all pages."""
     return [item for page in pages for item in page]
 
@@ -42,8 +42,8 @@ def test_all_pages_both_ways(talk: Talk, who: int, limit: int) -> None:
     path = f"/dialogs/{other.id}/messages"
     back = me.pages(path, "before", limit=limit)
     forth = me.pages(path, "after", limit=limit, after=0)
-    assert joined(back) == talk.messages
-    assert joined(forth) == talk.messages[::-1]
+    assert all_items(back) == talk.messages
+    assert all_items(forth) == talk.messages[::-1]
     for pages in (back, forth):
         assert all(len(page) == limit for page in pages[:-1])
 
@@ -99,7 +99,7 @@ def talkative(api: Api) -> tuple[Client, list[int]]:
 def test_all_pages_of_dialogs(talkative: tuple[Client, list[int]], limit: int) -> None:
     me, order = talkative
     pages = me.pages("/dialogs", "before", limit=limit)
-    assert [dialog["user"]["id"] for dialog in joined(pages)] == order
+    assert [dialog["user"]["id"] for dialog in all_items(pages)] == order
     assert all(len(page) == limit for page in pages[:-1])
 
 

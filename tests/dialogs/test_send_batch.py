@@ -51,15 +51,15 @@ class Post:
         await self.sql.execute("DELETE FROM messageoutbox")
 
     async def send_one(self, dialog: int, me: int, content: str, client_id: str | None) -> Any:
-        """To the other one of the dialog."""
+        """Send a message to the other one of the dialog."""
         return await self.sender.send(dialog, me, peer(dialog, me), content, client_id)
 
     async def send(self, *messages: tuple[int, int, str, str | None]) -> list[Any]:
-        """All at once."""
+        """Send all messages at once."""
         return list(await asyncio.gather(*(self.send_one(*message) for message in messages)))
 
     async def ids(self, dialog: int) -> list[int]:
-        """Of its messages."""
+        """The ids of a dialog's messages."""
         found = await self.sql.fetch(
             "SELECT id FROM message WHERE dialog_id = $1 ORDER BY id", dialog
         )

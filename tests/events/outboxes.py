@@ -150,6 +150,7 @@ class Office:
                 page_limits=UNBATCHED,
                 feed_posts_max=self.settings.feed_posts_max,
                 encode_at_write=True,
+                feeds_from_newest=True,
             ),
             Friends(database, process.posts, friends_max=100),
             Dialogs(

@@ -28,7 +28,7 @@ def test_a_cursor_is_its_text(cursor: Cursor) -> None:
 def test_cursors_of_an_epoch_are_ordered_as_the_events_are(
     epoch: str, one: tuple[int, int], other: tuple[int, int]
 ) -> None:
-    """By entry, then by the place in it."""
+    """Cursors are ordered by entry, then by the index in it."""
     first, second = (Cursor(Position(epoch, offset), index) for offset, index in (one, other))
     assert (first < second) == (one < other)
     assert (first == second) == (one == other)

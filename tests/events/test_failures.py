@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
+from hlfast.events.redis_wire import RedisWire
 from tests.events.brokers import (
     Broker,
     RedisBroker,
@@ -203,9 +204,18 @@ async def test_positions_that_the_log_never_had_are_refused(broker: Broker) -> N
         assert await first_item(log, end) != Reset(end)
 
 
+@pytest.mark.parametrize(
+    ("sender", "name", "number"),
+    [(AbstractConnection, "_send_packed_command", 1), (RedisWire, "ask", 1), (RedisWire, "ask", 2)],
+    ids=["connecting", "first read", "second read"],
+)
 @in_a_loop
 async def test_a_follower_that_is_cancelled_as_it_sends_ends(
-    redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+    redis_broker: RedisBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    sender: type[Any],
+    name: str,
+    number: int,
 ) -> None:
     """In Python 3.11 asyncio.wait_for, by which redis-py sends, would forget it."""
     async with redis_broker.opened() as log:
@@ -216,18 +226,20 @@ async def test_a_follower_that_is_cancelled_as_it_sends_ends(
                 pass
 
         following = asyncio.create_task(follow())
-        send = AbstractConnection._send_packed_command
+        send = getattr(sender, name)
         sent = 0
 
-        async def send_and_cancel(connection: Any, command: Any) -> None:
+        async def send_and_cancel(*arguments: Any) -> Any:
             nonlocal sent
-            await send(connection, command)
             sent += 1
-            # By then it is connected, and reads again and again.
-            if sent == 4:
+            # A redis-py that has sent forgets it; what asks hears of it before the answer.
+            sending = send(*arguments)
+            answer = await sending if sender is AbstractConnection else None
+            if sent == number:
                 following.cancel()
+            return answer if sender is AbstractConnection else await sending
 
-        monkeypatch.setattr(AbstractConnection, "_send_packed_command", send_and_cancel)
+        monkeypatch.setattr(sender, name, send_and_cancel)
         done, _ = await asyncio.wait([following], timeout=30)
         assert done
         assert following.cancelled()

@@ -161,7 +161,7 @@ async def test_requests_that_come_and_go_are_merged_into_the_latest(
                 act = befriend if number % 2 == 0 else part
                 await desk.ask(process, act(desk, 1, 2))
         await desk.ask(desk.processes[0], befriend(desk, 1, 2))
-        # What is held is not waited for, and neither is it told afterwards.
+        # What is held is not waited for, and neither is it published afterwards.
         await desk.ask(desk.processes[1], befriend(desk, 2, 1))
         await desk.ask(desk.processes[1], write(desk, 1))
         await desk.gone()
@@ -228,7 +228,7 @@ async def test_what_a_dead_process_left_is_swept(
         published = await desk.published()
         told = {one.event["id"]: one.event for one in desk.happened}
         assert [event["id"] for event in published] == list(told)
-        # The first post is told as it is now, the other one only that it is gone.
+        # The first post comes as it is now, of the other one only that it is gone.
         assert published[0]["data"]["post"]["content"] == "Changed"
         assert published[1]["type"] == VOID
         assert published[2:] == codec.decode(codec.encode(list(told.values())[2:]))

@@ -1,4 +1,4 @@
-"""Events joined into entries, on both kinds of log."""
+"""Events that share entries, on both kinds of log."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_an_entry_has_so_many_bytes(broker: Broker) -> None:
 
 @in_a_loop
 async def test_order_holds_while_entries_are_under_way(broker: Broker) -> None:
-    """And those that wait for a place under way are joined."""
+    """Events that wait while others are under way share an entry."""
     async with publishing(broker, events_batches_max=2) as (log, publisher, start):
         confirmed = []
         for n in range(500):
@@ -120,7 +120,7 @@ async def test_a_caller_that_gives_up_disturbs_nobody(broker: Broker) -> None:
 
 @in_a_loop
 async def test_a_failure_reaches_all_of_the_entry(broker: Broker) -> None:
-    """Later ones are tried all the same, and their places are free again."""
+    """Later events are tried all the same, and are under way no more."""
     async with publishing(broker, events_timeout_s=1.0, events_queue_max=3) as (_, publisher, _):
         broker.server.kill()
         for _ in range(2):

@@ -25,14 +25,14 @@ from tests.events.brokers import (
 
 
 async def until_reset(following: AsyncGenerator[Entry | Reset, None]) -> Reset:
-    """The Reset that a follower yields, whatever came before it."""
+    """The Reset that a reader yields, whatever came before it."""
     while not isinstance(item := await soon(anext(following)), Reset):
         pass
     return item
 
 
 @in_a_loop
-async def test_a_position_no_longer_kept_is_noticed(broker: Broker) -> None:
+async def test_a_position_that_is_gone_is_noticed(broker: Broker) -> None:
     """The log is bounded: what is too old or too much goes, and is not passed over silently."""
     for bounds in ({"events_kept_bytes": 65536}, {"events_kept_s": 1}):
         broker.name += "x"
@@ -51,7 +51,7 @@ async def test_a_position_no_longer_kept_is_noticed(broker: Broker) -> None:
 
 
 @in_a_loop
-async def test_a_follower_left_behind_is_told(broker: Broker) -> None:
+async def test_a_reader_left_behind_gets_a_reset(broker: Broker) -> None:
     """One that was following, and read nothing while the log went on."""
     async with broker.opened(events_kept_bytes=65536) as log:
         start = await log.end()
@@ -79,7 +79,7 @@ async def test_other_bounds_than_the_stream_was_made_with(rabbit_broker: RabbitB
 
 @in_a_loop
 async def test_an_entry_read_before_a_quiet_time_stays(redis_broker: RedisBroker) -> None:
-    """Of those too old the newest is kept, so that one who has read it has missed nothing."""
+    """Of the entries too old the newest stays, so that one who has read it has missed nothing."""
     key = f"{redis_broker.name}:events"
     # Above 4 KiB, so that each can be dropped by itself.
     long = bytes(5000)

@@ -40,7 +40,7 @@ def test_the_limit_of_friends(client: Client) -> None:
     assert me.put(f"/friends/{friend}").json() == {"status": "friends"}
     assert me.put(f"/friends/{late.id}").json() == {"status": "requested"}
 
-    # The end of a friendship makes room, once.
+    # The end of a friendship allows one more, once.
     assert me.delete(f"/friends/{friend}").status_code == 204
     assert me.put(f"/friends/{early.id}").json() == {"status": "friends"}
     assert late.put(f"/friends/{me.id}").status_code == 409

@@ -129,5 +129,5 @@ def test_where_one_stands_with_oneself(client: Client) -> None:
     assert me.get(f"/friends/{me.id}").status_code == 422
 
 
-def test_where_one_stands_is_told_to_nobody_else(client: Client) -> None:
+def test_a_state_is_shown_to_nobody_else(client: Client) -> None:
     assert client.get(f"/friends/{client.user().id}").status_code == 401

@@ -73,7 +73,7 @@ def description() -> dict[str, Any]:
 
 @cache
 def schema() -> Any:
-    """The same as schemathesis sees it."""
+    """The description as schemathesis sees it."""
     import schemathesis
 
     return schemathesis.openapi.from_dict(description())

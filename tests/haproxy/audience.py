@@ -120,7 +120,7 @@ class Listener(asyncio.Protocol):
 
 
 class Audience(list[Listener]):
-    """All of them."""
+    """All listeners, and what they saw."""
 
     async def come(self) -> None:
         """Connect each, beyond its hello."""

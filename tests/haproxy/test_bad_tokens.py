@@ -76,7 +76,7 @@ WAYS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
 }
 
 
-def told(url: str, way: str, given: str) -> tuple[int, str]:
+def answered(url: str, way: str, given: str) -> tuple[int, str]:
     """With what a connection is closed, before any frame."""
     query, options = WAYS[way](given)
     with connect(url + query, open_timeout=DEADLINE_S, proxy=None, **options) as connection:
@@ -98,7 +98,7 @@ def test_a_bad_token(house: House, way: str, kind: str) -> None:
     with Client(house.api.url) as anybody:
         given = made(anybody.user())
     for url in (house.node.ws_url, house.proxy.ws_url):
-        assert told(url, way, given) == (1008, reason)
+        assert answered(url, way, given) == (1008, reason)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,7 +108,7 @@ def test_a_token_of_somebody_who_was_disabled(house: House, way: str) -> None:
     disabled = given.patch(f"/users/{user.id}", json={"disabled": True})
     assert disabled.status_code == 200
     for url in (house.node.ws_url, house.proxy.ws_url):
-        assert told(url, way, token(user)) == (1008, REVOKED)
+        assert answered(url, way, token(user)) == (1008, REVOKED)
 
 
 def test_none_is_refused(house: House) -> None:
@@ -170,7 +170,7 @@ def test_bad_handshakes_are_in_the_share_of_their_address(house: House) -> None:
     ) as proxy:
         proxy.wait_until_up()
         for _ in range(most):
-            assert told(proxy.ws_url, "query", "bad") == (1008, INVALID)
+            assert answered(proxy.ws_url, "query", "bad") == (1008, INVALID)
         assert get(f"{proxy.url}/health/live").status_code == 429
 
 
@@ -178,6 +178,6 @@ def test_a_good_token_after_bad_ones(house: House) -> None:
     with Client(house.api.url) as anybody:
         user = anybody.user()
     for url in (house.node.ws_url, house.proxy.ws_url):
-        assert told(url, "query", "bad") == (1008, INVALID)
+        assert answered(url, "query", "bad") == (1008, INVALID)
         with Socket(url, token(user)) as socket:
             assert socket.hello["user_id"] == user.id

@@ -84,11 +84,11 @@ def test_a_server_of_the_other_kind_is_none(house: House) -> None:
     wanted = {"api/api1": "UP", "api/api2": "DOWN", "websocket/ws1": "DOWN", "websocket/ws2": "UP"}
     with Proxy(ports, ports) as proxy:
 
-        def are_told_apart() -> bool:
+        def are_distinguished() -> bool:
             rows = proxy.statistics()
             return {name: rows[name]["status"] for name in wanted} == wanted
 
-        wait_until(are_told_apart, "they are taken for each other")
+        wait_until(are_distinguished, "they are taken for each other")
 
 
 def test_the_api_and_the_websocket_are_at_one_address(house: House) -> None:
@@ -189,7 +189,7 @@ def test_nobody_has_another_address_than_their_own(house: House) -> None:
     claims = [f"198.51.100.{number}" for number in range(LOGIN_FAILURES + 1)]
     answers = [log_in(claim) for claim in claims]
     assert answers == [401] * LOGIN_FAILURES + [429]
-    # Who comes from somewhere else is not told apart by a claim, but by where they come from.
+    # Who comes from somewhere else is not known by a claim, but by where they come from.
     assert log_in("127.0.0.1", ANOTHER_ADDRESS) == 401
 
 

@@ -64,7 +64,7 @@ class Author:
         self.posts: list[int] = []
 
     async def write(self) -> None:
-        """Until cancelled."""
+        """Write until cancelled."""
         headers = {"Authorization": f"Bearer {self._person.token}"}
         async with httpx.AsyncClient(base_url=self._url, headers=headers, timeout=30) as client:
             for number in itertools.count(1):

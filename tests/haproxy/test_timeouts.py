@@ -62,7 +62,7 @@ def test_the_table_has_all_of_them() -> None:
         ["pool-purge-delay", "timeout server", "HLFAST_IDLE_TIMEOUT_S"],
         # Of several servers that do not accept, the next one is tried before a client notices.
         ["timeout connect", "timeout check", "timeout queue"],
-        # A container's place outlives its stop and its start.
+        # A container's server line outlives its stop and its start.
         ["HLFAST_DRAIN_TIMEOUT_S", "timeout server", "hold obsolete"],
         # Work.
         ["HLFAST_REDIS_TIMEOUT_S", "HLFAST_DATABASE_TIMEOUT_S", "timeout server"],

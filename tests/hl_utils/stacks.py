@@ -69,15 +69,15 @@ class Stack:
             )
 
     def start(self) -> dict[str, Any]:
-        """Start it, and wait until it has told the tools how it is reached: what it told."""
+        """Start it, and wait until its stack file says how it is reached; what that says."""
         self.launch()
         try:
-            told: dict[str, Any] = wait_until(self.told, "the stack did not start")
-            return told
+            urls: dict[str, Any] = wait_until(self.reached, "the stack did not start")
+            return urls
         finally:
             print(self.output)  # pytest shows it if the test fails
 
-    def told(self) -> dict[str, Any] | None:
+    def reached(self) -> dict[str, Any] | None:
         """What the stack file says, once this process has written it."""
         assert self.process.poll() is None, self.output
         try:

@@ -102,7 +102,7 @@ def test_a_stack_goes_back_to_what_it_was_under_load(stack: Stack, tmp_path: Pat
             assert (code, errors) == (0, ""), errors
             assert str(file) in said
             writer.more()
-        # All of this is lost: an account, its token, an ETag, a place in the log.
+        # All of this is lost: an account, its token, an ETag, a position in the log.
         lost = client.user()
         ada.patch("/users/me", json={"bio": "of the time between"})
         etag = ada.get("/users/me").headers["etag"]
@@ -125,7 +125,7 @@ def test_a_stack_goes_back_to_what_it_was_under_load(stack: Stack, tmp_path: Pat
         for path in ("/posts", f"/dialogs/{bob.id}/messages"):
             repeated = mine.post(path, json=again)
             assert (repeated.status_code, repeated.json()["content"]) == (200, before[-1])
-        # What was lost is not taken for what comes in its place.
+        # What was lost is not taken for what replaces it.
         mine.patch("/users/me", json={"bio": "something else"})
         assert mine.get("/users/me", headers={"If-None-Match": etag}).status_code == 200
         assert client.user().id > lost.id
@@ -135,8 +135,8 @@ def test_a_stack_goes_back_to_what_it_was_under_load(stack: Stack, tmp_path: Pat
             mine.write("after it")
             frames = socket.until(lambda frame: frame.get("post", {}).get("content") == "after it")
         # Of before it, at most what was in the outbox when the backup was made.
-        told = {frame["post"]["content"] for frame in frames if frame["type"] == "post.created"}
-        assert told <= contents(mine, f"/users/{ada.id}/posts")
+        received = {frame["post"]["content"] for frame in frames if frame["type"] == "post.created"}
+        assert received <= contents(mine, f"/users/{ada.id}/posts")
         mine.close()
 
 

@@ -49,7 +49,7 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_help_names_every_verb() -> None:
-    """The same in each way in which people ask for it."""
+    """The help is the same in each way in which people ask for it."""
     done = hlfast("help")
     assert done.returncode == 0
     assert hlfast("--help").stdout == done.stdout

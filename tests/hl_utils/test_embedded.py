@@ -75,19 +75,20 @@ def running(template: Path, place: Path) -> Iterator[Stack]:
 
 def first_start(stack: Stack) -> None:
     """Everything that only a first start shows."""
-    told = stack.start()
+    reached = stack.start()
     output = wait_until(lambda: stack.output if "stop it" in stack.output else "", "no summary")
     assert "making the database cluster" in output
     assert f"{stack.url}/docs" in output
     assert "bash build.sh clean" in output
     password = output.partition("name demo, password ")[2].split()[0]
+    assert f"{stack.url}/lab, as teo, the same password" in output
     assert_alive(stack, password)
     for name in ("stack.json", "secret", "passwords.json"):
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o600
-    assert told["http_port"] == stack.port
-    assert told["events_url"] == told["redis_url"]
+    assert reached["http_port"] == stack.port
+    assert reached["events_url"] == reached["redis_url"]
     assert_private(stack)
-    asyncio.run(assert_durable_and_guarded(told["database_url"]))
+    asyncio.run(assert_durable_and_guarded(reached["database_url"]))
     assert stack.stop(signal.SIGINT) == 0
     assert not stack.processes()
     assert not (stack.home / "stack.json").exists()
@@ -99,7 +100,10 @@ def assert_alive(stack: Stack, password: str) -> None:
         demo = Client(stack.url, somebody.token("demo", password))
         # So that one can talk to oneself, in two windows.
         mira = Client(stack.url, somebody.token("mira", password))
-    with demo, mira:
+        teo = Client(stack.url, somebody.token("teo", password))
+    with demo, mira, teo:
+        # The machine at work is shown to him alone.
+        assert [one.get("/lab").status_code for one in (demo, teo)] == [403, 200]
         assert len(demo.items("/feed")) >= 5
         assert {post["privacy"] for post in demo.items("/feed")} == {"public", "friends"}
         assert len(demo.items("/friends")) == 4
@@ -231,28 +235,33 @@ def test_second_up_and_clean_are_refused(running: Stack) -> None:
         assert f"already runs on {running.home} (pid {running.process.pid})" in line
         # Who starts it again wants to see it, most likely.
         assert line.rstrip().endswith(f": open {running.url}") is (verb == "up")
-    assert running.told()
+    assert running.reached()
 
 
 def test_real_servers_replace_the_embedded_ones(
     running: Stack, place: Path, postgres_server: PostgresServer
 ) -> None:
-    urls = wait_until(running.told, "not running")
+    urls = wait_until(running.reached, "not running")
     real = new_database(postgres_server)
     only_database = Stack(place / "external", DATABASE_URL=real)
-    told = only_database.start()
+    reached = only_database.start()
     names = [child.name() for child in psutil.Process(only_database.process.pid).children()]
     assert "postgres" not in names
     assert any(name.startswith(("redis", "valkey")) for name in names)
-    assert told["database_url"] == real
+    assert reached["database_url"] == real
     assert nobody_is_there(only_database)
-    assert told["redis_url"] == f"unix://{only_database.home}/run/redis.sock"
+    # Whoever is a superuser there does not get in for that.
+    assert "/lab" not in only_database.output
+    assert reached["redis_url"] == f"unix://{only_database.home}/run/redis.sock"
     assert only_database.stop() == 0
     environment = {"DATABASE_URL": urls["database_url"], "REDIS_URL": urls["redis_url"]}
     both = Stack(place / "external", **environment, EVENTS_URL="redis://127.0.0.1:1/")
-    told = both.start()
+    reached = both.start()
     assert len(psutil.Process(both.process.pid).children()) == 2  # the API, the websocket server
-    assert (told["redis_url"], told["events_url"]) == (urls["redis_url"], "redis://127.0.0.1:1/")
+    assert (reached["redis_url"], reached["events_url"]) == (
+        urls["redis_url"],
+        "redis://127.0.0.1:1/",
+    )
     assert both.stop() == 0
     assert not both.processes()
 
@@ -265,8 +274,8 @@ def test_killed_supervisor_is_recovered_by_the_next_start(
     far = home / ("d" * 100)
     subprocess.run(["cp", "-a", template, far], check=True)
     stack = Stack(far)
-    told = stack.start()
-    assert len(told["redis_url"].removeprefix("unix://")) < 100
+    reached = stack.start()
+    assert len(reached["redis_url"].removeprefix("unix://")) < 100
     with Client(stack.url) as somebody:
         somebody.user(username="survivor")
     killed = [psutil.Process(stack.process.pid)]
@@ -283,7 +292,7 @@ def test_killed_supervisor_is_recovered_by_the_next_start(
     stack.start()
     assert stack.answers("survivor")
     assert stack.stop() == 0
-    assert not Path(told["redis_url"].removeprefix("unix://")).parent.exists()
+    assert not Path(reached["redis_url"].removeprefix("unix://")).parent.exists()
     assert not stack.processes()
 
 

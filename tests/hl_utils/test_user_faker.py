@@ -131,7 +131,7 @@ def seeded_once(database_server: SqlServer) -> str:
 
 @pytest.fixture(scope="module")
 def seeded_twice(seeded_once: str, database_server: SqlServer) -> str:
-    """The same and the same again."""
+    """A database that was seeded twice with one seed."""
     url = new_database(database_server, name_of(seeded_once))
     seed(url, "--seed", 7)
     return url

@@ -15,7 +15,7 @@ from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
-from tests.nodes import Socket, Stream, Told
+from tests.nodes import Receiver, Socket, Stream
 
 # Short, and yet long beside what a busy machine may be late by.
 NODE: dict[str, float] = {
@@ -44,12 +44,12 @@ class Live:
     streams: list[Stream] = field(default_factory=list)
 
     def user(self) -> Client:
-        """Somebody new."""
+        """A new user, logged in."""
         with Client(self.api.url) as anybody:
             return anybody.user()
 
     def socket(self, user: Client, node: int = 0, cursor: str | None = None) -> Socket:
-        """One of theirs, closed after the test."""
+        """A socket of a user, closed after the test."""
         socket = Socket(self.nodes[node].ws_url, token(user), cursor)
         self.sockets.append(socket)
         return socket
@@ -61,7 +61,7 @@ class Live:
         self.streams.append(stream)
         return stream
 
-    def seen(self, user: Client, *sockets: Told) -> list[list[Frame]]:
+    def seen(self, user: Client, *sockets: Receiver) -> list[list[Frame]]:
         """What came over each of a user's connections since the last look, presence apart.
 
         Everything up to now: the herald's message comes after it.
@@ -82,12 +82,12 @@ def signed(user: Client, **claims: Any) -> str:
 
 @pytest.fixture(scope="session")
 def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Live]:
-    """One API, two nodes."""
+    """One API, two nodes, of which the first has the laboratory."""
     servers = new_database(database_server, TEMPLATE), redis_server.url
     name = {"HLFAST_EVENTS_NAME": "live"}
     with (
         Api(*servers, **API, **name) as api,
-        Node(*servers, **NODE, **name) as one,
+        Node(*servers, **NODE, **name, HLFAST_LAB=True) as one,
         Node(*servers, **NODE, **name) as other,
         Client(api.url) as anybody,
     ):
@@ -96,7 +96,7 @@ def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Liv
 
 @pytest.fixture
 def live(stack: Live) -> Iterator[Live]:
-    """The same, without the connections of the test before."""
+    """The API and the nodes, without the connections of the test before."""
     yield stack
     for socket in stack.sockets:
         socket.connection.close()

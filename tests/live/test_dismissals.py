@@ -19,7 +19,7 @@ MOST = 2
 PATIENT = Limits(close_timeout_s=3600)
 
 
-def test_the_oldest_makes_room() -> None:
+def test_the_oldest_is_cut() -> None:
     """Of clients that do not hang up; the newest can still say that they have read why."""
     dismissals, counts = Dismissals(MOST), Counts()
 

@@ -12,7 +12,7 @@ from bench.ledger.ledger import Ledger
 from bench.ledger.reader import Balance
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ROOT
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 from tests.live.conftest import API, NODE
 
 PEOPLE = 5
@@ -24,7 +24,8 @@ ARRIVES_WITHIN_S = 60.0
 def servers(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[Fragile]:
     """Two APIs and two nodes on either event log."""
     url = new_database(postgres_server, TEMPLATE)
-    with fragile(request.param, postgres_server, url, api=API, node=NODE) as made:
+    api = {**API, **MANY_CONNECTIONS}
+    with fragile(request.param, postgres_server, url, api=api, node=NODE) as made:
         yield made
 
 

@@ -16,6 +16,7 @@ from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from hlfast import codec
+from hlfast.events.cursor import parse
 from hlfast.events.open import open_log
 from hlfast.settings import Settings
 from tests import wire
@@ -49,12 +50,15 @@ def measured(postgres_server: PostgresServer, redis_server: RedisServer) -> Iter
 
 @pytest.fixture
 def live(measured: Live) -> Iterator[Live]:
-    """The same, with no socket open."""
+    """The measured node, with no socket open."""
     wait_until(lambda: scrape(measured)["hlfast_ws_sockets"] == 0, "sockets stay open")
     yield measured
     for socket in measured.sockets:
         socket.connection.close()
     measured.sockets.clear()
+    for stream in measured.streams:
+        stream.__exit__()
+    measured.streams.clear()
 
 
 def scrape(live: Live, node: int = 0) -> Series:
@@ -175,7 +179,7 @@ def publish(live: Live, *entries: Any) -> None:
     asyncio.run(run())
 
 
-def told(user: Client, number: int) -> dict[str, Any]:
+def received(user: Client, number: int) -> dict[str, Any]:
     """An event of the log that concerns one user."""
     data = {"user_id": user.id, "peer_id": user.id, "up_to": number}
     return {"id": f"made-{user.id}-{number}", "type": "message.read", "to": [user.id], "data": data}
@@ -185,17 +189,49 @@ def test_lag_is_since_the_submission_and_never_negative(live: Live) -> None:
     me = live.user()
     socket = live.socket(me)
     since = Since(live)
-    publish(live, {"since": time.time() - 30, "events": [told(me, 1), told(me, 2)]})
+    publish(live, {"since": time.time() - 30, "events": [received(me, 1), received(me, 2)]})
     since.soon(f"{LAG}_count", 1)
     assert 30 <= since(f"{LAG}_sum") < 60
     assert since(f'{LAG}_bucket{{le="10.0"}}') == 0
     assert since(f'{LAG}_bucket{{le="60.0"}}') == 1
     since = Since(live)
-    publish(live, {"since": time.time() + 3600, "events": [told(me, 3)]})
+    publish(live, {"since": time.time() + 3600, "events": [received(me, 3)]})
     since.soon(f"{LAG}_count", 1)
     assert since(f"{LAG}_sum") == 0
     assert since(f'{LAG}_bucket{{le="0.001"}}') == 1
     assert [socket.next()["up_to"] for _ in range(3)] == [1, 2, 3]
+
+
+def posted(author: Client, number: int) -> dict[str, Any]:
+    """An event of the log that concerns the friends of one user: a post was deleted."""
+    data = {"post_id": number}
+    event = {"id": f"post-{author.id}-{number}", "type": "post.deleted", "author": author.id}
+    return event | {"data": data}
+
+
+def test_an_entry_with_many_events_is_one_write_in_the_order_of_the_log(live: Live) -> None:
+    """Of several authors, alternating or not, with other events between them, on either wire."""
+    me, one, other = live.user(), live.user(), live.user()
+    one.befriend(me)
+    other.befriend(me)
+    connections = [live.socket(me), live.stream(me)]
+    connections[1].greeted()
+    live.seen(me, *connections)
+    since = Since(live)
+    authors = [one, one, one, other, one, other, other, me]
+    events = [
+        posted(author, number) if author is not me else received(me, number)
+        for number, author in enumerate(authors * 12, 1)
+    ]
+    publish(live, {"since": time.time(), "events": events})
+    for connection in connections:
+        found = [connection.next() for _ in events]
+        assert [frame.get("post_id") or frame["up_to"] for frame in found] == [*range(1, 97)]
+        assert [frame["event_id"] for frame in found] == [event["id"] for event in events]
+        cursors = [parse(frame["cursor"]) for frame in found]
+        assert cursors == sorted(cursors) and len(set(cursors)) == len(events)
+    assert since("hlfast_ws_frames_total") == 2 * len(events)
+    assert since("hlfast_ws_writes_total") == 2
 
 
 def test_repeats_and_what_nobody_understands(live: Live) -> None:
@@ -204,12 +240,12 @@ def test_repeats_and_what_nobody_understands(live: Live) -> None:
     since, now = Since(live), time.time()
     publish(
         live,
-        {"since": now, "events": [told(me, 1), told(me, 1), {"type": 5}]},
+        {"since": now, "events": [received(me, 1), received(me, 1), {"type": 5}]},
         {"since": "now", "events": []},
         {"events": []},
         [],
         5,
-        {"since": now, "events": [told(me, 1), told(me, 2)]},
+        {"since": now, "events": [received(me, 1), received(me, 2)]},
     )
     assert [socket.next()["up_to"] for _ in range(2)] == [1, 2]
     assert since(events("new")) == 2

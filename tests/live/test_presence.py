@@ -44,7 +44,7 @@ class Net:
         self.sent = 0
         self.nodes: dict[str, Presence] = {}
         self.deaf: set[str] = set()
-        # Told to friends, by node: the last that was said of each.
+        # Sent to friends, by node: the last that was said of each.
         self.said: dict[str, dict[int, list[bool]]] = {}
         self._beats: dict[str, float] = {}
         for name in names:
@@ -86,7 +86,7 @@ class Net:
                 self.nodes[name].turn(beat=beat)
 
     def agree(self, online: set[int], users: range) -> None:
-        """Every node knows it, and told it last."""
+        """Every node knows it, and sent it last."""
         for name, node in self.nodes.items():
             assert {user for user in users if node.is_online(user)} == online
             for user, said in self.said[name].items():

@@ -1,4 +1,4 @@
-"""Who was away is told exactly what one that stayed was told, or that it cannot be."""
+"""Who was away gets exactly what one that stayed got, or reads that it cannot be."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class Life:
         privacy = self.chance.choice(["public", "friends"])
         self._posts.append((author, author.write(privacy=privacy)["id"]))
 
-    def shown_now(self, told: list[Frame], missed: list[Frame]) -> list[Frame]:
-        """Of what was missed what may be seen now, all that was told so far being known."""
+    def shown_now(self, received: list[Frame], missed: list[Frame]) -> list[Frame]:
+        """The missed frames that may be seen now, by all that came so far."""
         newest = {}
-        for frame in told:
+        for frame in received:
             if frame["type"] in ("post.created", "post.updated"):
                 newest[frame["post"]["id"]] = frame["post"]
             elif frame["type"] == "post.deleted":
@@ -125,10 +125,10 @@ def test_one_that_comes_and_goes_and_its_twin(live: Live, seed: int) -> None:
         other, replayed = resume(chance.choice([0, 1]))
         for _ in range(chance.randrange(4)):
             life.goes_on()
-        told, live_told = live.seen(me, twin, other)
-        assert live_told == told
-        by_twin += told
-        frames = replayed + live_told
+        received, live_received = live.seen(me, twin, other)
+        assert live_received == received
+        by_twin += received
+        frames = replayed + live_received
         other.connection.close()
         # Not everything that was sent has to arrive.
         kept = chance.randrange(len(frames) + 1)
@@ -171,9 +171,9 @@ def test_a_replay_shows_only_what_may_be_seen_now(live: Live) -> None:
             assert recovered
             assert "Secret" not in json.dumps(replayed)
             posts = [frame for frame in replayed if frame["type"].startswith("post.")]
-            told = [(f["type"], f["post_id"] if "post_id" in f else f["post"]) for f in posts]
+            received = [(f["type"], f["post_id"] if "post_id" in f else f["post"]) for f in posts]
             newest = [me.get(f"/posts/{post['id']}").json() for post in (changed, tightened)]
-            assert told == [
+            assert received == [
                 ("post.created", newest[0]),
                 ("post.created", newest[1]),
                 ("post.updated", newest[0]),
@@ -198,8 +198,11 @@ def test_a_cursor_of_either_node(live: Live) -> None:
     staying = [live.socket(me, 0), live.socket(me, 1)]
     for number in range(3):
         live.herald.send_to(me, str(number))
-    told, _ = live.seen(me, *staying)
-    for cursor, missed in ((staying[0].hello["cursor"], told), (told[0]["cursor"], told[1:])):
+    received, _ = live.seen(me, *staying)
+    for cursor, missed in (
+        (staying[0].hello["cursor"], received),
+        (received[0]["cursor"], received[1:]),
+    ):
         for node in (0, 1):
             recovered, replayed = live.socket(me, node, cursor).resumed()
             # The last one is the herald's.

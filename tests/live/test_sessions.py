@@ -44,7 +44,7 @@ WAYS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_token_in_each_of_its_places(live: Live, way: str) -> None:
+def test_a_token_by_each_way(live: Live, way: str) -> None:
     user, url = live.user(), live.nodes[0].ws_url
     query, options = WAYS[way](token(user))
     with closing(opened(url + query, **options)) as connection:
@@ -167,7 +167,7 @@ def test_a_connection_that_brings_a_newer_token_stays(live: Live) -> None:
     assert any(stays() for _ in range(10))
 
 
-def test_a_revoked_token_is_told_nothing(live: Live) -> None:
+def test_a_revoked_token_is_sent_nothing(live: Live) -> None:
     """Its signature is good, so the handshake succeeds; there is no hello."""
     user = live.user()
     connection = opened(f"{live.nodes[0].ws_url}?token={signed(user, ver=7)}")
@@ -255,7 +255,7 @@ def test_one_that_takes_a_whole_node_gives_way(live: Live, small: Node) -> None:
 
 
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"ver": 7}])
-def test_bad_tokens_hold_no_place(live: Live, small: Node, claims: dict[str, int]) -> None:
+def test_bad_tokens_are_no_connections(live: Live, small: Node, claims: dict[str, int]) -> None:
     """Not while their clients do not hang up either; and a full node tells them the same."""
     bad = signed(live.user(), **claims)
     with ExitStack() as stack:
@@ -292,7 +292,7 @@ def test_sockets_of_one_user(live: Live) -> None:
 
 
 def code_or_hello(connection: ClientConnection) -> int | None:
-    """What a new connection is told first: None is a hello."""
+    """What a new connection is sent first: None is a hello."""
     try:
         assert json.loads(connection.recv(timeout=DEADLINE_S))["type"] == "hello"
     except ConnectionClosed as end:
@@ -301,7 +301,7 @@ def code_or_hello(connection: ClientConnection) -> int | None:
     return None
 
 
-def test_a_node_that_is_told_to_stop(stack: Live) -> None:
+def test_a_node_that_is_to_stop(stack: Live) -> None:
     """It closes everybody with 1001, ends every stream, refuses who comes meanwhile, and leaves."""
     settings = stack.nodes[0].settings
     drain = {"HLFAST_DRAIN_TIMEOUT_S": 4, "HLFAST_EVENTS_NAME": "live"}

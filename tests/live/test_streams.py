@@ -21,7 +21,7 @@ USER_CONNECTIONS_MAX = 2
 CONNECTIONS_MAX = 4
 
 
-def test_a_stream_is_told_what_a_socket_is(live: Live) -> None:
+def test_a_stream_gets_what_a_socket_gets(live: Live) -> None:
     """Every kind of frame, in the same order, over either node."""
     me, friend = live.user(), live.user()
     streams = [live.stream(me, 0), live.stream(me, 1)]
@@ -108,7 +108,7 @@ BAD: dict[str, tuple[Callable[[Client], str], str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_token_is_a_problem(live: Live, kind: str) -> None:
-    """In either of its places, with the status of one, and not one event."""
+    """In the header or the query, with the status of one, and not one event."""
     made, detail = BAD[kind]
     given = made(live.user())
     port = live.nodes[0].port
@@ -242,7 +242,7 @@ def test_comments_keep_it_open(live: Live, small: Node) -> None:
 
 
 def test_a_reader_that_does_not_read(live: Live, small: Node) -> None:
-    """It is told so and cut off; what it did not read is lost to it, and to nobody else."""
+    """The stream says so and is cut off; what it did not read is lost to it, and to nobody else."""
     user, writer = live.user(), live.user()
     with (
         Socket(small.ws_url, token(user)) as healthy,
@@ -269,7 +269,7 @@ def test_streams_and_sockets_are_of_one_share(live: Live, small: Node) -> None:
         with opened(small, user) as refused:
             assert (refused.status, refused.problem["status"]) == (429, 429)
             assert int(refused.headers["retry-after"]) >= 1
-    # Their places are free again: that they hung up is noticed without a word.
+    # They are connected no more: that they hung up is noticed without a word.
     with ExitStack() as stack:
 
         def enters() -> bool:

@@ -50,18 +50,18 @@ class Network:
         return 200, "requested"
 
     def delete_friend(self, me: int, other: int) -> int:
-        """The status."""
+        """End what there is between two; the status."""
         found = pair(me, other) in self.friends or {(me, other), (other, me)} & self.asked
         self.friends.discard(pair(me, other))
         self.asked -= {(me, other), (other, me)}
         return 204 if found and me != other else 404
 
     def friends_of(self, me: int) -> list[dict[str, Any]]:
-        """By ascending id."""
+        """The friends of a user, by ascending id."""
         return [user for i, user in sorted(self.users.items()) if pair(me, i) in self.friends]
 
     def requests_to(self, me: int) -> list[dict[str, Any]]:
-        """By ascending id."""
+        """Who asks a user to be a friend, by ascending id."""
         return [user for i, user in sorted(self.users.items()) if (i, me) in self.asked]
 
     # Posts
@@ -93,12 +93,12 @@ class Network:
         return 200 if post["author_id"] == me else 403
 
     def wall(self, me: int, author: int) -> list[dict[str, Any]]:
-        """Newest first."""
+        """The posts of a wall, newest first."""
         posts = [p for p in self.posts.values() if p["author_id"] == author and self.sees(me, p)]
         return sorted(posts, key=lambda post: -post["id"])
 
     def feed(self, me: int) -> list[dict[str, Any]]:
-        """Newest first."""
+        """The posts of a feed, newest first."""
         posts = [p for p in self.posts.values() if pair(me, p["author_id"]) in self.friends]
         return sorted(posts, key=lambda post: -post["id"])
 
@@ -129,7 +129,7 @@ class Network:
             dialog.marks[me] = max(mark, dialog.marks.get(me, 0))
 
     def messages(self, me: int, other: int) -> list[dict[str, Any]]:
-        """Oldest first."""
+        """The messages of a dialog, oldest first."""
         dialog = self.dialogs.get(pair(me, other), Dialog())
         return [
             message | {"read": message["id"] <= dialog.marks.get(message["to_user_id"], 0)}
@@ -137,7 +137,7 @@ class Network:
         ]
 
     def dialogs_of(self, me: int) -> list[dict[str, Any]]:
-        """By latest activity."""
+        """The dialogs of a user, by latest activity."""
         mine = [(key, dialog) for key, dialog in self.dialogs.items() if me in key]
         listed = []
         for key, _ in sorted(mine, key=lambda item: -item[1].active):

@@ -31,7 +31,7 @@ from tests.model.network import Network
 USERS_MIN, USERS_MAX = 2, 4
 _names = itertools.count(1)
 
-# Somebody, as a place among those there are, and somebody else, counted from there on.
+# Somebody, by position among those there are, and somebody else, counted from there on.
 who = st.integers(0, USERS_MAX - 1)
 whom = st.integers(0, 9)
 MYSELF = 9

@@ -55,6 +55,7 @@ def posts(database: Database, *, encode_at_write: bool) -> Posts:
         page_limits=UNBATCHED,
         feed_posts_max=1000,
         encode_at_write=encode_at_write,
+        feeds_from_newest=True,
     )
 
 

@@ -38,7 +38,7 @@ def circle(api: Api) -> Circle:
         return Circle(me, authors, posts[::-1])
 
 
-def joined(pages: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def all_items(pages: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The items of all pages."""
     return [item for page in pages for item in page]
 
@@ -46,7 +46,7 @@ def joined(pages: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("limit", LIMITS)
 def test_all_pages_of_the_feed(circle: Circle, limit: int) -> None:
     pages = circle.me.pages("/feed", "before", limit=limit)
-    assert joined(pages) == circle.posts
+    assert all_items(pages) == circle.posts
     assert all(len(page) == limit for page in pages[:-1])
 
 
@@ -56,10 +56,10 @@ def test_all_pages_of_a_wall(client: Client, circle: Circle, limit: int) -> None
     wall = [post for post in circle.posts if post["author_id"] == author.id]
     for somebody in (circle.me, author):
         pages = somebody.pages(f"/users/{author.id}/posts", "before", limit=limit)
-        assert joined(pages) == wall
+        assert all_items(pages) == wall
         assert all(len(page) == limit for page in pages[:-1])
     pages = client.user().pages(f"/users/{author.id}/posts", "before", limit=limit)
-    assert joined(pages) == [post for post in wall if post["privacy"] == "public"]
+    assert all_items(pages) == [post for post in wall if post["privacy"] == "public"]
     assert all(len(page) == limit for page in pages[:-1])
 
 
@@ -95,7 +95,7 @@ def test_what_is_deleted_does_not_move_the_pages(client: Client) -> None:
         (path, me.get(path, params={"limit": 3}).json())
         for path in ("/feed", f"/users/{friend.id}/posts")
     ]
-    for number in (0, 2, 3):  # before, at and after the place
+    for number in (0, 2, 3):  # before, at and after the cursor
         friend.delete(f"/posts/{posts[number]['id']}")
     for path, page in pages:
         assert page["items"] == posts[:3]
@@ -136,15 +136,15 @@ def test_how_far_back_a_feed_reaches(bounded: Client) -> None:
     posts = [friend.write(str(number)) for number in range(60)][::-1]
     for limit in (1, 7, 20, 25, 49, 50, 51, 100):
         pages = me.pages("/feed", "before", limit=limit)
-        assert joined(pages) == posts[:50]
+        assert all_items(pages) == posts[:50]
         assert len(pages) == -(-50 // limit)  # and no empty one after the last
         assert all(len(page) == limit for page in pages[:-1])
     wall = me.pages(f"/users/{friend.id}/posts", "before", limit=100)
-    assert joined(wall) == posts  # a wall has no such bound
+    assert all_items(wall) == posts  # a wall has no such bound
 
 
 def test_what_a_client_says_takes_a_feed_no_further(bounded: Client) -> None:
-    """Neither a cursor that was made up nor one that was kept while others wrote on."""
+    """Neither a cursor that was made up nor one that is used after others wrote on."""
     me, friends = bounded.user(), [bounded.user() for _ in range(2)]
     for friend in friends:
         me.befriend(friend)

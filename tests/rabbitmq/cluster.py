@@ -107,13 +107,13 @@ def nodes(count: int, *, alone: bool = False) -> Iterator[list[Node]]:
 
 
 def wait(waited_for: Sequence[Node]) -> None:
-    """All of them serve."""
+    """Wait until all nodes serve."""
     for node in waited_for:
         wait_until(node.answers, f"{node.name} did not start", CLUSTER_S)
 
 
 def configured(names: Sequence[str]) -> str:
-    """The project's rabbitmq.conf, with these nodes in the place of its own."""
+    """The project's rabbitmq.conf, with these nodes instead of its own."""
     text = (SCRIPTS / "rabbitmq.conf").read_text()
     assert len(_NAME.findall(text)) == 3
     return _NAME.sub(lambda found: names[int(found[1] or 1) - 1], text)
@@ -132,7 +132,7 @@ async def opened(members: Sequence[Node], **settings: Any) -> AsyncIterator[Even
 
 
 def names(members: Sequence[Node]) -> set[str]:
-    """As Erlang knows them."""
+    """The names of the nodes, as Erlang knows them."""
     return {node.name for node in members}
 
 

@@ -1,4 +1,4 @@
-"""Load on an event log, and the account of it: what was confirmed, and what a follower found."""
+"""Load on an event log, and the account of it: what was confirmed, and what a reader found."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_replicating_what_is_replicated_changes_nothing(cluster: list[Node]) -> 
 
 
 def test_the_usual_recipe_works_in_a_second_node(cluster: list[Node]) -> None:
-    """What people type who have joined nodes before; the page has the same lines."""
+    """What people type who have made clusters before; the page has the same lines."""
     page = (SCRIPTS / "README.md").read_text()
     first, second, _ = cluster
     for line in ("stop_app", "join_cluster rabbit@rabbit", "start_app"):
@@ -124,7 +124,7 @@ async def test_after_a_full_stop_the_first_to_start_waits_for_the_last(cluster: 
 
 @in_a_loop
 async def test_the_last_one_is_lost(cluster: list[Node]) -> None:
-    """The others are told to start without it; they are two of three, and the log is whole."""
+    """The others are made to start without it; they are two of three, and the log is whole."""
     first, second, last = cluster
 
     def disturb(ledger: Ledger) -> None:

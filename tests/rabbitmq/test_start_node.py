@@ -1,4 +1,4 @@
-"""What a node's container does before RabbitMQ starts, and when it is told to stop."""
+"""What a node's container does before RabbitMQ starts, and when it is to stop."""
 
 from __future__ import annotations
 

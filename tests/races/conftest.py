@@ -9,7 +9,7 @@ import pytest
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 FRIENDS_MAX = 5
 
@@ -18,6 +18,7 @@ FRIENDS_MAX = 5
 def two_processes(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
     """The API, with a limit of friends that a test can reach."""
     settings = {
+        **MANY_CONNECTIONS,
         "HLFAST_WORKERS": 2,
         "HLFAST_FRIENDS_MAX": FRIENDS_MAX,
         # What one process knows of a token must not outlive the change of it in the other.

@@ -76,7 +76,7 @@ def test_a_message_sent_fifty_times_at_once_is_one_message(dialog: str, two_proc
 
 
 def test_a_repeat_that_meets_the_deletion_of_its_post(two_processes: Api) -> None:
-    """It finds the first one, makes a new one, or is told that the first one has just gone."""
+    """It finds the first one, makes a new one, or fails because the first one has just gone."""
 
     async def run() -> None:
         async with Crowd(two_processes.url, 8) as crowd:

@@ -191,7 +191,7 @@ def test_the_limit_of_friends_is_never_exceeded(who: str, two_processes: Api) ->
             assert statuses.count(200) == FRIENDS_MAX
             assert statuses.count(409) == wanted - FRIENDS_MAX
             assert (await friends_stored(connection, [hub, *others]))[hub.id] == FRIENDS_MAX
-            # A place that gets free goes to one of those who wait.
+            # A friendship that becomes possible goes to one of those who wait.
             winner = others[statuses.index(200)]
             assert (await crowd.ask(hub.ask("DELETE", f"/friends/{winner.id}"))).status == 204
             waiting = [both for both, status in zip(puts, statuses, strict=True) if status == 409]

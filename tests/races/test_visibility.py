@@ -25,7 +25,7 @@ def test_a_change_acknowledged_by_one_process_is_seen_through_the_other(two_proc
                 return [post["content"] for post in (await seen("/feed", by))["items"]]
 
             for number in range(ROUNDS):
-                # The processes change places.
+                # The processes swap their parts.
                 writer, reader = reader, writer
                 await crowd.befriend(author, friend)
                 new = author.ask("POST", "/posts", {"content": f"new {number}"})

@@ -27,7 +27,7 @@ class Pair:
         self.statuses: Counter[int] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop. Any failure is raised."""
+        """Write until the test stops it. Any failure is raised."""
         line = await Line.open(self._url)
         me, friend = self._me, self._friend
         posts: list[object] = []

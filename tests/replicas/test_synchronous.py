@@ -53,7 +53,7 @@ def test_writes_wait_for_a_synchronous_standby(
     cluster.until_followed(cluster.a, cluster.b)
 
 
-def test_a_connection_to_a_standby_is_not_kept_for_writes(
+def test_a_connection_to_a_standby_is_closed_before_writes(
     cluster: Cluster, redis_server: RedisServer
 ) -> None:
     address = cluster.a.directory / "address"

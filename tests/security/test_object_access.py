@@ -58,7 +58,7 @@ def world(client: Client) -> World:
 
 
 def on_posts(method: str, **sent: Any) -> Answers:
-    """The same with what one may not see, and with what one may."""
+    """A request for a post that the stranger may not see, and for one that they may."""
     return lambda world: [
         world.stranger.request(method, f"/posts/{world.private}", **sent),
         world.stranger.request(method, f"/posts/{world.public}", **sent),

@@ -1,4 +1,4 @@
-"""Requests whose end two servers may see in two places (ASVS 4.2): never a second answer.
+"""Requests whose end two servers may see differently (ASVS 4.2): never a second answer.
 
 Each holds a second request where a reader that is led astray would find one.
 """

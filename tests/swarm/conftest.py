@@ -12,7 +12,7 @@ from hl_utils.servers.haproxy import Proxy
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 
 @dataclass
@@ -33,7 +33,7 @@ class House:
 def house(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[House]:
     servers = new_database(postgres_server, TEMPLATE), redis_server.url
     with ExitStack() as stack:
-        trust = {"HLFAST_TRUSTED_PROXIES": "127.0.0.1"}
+        trust = {**MANY_CONNECTIONS, "HLFAST_TRUSTED_PROXIES": "127.0.0.1"}
         apis = [stack.enter_context(Api(*servers, **trust)) for _ in range(2)]
         nodes = [stack.enter_context(Node(*servers)) for _ in range(2)]
         ports = [api.port for api in apis], [node.port for node in nodes]

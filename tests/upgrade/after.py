@@ -108,7 +108,7 @@ def refuses_the_old(url: str) -> None:
     async def work(one: Process) -> None:
         for statement, *arguments in said:
             assert await one.is_refused(statement, *arguments), (statement, arguments)
-        # By this alone nothing is shown or told.
+        # By this alone nothing is shown or sent.
         assert await one.ask("dialog_marks", [dialog, pair(1, 3)]) == []
 
     with before.process(url) as (runner, one):

@@ -67,7 +67,7 @@ def migrate(url: str, *databases: str, dialogs: int | None = None) -> list[str]:
 
 
 def upgrade(url: str) -> list[str]:
-    """As `hlfast tables` does."""
+    """Apply all migrations, as `hlfast tables` does; their names."""
     return [
         name
         for database in (queries.MAIN, queries.DIALOGS)
@@ -76,7 +76,7 @@ def upgrade(url: str) -> list[str]:
 
 
 def upgrade_dialogs(url: str) -> list[str]:
-    """The same of a database that has the dialogs alone."""
+    """Apply the migrations of the dialogs, for a database of their own; their names."""
     return asyncio.run(migrations.apply(url, queries.DIALOGS))
 
 

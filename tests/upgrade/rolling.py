@@ -106,7 +106,7 @@ class Caller(Actor):
             await asyncio.sleep(_PAUSE_S)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; now and then a page is read and a mark is set."""
+        """Write until the test stops it; now and then a page is read and a mark is set."""
         try:
             await super().run(stop)
         finally:

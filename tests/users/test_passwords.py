@@ -34,19 +34,19 @@ class Counting:
         self.threads: set[int] = set()
 
     def verify(self, stored: str, password: str) -> bool:
-        """As argon2 does."""
+        """Verify a password, as argon2 does."""
         self.verified.append(argon2.extract_parameters(stored))
         self.threads.add(threading.get_ident())
         return self._hasher.verify(stored, password)
 
     def hash(self, password: str) -> str:
-        """As argon2 does."""
+        """Hash a password, as argon2 does."""
         self.threads.add(threading.get_ident())
         return self._hasher.hash(password)
 
 
 def users_of(service: Service) -> Users:
-    """The feature."""
+    """The feature `Users` of a service."""
     users = service.features["users"]
     assert isinstance(users, Users)
     return users
@@ -170,7 +170,7 @@ def test_no_more_wait_than_may() -> None:
     settings = Settings(password_hash_threads=1, password_hash_queue_max=2, **CHEAP)
 
     async def use(passwords: Passwords) -> None:
-        for _ in range(2):  # all places are free again afterwards
+        for _ in range(2):  # nothing is under way any more afterwards
             tries = [passwords.hash(PASSWORD) for _ in range(5)]
             results = await asyncio.gather(*tries, return_exceptions=True)
             refused = [result for result in results if isinstance(result, errors.Unavailable)]

@@ -103,7 +103,7 @@ def test_characters_are_counted_and_not_bytes(client: Client, character: str) ->
 
 
 def test_text_stays_as_it_was_sent(client: Client) -> None:
-    """Markup is kept, and white space inside."""
+    """Markup stays as it is, and white space inside."""
     name = "<b>é&amp; \u00a0\n ;"
     assert client.post("/users", json=new(first_name=name)).json()["first_name"] == name
     bio = " \n\t"

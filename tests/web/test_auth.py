@@ -29,7 +29,7 @@ def claims(user_id: object, **changes: Any) -> dict[str, Any]:
 
 
 def sign(said: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
-    """A token."""
+    """A signed token of these claims."""
     return jwt.encode(said, secret, algorithm)
 
 
@@ -93,11 +93,11 @@ def test_bad_ones(client: Client, kind: str) -> None:
 
 def test_no_character_can_be_changed(client: Client) -> None:
     good = client.user().headers["authorization"].removeprefix("Bearer ")
-    for place, character in enumerate(good):
-        for other in "AB.!"[: 4 if place > len(good) - 3 else 2]:
+    for position, character in enumerate(good):
+        for other in "AB.!"[: 4 if position > len(good) - 3 else 2]:
             if other != character:
-                changed = good[:place] + other + good[place + 1 :]
-                assert status(client, f"Bearer {changed}") == 401, place
+                changed = good[:position] + other + good[position + 1 :]
+                assert status(client, f"Bearer {changed}") == 401, position
 
 
 @pytest.mark.parametrize(

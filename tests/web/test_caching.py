@@ -19,7 +19,7 @@ def people(client: Client) -> Sequence[Client]:
 
 
 def unchanged(somebody: Client, path: str, etag: str) -> bool:
-    """Whether somebody is told that what they have is the newest."""
+    """Whether the answer says that what somebody has is the newest."""
     answer = somebody.get(path, headers={"If-None-Match": etag})
     assert answer.status_code in (200, 304)
     assert answer.headers["cache-control"] == "private, no-cache"
@@ -102,7 +102,7 @@ def test_a_change_is_never_answered_with_304(
         assert unchanged(author, "/users/me", answer.headers["etag"])
 
 
-def test_nothing_else_is_kept_by_a_cache(people: Sequence[Client]) -> None:
+def test_nothing_else_is_stored_by_a_cache(people: Sequence[Client]) -> None:
     author, friend = people
     author.send_to(friend)
     for row in ENDPOINTS:

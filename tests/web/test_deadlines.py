@@ -46,7 +46,7 @@ def database_url(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture(scope="module")
 def hasty(database_url: str, redis_server: RedisServer) -> Iterator[Api]:
-    """An API with few places and little patience, but for connections that are idle."""
+    """An API with few connections and little patience, but for connections that are idle."""
     with Api(database_url, redis_server.url, **SETTINGS) as api:
         yield api
 
@@ -160,7 +160,7 @@ def test_those_who_wait_for_nothing_keep_nobody_out(hasty: Api, kind: str) -> No
 
 
 def test_an_address_has_its_share(hasty: Api) -> None:
-    """While others wait: connections that are idle make room, those of whoever has most."""
+    """While others wait: idle connections are closed, those of whoever has most."""
     with ExitStack() as stack:
         mine = stack.enter_context(connect(hasty.url))
         assert answer(mine, LIVE).startswith(b"HTTP/1.1 200 ")

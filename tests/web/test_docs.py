@@ -18,7 +18,7 @@ pytestmark = pytest.mark.one_database
 
 @pytest.fixture
 def schema(client: Client) -> Any:
-    """The live one."""
+    """The OpenAPI document that the API serves."""
     answer = client.get(f"{client.root}/openapi.json")
     assert answer.headers["content-type"] == "application/json"
     return answer.json()

@@ -59,17 +59,17 @@ def test_every_process_counts_and_each_tells_all(several: Api) -> None:
 
     wait_until(both_were_asked, "one process answers everything")
     wanted = {name: asked.total() / 2 for name in counted} | {duration: asked.total()}
-    told: set[str] = set()
+    showed: set[str] = set()
 
-    def both_told_all() -> bool:
+    def both_counted() -> bool:
         # Each tells its own numbers as they are, and the other's as they were a second ago.
         process, now = scrape(several)
         if all(now.get(name, 0) - before.get(name, 0) == count for name, count in wanted.items()):
-            told.add(process)
-        return len(told) == 2
+            showed.add(process)
+        return len(showed) == 2
 
-    wait_until(both_told_all, "some requests were not counted, or not by both")
-    assert told == asked.keys()
+    wait_until(both_counted, "some requests were not counted, or not by both")
+    assert showed == asked.keys()
 
 
 def test_statuses_are_counted_apart(several: Api) -> None:

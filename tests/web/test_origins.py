@@ -104,7 +104,7 @@ def test_nobody_else(listed: Client, origin: str) -> None:
     asked = {**raw, b"Access-Control-Request-Method": b"GET"}
     refused = preflight(listed, "/users/me", asked)
     assert (refused.status_code, allowed(refused)) == (405, None)
-    # Nor is what comes without an origin kept for one that has one.
+    # Nor is what comes without an origin taken for one that has one.
     assert allowed(listed.get("/users/1")) is None
 
 
@@ -113,7 +113,7 @@ def test_options_that_ask_for_nothing_are_no_preflight(listed: Client) -> None:
     assert (answer.status_code, allowed(answer)) == (405, APP)
 
 
-def test_where_there_is_no_list_nobody_is_told_anything(client: Client) -> None:
+def test_where_there_is_no_list_no_answer_says_anything(client: Client) -> None:
     for answer in (
         client.get("/users/1", headers={"Origin": APP}),
         client.options("/users/me", headers={"Origin": APP, **ASKS}),

@@ -1,4 +1,4 @@
-"""More requests than there are places: refused at the door, and served again afterwards."""
+"""More requests than may be in progress: refused at the door, and served again afterwards."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hold(
 
 @pytest.fixture(scope="module")
 def small(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
-    """An API with few places. Few can be refused at once, and few wait for that."""
+    """An API that takes few requests at once. Few can be refused at once, and few wait for that."""
     settings = SETTINGS | {"HLFAST_REFUSALS_PER_S_MAX": 20, "HLFAST_CONNECTIONS_MAX": 24}
     database = new_database(database_server, TEMPLATE)
     with Api(database, redis_server.url, **settings) as api:
@@ -113,7 +113,7 @@ def test_one_too_many(small: Api, postgres_server: PostgresServer) -> None:
         assert me.send_to(other)["id"] == 1
 
 
-def test_one_user_leaves_places_for_others(
+def test_one_user_leaves_some_for_others(
     postgres_server: PostgresServer, redis_server: RedisServer, migrated_database_url: str
 ) -> None:
     settings = SETTINGS | {"HLFAST_REQUESTS_MAX": 100, "HLFAST_USER_REQUESTS_MAX": PLACES}
@@ -138,7 +138,7 @@ def test_one_user_leaves_places_for_others(
             come_to(api, {IN_PROGRESS: PLACES + 1})
             unlock()
             assert [one.result().status for one in held] == [200] * (PLACES + 1)
-        # A failure gives the place back, too.
+        # A failure ends a request in progress, too.
         for _ in range(2 * PLACES):
             assert me.get("/posts/1000000").status_code == 404
             assert me.post("/posts", json={}).status_code == 422
@@ -159,7 +159,7 @@ def refused_on_one_connection(api: Api, requests: list[bytes]) -> None:
             assert received.startswith(b"HTTP/1.1 503 ")
 
 
-def test_slow_senders_take_no_places(small: Api) -> None:
+def test_slow_senders_are_not_in_progress(small: Api) -> None:
     with Client(small.url) as anybody:
         me = anybody.user()
         # Known from here on, so that the next ones come to their bodies at once.
@@ -237,8 +237,8 @@ def test_a_silent_database(redis_server: RedisServer) -> None:
             lambda: wire.get(api.url, b"/health/ready").status == 200, "it is not ready again"
         )
         shed = {f"{n}" for n, one in enumerate(answers) if one.json["detail"] == DETAIL}
-        kept = me.items(path, limit=100)
-        assert not shed & {one["client_id"] for one in kept}
+        shown = me.items(path, limit=100)
+        assert not shed & {one["client_id"] for one in shown}
         # The pool is whole: it works on everything at once, and has nothing left to do.
         with locked(database.url(TEMPLATE), "post", "ACCESS EXCLUSIVE") as unlock:
             held = hold(threads, api, me.id, token, POOL)

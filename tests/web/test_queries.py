@@ -70,10 +70,10 @@ def test_a_repeated_parameter_of_a_long_name(client: Client) -> None:
 
 
 def test_what_is_not_allowed_is_said(client: Client) -> None:
-    told = client.get("/login").json()["detail"]
-    assert told == "GET is not allowed here, but POST."
-    told = client.request("X" * 2000, "/users/1").json()["detail"]
-    assert told.startswith("XXX") and told.endswith("GET, HEAD, PATCH.") and len(told) < 200
+    detail = client.get("/login").json()["detail"]
+    assert detail == "GET is not allowed here, but POST."
+    detail = client.request("X" * 2000, "/users/1").json()["detail"]
+    assert detail.startswith("XXX") and detail.endswith("GET, HEAD, PATCH.") and len(detail) < 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/openapi.json"])

@@ -1,4 +1,4 @@
-"""A client that keeps its connection open is told when a refusal ends it."""
+"""A client that keeps its connection open reads that a refusal ends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUNDS = 150
 def test_what_follows_a_body_that_was_not_read(
     client: Client, length: int, token: bool, status: int
 ) -> None:
-    """Told too late, it would send its next request into a closing connection."""
+    """A client that reads it too late would send its next request into a closing connection."""
     sender = client.user() if token else client
     for _ in range(ROUNDS):
         refused = sender.post("/posts", content=b" " * length)
@@ -58,7 +58,7 @@ def test_the_answer_arrives_although_the_body_was_not_wanted(
 
 
 def test_a_read_with_a_body_is_answered_before_it(api: Api) -> None:
-    """It holds a place while it is under way: whoever sends no body must not keep it."""
+    """A read counts as in progress meanwhile: whoever sends no body must not keep it."""
     cut = "hlfast_connections_cut_total"
     head = "GET /api/v1/nothing HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n"
     before = scrape(api)[1].get(cut, 0)

@@ -22,7 +22,7 @@ from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from tests import wire
 from tests.clients import PASSWORD, Client
-from tests.conftest import TEMPLATE, new_database
+from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 from tests.web.locks import locked, name_of, wait_for_waiting
 
 WORDS = ["one", "three", "two"]
@@ -51,7 +51,9 @@ def idle_connection(api: Api) -> Iterator[socket.socket]:
 
 
 class Starting(Api):
-    """One whose block begins as soon as its process exists."""
+    """One whose block begins as soon as its process exists, which is a new interpreter."""
+
+    popen = subprocess.Popen
 
     def start(self) -> None:
         self.launch()
@@ -75,7 +77,7 @@ def test_requests_under_way_are_answered(
     (Granian closes what it listens on, and idle connections, as soon as it is told to stop.)
     """
     database = new_database(postgres_server, TEMPLATE)
-    settings = {"HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": 60}
+    settings = {**MANY_CONNECTIONS, "HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": 60}
     with (
         Api(database, redis_server.url, **settings) as api,
         Client(api.url) as anybody,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -29,6 +30,8 @@ def strict(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Ap
     settings = {
         "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
         "HLFAST_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.0/8",
+        # Where Redis is late, on a busy machine, a process goes on counting from nothing.
+        "HLFAST_REDIS_TIMEOUT_S": 20,
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
     database = new_database(database_server, TEMPLATE)
@@ -38,7 +41,7 @@ def strict(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Ap
 
 @pytest.fixture
 def client(strict: Api) -> Iterator[Client]:
-    """Somebody at that API."""
+    """A client of the API with the throttle."""
     with Client(strict.url) as client:
         yield client
 
@@ -65,7 +68,12 @@ def test_a_refusal_is_a_line_of_the_log(strict: Api, client: Client) -> None:
         assert fail_or_be_refused[-1].status_code == 429
     lines = [line for line in strict.log.splitlines() if "192.0.2.77" in line]
     assert len(lines) == 1
-    assert f"[WARNING] Refused for 300 s after {FAILURES_MAX} failures of one name" in lines[0]
+    told = re.search(
+        rf"\[WARNING\] Refused for (\d+) s after {FAILURES_MAX} failures of one name", lines[0]
+    )
+    assert told is not None
+    # Of 300 since the first failure.
+    assert 1 <= int(told[1]) <= 300
     assert me.username not in strict.log
 
 

@@ -115,7 +115,7 @@ def test_a_path_cannot_forge_a_line(api: Api) -> None:
     assert "\n" not in line["path"]
 
 
-def test_a_trace_reaches_whoever_is_told(api: Api, servers: tuple[str, str]) -> None:
+def test_a_trace_reaches_the_node_of_the_event(api: Api, servers: tuple[str, str]) -> None:
     """Each event has its own request's trace, or none, while many requests are under way."""
     node_settings = {"HLFAST_LOG_FORMAT": "json"}
     with Client(api.url) as client, Node(*servers, **node_settings) as node:
@@ -135,16 +135,16 @@ def test_a_trace_reaches_whoever_is_told(api: Api, servers: tuple[str, str]) -> 
 
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(write, ids))
-        told = {}
+        received = {}
         for _ in ids:
             frame = socket.next()
             assert "traceparent" not in frame
-            told[frame["event_id"]] = frame["post"]["content"]
+            received[frame["event_id"]] = frame["post"]["content"]
         socket.connection.close()
-        traced = {event for event, content in told.items() if content != "none"}
+        traced = {event for event, content in received.items() if content != "none"}
         wait_until(lambda: len(lines(node, logger="hlfast.traced")) >= len(traced), "no lines")
         found = {x["event_id"]: x for x in lines(node, logger="hlfast.traced")}
-    assert {event: found[event]["trace_id"] for event in found} == {e: told[e] for e in traced}
+    assert {event: found[event]["trace_id"] for event in found} == {e: received[e] for e in traced}
     asked = [line for line in lines(api) if line.get("path") == "/api/v1/posts"]
     assert sorted(line.get("trace_id", "") for line in asked) == sorted(ids)
     spans = {line["span_id"] for line in [*asked, *found.values()] if "span_id" in line}

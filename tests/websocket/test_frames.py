@@ -173,6 +173,6 @@ def test_message_too_big(echo: Server) -> None:
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_message_too_big_in_fragments(echo: Server, opcode: int) -> None:
-    """Never more than the bound is kept, and the end is not waited for."""
+    """Never more than the bound is held, and the end is not waited for."""
     sent = [client_frame(opcode, b"*" * 35_000, fin=False), ping(), more("*" * 35_000), more("*")]
     assert exchange(echo, *sent) == [(PONG, b""), (CLOSE, 1009)]

@@ -73,7 +73,7 @@ def test_close_answered_with_garbage() -> None:
     # Not their bytes: each process masks them with others.
     ids=["code", "no code", "reserved bit", "not UTF-8", "too long", "reserved", "cut off"],
 )
-def test_closed_is_told_once_with_the_code(sent: bytes, code: int, reason: str | None) -> None:
+def test_a_close_is_reported_once_with_the_code(sent: bytes, code: int, reason: str | None) -> None:
     reports = Reports()
     with serving(Limits(), reports) as server:
         with Peer(server.port) as peer:

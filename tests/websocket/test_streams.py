@@ -21,7 +21,7 @@ REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 LIMITS = Limits(comment_s=3600, behind_max_s=7, close_timeout_s=2)
 
 
-class Told(EventStream):
+class Noted(EventStream):
     """Tells the test that it is open, and with which code it ended."""
 
     __slots__ = ("events",)
@@ -44,13 +44,13 @@ class Told(EventStream):
 
 
 @contextmanager
-def streaming() -> Iterator[tuple[Server, socket.socket, Told, queue.Queue[object]]]:
+def streaming() -> Iterator[tuple[Server, socket.socket, Noted, queue.Queue[object]]]:
     """A server, a client that has asked for the stream, the stream, and what happens to it."""
     events: queue.Queue[object] = queue.Queue()
     writes = WriteQueue(LIMITS)
 
-    def accept(request: picows.WSUpgradeRequest) -> Told:
-        return Told(writes, events)
+    def accept(request: picows.WSUpgradeRequest) -> Noted:
+        return Noted(writes, events)
 
     with (
         serving(LIMITS, streams={b"/events": accept}) as server,
@@ -58,7 +58,7 @@ def streaming() -> Iterator[tuple[Server, socket.socket, Told, queue.Queue[objec
     ):
         client.sendall(b"GET /events?x=1 HTTP/1.1\r\nHost: test\r\n\r\n")
         stream = events.get(timeout=DEADLINE_S)
-        assert isinstance(stream, Told)
+        assert isinstance(stream, Noted)
         yield server, client, stream, events
 
 
@@ -114,12 +114,12 @@ def test_a_dead_machine_is_given_up(comment_s: float) -> None:
                 assert high == 0
 
         class Way:
-            """The same as the listener's."""
+            """Where a stream writes, as the listener has it."""
 
             transport = Transport()
             connection = None
             discards_input = True
 
-        Told(WriteQueue(limits), queue.Queue()).begin(Way())  # type: ignore[arg-type]
+        Noted(WriteQueue(limits), queue.Queue()).begin(Way())  # type: ignore[arg-type]
         given = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         assert given == 1000 * max(2 * comment_s, 9)

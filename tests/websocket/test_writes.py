@@ -1,4 +1,4 @@
-"""When it is written: joined, in slices, and what becomes of slow readers."""
+"""When frames are written: coalesced, in slices; and what becomes of slow readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.websocket.raw_client import (
     text,
 )
 
-# Joined writes
+# Coalesced writes
 
 
 def test_frames_of_one_turn_are_one_write() -> None:
@@ -86,6 +86,33 @@ def test_joining_delay_ends() -> None:
             assert peer.frame() == HELLO_BACK
 
 
+@pytest.mark.parametrize(
+    ("hold_max_s", "order"),
+    [
+        (3600.0, ["turn", "turn", "released", "a", "b"]),
+        (0.0, ["a", "b", "turn", "turn", "released"]),
+    ],
+)
+def test_what_is_held_is_written_when_it_is_released_or_it_takes_too_long(
+    hold_max_s: float, order: list[str]
+) -> None:
+    async def written() -> list[str]:
+        found: list[str] = []
+        writes = WriteQueue(Limits(hold_max_s=hold_max_s))
+        writes.hold()
+        for name in "ab":
+            writes.add(Flushed(found, name))  # type: ignore[arg-type]
+        for _ in range(2):
+            await asyncio.sleep(0)
+            found.append("turn")
+        writes.release()
+        found.append("released")
+        await asyncio.sleep(0)
+        return found
+
+    assert asyncio.run(written()) == order
+
+
 # Slow readers
 
 SMALL = 4096  # of a receive buffer: the server's writes back up soon
@@ -125,7 +152,7 @@ def test_slow_reader_in_time() -> None:
         assert server.writes.behind == 0
 
 
-def test_slow_reader_is_told_when_it_reads_again() -> None:
+def test_a_slow_reader_is_sent_more_when_it_reads_again() -> None:
     """Whole frames, then 1013, when what the transport holds can still be delivered."""
     reports = Reports()
     limits = Limits(queue_bytes_max=1 << 26, behind_max_s=0.05, close_timeout_s=DEADLINE_S)

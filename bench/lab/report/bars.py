@@ -11,6 +11,8 @@ from bench.lab.inference import Verdict
 from bench.lab.report.scale import Scale
 from bench.lab.results import Results
 
+_NEVER_APART = "\N{NO-BREAK SPACE}%"
+
 
 def waterfall(
     results: Results, comparisons: Sequence[Comparison], figures: dict[str, Figures]
@@ -69,7 +71,7 @@ def _row(name: str, bar: str, text: str) -> str:
     return (
         f'<div class="row"><b>{escape(name)}</b>'
         f'<div class="track"><div class="grid"><!--grid--></div>{bar}</div>'
-        f"<span>{escape(text)}</span></div>"
+        f"<span>{escape(text.replace(' %', _NEVER_APART))}</span></div>"
     )
 
 

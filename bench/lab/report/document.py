@@ -17,14 +17,22 @@ def text(results: Results) -> str:
     found = {
         "facts": results.facts,
         "method": " ".join(results.words),
+        **summary(results),
+        "arms": [{**asdict(one), "cell": str(one.cell)} for one in results.figures],
+        "flames": None if results.flames is None else asdict(results.flames),
+        "windows": [asdict(one) for one in results.windows],
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """What every file of results holds, whichever experiment it is of."""
+    return {
         "not_to_be_published": results.warnings(),
         "noise": asdict(results.noise),
         "rounds": results.rounds,
         "comparisons": [_comparison(one) for one in results.comparisons],
-        "arms": [{**asdict(one), "cell": str(one.cell)} for one in results.figures],
-        "windows": [asdict(one) for one in results.windows],
     }
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:

@@ -63,6 +63,22 @@ def panel(found: Mapping[str, Line], below: str) -> str:
     )
 
 
+def alone(title: str, found: Mapping[str, Line], below: str) -> str:
+    """A plot as a file of its own, in colours that can be read by day and by night."""
+    drawn = panel(found, below)
+    style = (
+        f"<title>{escape(title)}</title><style>\n"
+        "svg { --ink: #24292f; --soft: #57606a; --line: #d0d7de }\n"
+        "text { font: 13px system-ui, sans-serif; fill: var(--ink) }\n"
+        "@media (prefers-color-scheme: dark) {\n"
+        "  svg { --ink: #e6edf3; --soft: #9da7b0; --line: #3d444d }\n}\n</style>"
+    )
+    whole = drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    start = whole.index(">") + 1
+    heading = f'<text x="{_LEFT}" y="16">{escape(title)}</text>'
+    return f"{whole[:start]}{style}{heading}{whole[start:]}\n"
+
+
 def _x(rate: float, most: float) -> float:
     return _LEFT + rate / most * (_WIDTH - _LEFT - _RIGHT)
 

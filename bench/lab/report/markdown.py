@@ -1,4 +1,4 @@
-"""A run as Markdown."""
+"""A run of the lab as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.lab import findings
 from bench.lab.findings import CPU, THROUGHPUT, Comparison
 from bench.lab.inference import bare, percent
-from bench.lab.methods import methods
+from bench.lab.methods import method
 from bench.lab.results import Results
 from bench.report import heading
 
@@ -15,7 +15,7 @@ BEST = 5
 
 
 def lines(results: Results) -> list[str]:
-    """The whole page."""
+    """The lines of the whole page."""
     found = [f"# {results.heading}", "", *heading(results.facts), ""]
     for warning in results.warnings():
         found += [f"**Not to be published.** {warning}", ""]
@@ -45,7 +45,7 @@ def _best(results: Results) -> list[str]:
             f"[{bare(effect.low)}, {bare(effect.high)}], seen in {one.seen} of {one.cells}",
             "",
         ]
-        if (known := methods().get(one.methods[-1])) is not None:
+        if (known := method(one.methods[-1])) is not None:
             snippet = [f"   {line}" for line in known.snippet.splitlines()]
             found += [f"   ```{known.language}", *snippet, "   ```", ""]
     return found

@@ -10,13 +10,15 @@ from bench.lab import findings
 from bench.lab.arms import Kind
 from bench.lab.findings import Comparison
 from bench.lab.inference import bare, percent
-from bench.lab.methods import methods
-from bench.lab.report import bars
+from bench.lab.methods import method
+from bench.lab.report import bars, flame, lines_chart
 from bench.lab.report.markdown import BEST
 from bench.lab.results import Results
 from bench.lab.workloads import Cell
 
 _STYLE = Path(__file__).with_name("page.css")
+# Whose code had less of the time is not named.
+_SHARE_MIN = 0.005
 _GAIN = (
     "A gain is how many more requests the same CPU time of the server answers: +100 % is half of "
     "the cost."
@@ -24,7 +26,7 @@ _GAIN = (
 
 
 def html(results: Results) -> str:
-    """The page."""
+    """A run as one HTML page."""
     title = escape(results.heading)
     parts = [
         f"<h1>{title}</h1>",
@@ -40,6 +42,8 @@ def html(results: Results) -> str:
         _kind(results, Kind.ADVISED),
         _both_ways(results),
         _kind(results, Kind.SAME),
+        _curves(results),
+        _flames(results),
         _figures(results),
         _method(results),
     ]
@@ -63,7 +67,7 @@ def _best(results: Results) -> str:
     cards = []
     for one in best:
         effect = one.effect
-        known = methods().get(one.methods[-1])
+        known = method(one.methods[-1])
         snippet = f"<pre>{escape(known.snippet)}</pre>" if known else ""
         cards.append(
             f"<li><strong>{escape(results.title_of(one.methods))}</strong>"
@@ -150,6 +154,55 @@ def _both_ways(results: Results) -> str:
         '<p class="soft">Far from 0, methods do each other’s work.</p>'
         f"{_rows(head, rows)}</details>"
     )
+
+
+def _curves(results: Results) -> str:
+    found = results.curves
+    if found is None:
+        return ""
+    warnings = "".join(
+        f'<p class="warning"><strong>Not to be published.</strong> {escape(one)}</p>'
+        for one in found.warnings
+    )
+    drawn = "".join(
+        f"<h3>{escape(name)}</h3>{lines_chart.panel(lines, found.below)}"
+        for name, lines in found.panels.items()
+    )
+    return (
+        f"<h2>How late answers are at each offered rate</h2>{warnings}"
+        f'<p class="soft">{escape(found.words)}</p>{drawn}'
+    )
+
+
+def _flames(results: Results) -> str:
+    found = results.flames
+    if found is None:
+        return ""
+    head = "<h2>Flame graphs of the first and the last</h2>"
+    if found.why_not:
+        return f'{head}<p class="soft">There are none: {escape(found.why_not)}.</p>'
+    drawn = []
+    places = ["The first arm", "The last arm"]
+    if results.of_kind(Kind.LADDER):
+        places = ["The first rung", "The last rung, with all those below"]
+    for place, (arm, stacks) in zip(places, found.stacks.items(), strict=False):
+        root = flame.tree(stacks)
+        owners = " ".join(
+            f'<span><i style="background:{flame.COLOURS[owner]}"></i>{owner} {share:.0%}</span>'
+            for owner, share in flame.shares(root).items()
+            if share >= _SHARE_MIN
+        )
+        title = f"{place}: {results.title_of((arm,))}"
+        graph = flame.svg(root, f"Flame graph of {title}, {found.cell}")
+        drawn.append(
+            f'<h3>{escape(title)}</h3><p class="owners">{owners}</p><div class="wide">{graph}</div>'
+        )
+    words = (
+        f"{found.cell}. The outermost calls are on top; what is called stands below, as wide as "
+        "its share of the time. Only Python's own calls are seen: what C or Rust does inside of "
+        "one is its own time."
+    )
+    return f'{head}<p class="soft">{escape(words)}</p>{"".join(drawn)}'
 
 
 def _figures(results: Results) -> str:

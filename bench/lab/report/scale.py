@@ -25,7 +25,7 @@ class Scale:
     ticks: tuple[tuple[float, str], ...]
 
     def place(self, value: float) -> float:
-        """Of a logarithm, in percent of the width."""
+        """The position of a value on the logarithmic scale, in percent of the width."""
         share = (value - self.low) / (self.high - self.low)
         return round(min(max(share, 0.0), 1.0) * 100, 2)
 

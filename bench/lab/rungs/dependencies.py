@@ -73,7 +73,7 @@ def model(of: Any) -> Any:
 
 
 def answer(found: dict[str, Any], status: int = 200) -> Any:
-    """What a handler returns."""
+    """The response of a handler."""
     if BYTES:
         return Response(codec.encode(found), status, media_type="application/json")
     return _plain(found) if VALUES else found
@@ -154,7 +154,7 @@ app.include_router(api)
 
 @app.exception_handler(Refused)
 async def refuse(_: Request, error: Refused) -> JSONResponse:
-    """An error answer."""
+    """Answer with an error."""
     return JSONResponse({"detail": error.detail}, error.status)
 
 

@@ -93,5 +93,5 @@ HANDLERS: dict[tuple[str, str], Handler] = {
 
 
 def refusal(error: Refused) -> tuple[int, bytes]:
-    """An error answer."""
+    """The response for an error."""
     return error.status, codec.encode({"detail": error.detail})

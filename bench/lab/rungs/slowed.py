@@ -18,7 +18,7 @@ _REQUESTS = 16
 
 
 class Slowed:
-    """ASGI."""
+    """The plain rung with a share of CPU time added, as an ASGI application."""
 
     def __init__(self) -> None:
         self._requests = 0

@@ -121,7 +121,7 @@ async def _prepared(url: str) -> AsyncIterator[Fetch]:
 
 
 async def caller(fetch: Fetch, token: str) -> int:
-    """Whose token it is. Raises Refused."""
+    """The id of the user whose token it is. Raises Refused."""
     try:
         claims = jwt.decode(token, SECRET, ["HS256"])
         me, version = int(claims["sub"]), claims["ver"]
@@ -205,5 +205,5 @@ def message(row: Row, me: int, other: int) -> dict[str, Any]:
 
 
 def page(items: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """Of one item more than is shown: it says whether anything follows."""
+    """A page from one item more than is shown, which says whether anything follows."""
     return {"items": items[:limit], "next": items[limit - 1]["id"] if len(items) > limit else None}

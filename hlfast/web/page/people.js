@@ -181,14 +181,14 @@ export function peopleView(context) {
 		context.on(`reload ${FRIENDSHIP}`, () => list.reload());
 		return h("section", {class: empty ? null : "optional"}, h("h2", {}, title), list.element);
 	};
-	const standing = (status) => (user) => friendship(context, user.id, status);
+	const withStatus = (status) => (user) => friendship(context, user.id, status);
 	return {
 		title: "People",
 		element: [
 			h("h1", {class: "unseen"}, "People"),
 			search(context),
-			users("They ask you", "/friends/requests", standing("asked")),
-			users("You have asked", "/friends/requests?direction=out", standing("requested")),
+			users("They ask you", "/friends/requests", withStatus("asked")),
+			users("You have asked", "/friends/requests?direction=out", withStatus("requested")),
 			users("Friends", "/friends", (user) => writeTo(user.id), "None yet: find some, and ask them."),
 		],
 	};

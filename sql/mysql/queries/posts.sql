@@ -145,6 +145,27 @@ FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
 
+-- name: post_feed_newest
+-- The same page from the $4 newest ids of everybody's posts; fewer than $3 rows say nothing of what
+-- is older.
+SELECT STRAIGHT_JOIN p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM post AS p FORCE INDEX (PRIMARY)
+JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+WHERE f.state = 3 AND p.id < $2
+  AND p.id > (SELECT MAX(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
+-- name: post_feed_newest_encoded
+-- The same page as lines, as a wall's.
+SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+FROM post AS p FORCE INDEX (PRIMARY)
+JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+WHERE f.state = 3 AND p.id < $2
+  AND p.id > (SELECT MAX(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
 -- is counted here, whatever a client says.
@@ -156,6 +177,23 @@ FROM (
     WHERE f.user_id = $1 AND f.state = 3
     LIMIT $3
 ) AS reached;
+
+-- name: feed_reached_newest
+-- The same count, or no row where $2 is not among the $4 newest ids of everybody's posts.
+SELECT COUNT(*) AS posts
+FROM (
+    SELECT STRAIGHT_JOIN 1
+    FROM post AS p FORCE INDEX (PRIMARY)
+    JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
+    WHERE f.state = 3 AND p.id >= $2 AND $2 > (SELECT MAX(n.id) FROM post AS n WHERE n.id >= $2) - $4
+    LIMIT $3
+) AS reached
+HAVING $2 > (SELECT MAX(n.id) FROM post AS n WHERE n.id >= $2) - $4;
+
+-- name: friend_count
+SELECT c.friends
+FROM friendcount AS c
+WHERE c.user_id = $1;
 
 -- name: outbox_delete
 -- The ids alone do. By any other index it would wait for rows that are being written.

@@ -89,7 +89,7 @@ CROSS JOIN LATERAL (
 WHERE m.friends > 0;
 
 -- name: post_feed
--- A page from each friend's wall, of which the newest are kept: the cost follows
+-- A page from each friend's wall, of which the newest are taken: the cost follows
 -- the number of friends, never the number of posts.
 SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
 FROM post AS p
@@ -129,6 +129,33 @@ WHERE p.id = ANY(ARRAY(
 ))
 ORDER BY p.id DESC;
 
+-- name: post_feed_newest
+-- The same page from the $4 newest ids of everybody's posts; fewer than $3 rows say nothing of what
+-- is older. OFFSET keeps the order in which the posts are walked, whatever the planner thinks.
+SELECT p.id, p.author_id, p.content, p.privacy, p.created_at, p.updated_at, p.version
+FROM post AS p
+CROSS JOIN LATERAL (
+    SELECT FROM friend AS f
+    WHERE f.user_id = $1 AND f.friend_id = p.author_id AND f.state = 3
+    OFFSET 0
+) AS shown
+WHERE p.id < $2 AND p.id > (SELECT max(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
+-- name: post_feed_newest_encoded
+-- The same page as lines, as a wall's.
+SELECT p.id || coalesce(p.encoded, E'\t') AS line
+FROM post AS p
+CROSS JOIN LATERAL (
+    SELECT FROM friend AS f
+    WHERE f.user_id = $1 AND f.friend_id = p.author_id AND f.state = 3
+    OFFSET 0
+) AS shown
+WHERE p.id < $2 AND p.id > (SELECT max(n.id) FROM post AS n WHERE n.id < $2) - $4
+ORDER BY p.id DESC
+LIMIT $3;
+
 -- name: feed_reached
 -- How many posts of a feed are not older than $2, as far as $3 of them: how far back a page begins
 -- is counted here, whatever a client says.
@@ -143,6 +170,26 @@ FROM (
     WHERE f.user_id = $1 AND f.state = 3
     LIMIT $3
 ) AS reached;
+
+-- name: feed_reached_newest
+-- The same count, or no row where $2 is not among the $4 newest ids of everybody's posts.
+SELECT count(*) AS posts
+FROM (
+    SELECT FROM post AS p
+    CROSS JOIN LATERAL (
+        SELECT FROM friend AS f
+        WHERE f.user_id = $1 AND f.friend_id = p.author_id AND f.state = 3
+        OFFSET 0
+    ) AS shown
+    WHERE p.id >= $2 AND $2 > (SELECT max(n.id) FROM post AS n WHERE n.id >= $2) - $4
+    LIMIT $3
+) AS reached
+HAVING $2 > (SELECT max(n.id) FROM post AS n WHERE n.id >= $2) - $4;
+
+-- name: friend_count
+SELECT c.friends
+FROM friendcount AS c
+WHERE c.user_id = $1;
 
 -- name: outbox_delete
 -- The ids alone would do; the users beside them are what the index starts with.

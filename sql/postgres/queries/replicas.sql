@@ -1,5 +1,5 @@
 -- name: replication_position
--- What readers of this server see: every commit up to this place in the log. A primary's commits
+-- What readers of this server see: every commit up to this position in the log. A primary's commits
 -- are flushed before anybody sees them, unless synchronous_commit is off. Timelines are compared
 -- by the marks that they left in the data: what two servers call timeline 2 need not be the same.
 SELECT NOT s.recovers AS is_primary,

@@ -88,20 +88,25 @@ SET password_hash = excluded.password_hash,
 WHERE "user".is_superuser OR $8
 RETURNING id;
 
--- Search. The ids and versions of each page, as text: several searches are read at once, and `place`
--- tells whose a row is. Where fewer than 200 names match, all are found in the index on the names, and
--- sorted (by `id + 0`: the planner would walk the primary key for the order). Where more do, users with
--- the same first letter are passed in the order of their ids until the page is full: many match, so
--- it soon is. Either takes as long among a million users as among a thousand, but for two names that
--- are common each and rare together: all of the first are looked at. Both indexes hold the versions.
+-- Search, by the name of which more letters are given: its keys begin with `starts` and are less than
+-- `beyond`; the keys of the other name begin with `other`, unless it is null. One statement for each
+-- name, because the plan is made before the letters are known: an index is of one name first. The ids
+-- and versions of each page, as text: several searches are read at once, and `number` says whose a row
+-- is. Where fewer than 200 users match, all are found in the index on the names, and sorted (by
+-- `id + 0`: the planner would walk the primary key for the order). Where more do, users with the same
+-- first letter are passed in the order of their ids until the page is full: many match, so it soon
+-- is. Either takes as long among a million users as among a thousand, but for two names that are
+-- common each and rare together: all of the first are looked at. Every index holds both names and the
+-- version.
 
--- name: user_find_first
-SELECT k.place, (
+-- name: user_find_by_first
+SELECT k.number, (
     SELECT string_agg(page.id || ':' || page.version, ',')
     FROM (
         (SELECT u.id, u.version
         FROM "user" AS u
         WHERE u.first_key >= k.starts AND u.first_key < k.beyond
+          AND (k.other IS NULL OR starts_with(u.last_key, k.other))
           AND u.id > k.after AND many.id IS NULL
         ORDER BY u.id + 0
         LIMIT k.most)
@@ -110,28 +115,31 @@ SELECT k.place, (
         FROM "user" AS u
         WHERE left(u.first_key, 1) = left(k.starts, 1)
           AND u.first_key >= k.starts AND u.first_key < k.beyond
+          AND (k.other IS NULL OR starts_with(u.last_key, k.other))
           AND u.id > k.after AND many.id IS NOT NULL
         ORDER BY left(u.first_key, 1), u.id
         LIMIT k.most)
     ) AS page
 ) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, place)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, other, number)
 LEFT JOIN LATERAL (
     SELECT u.id
     FROM "user" AS u
     WHERE u.first_key >= k.starts AND u.first_key < k.beyond
+      AND (k.other IS NULL OR starts_with(u.last_key, k.other))
     OFFSET 199
     LIMIT 1
 ) AS many ON true;
 
--- name: user_find_last
-SELECT k.place, (
+-- name: user_find_by_last
+SELECT k.number, (
     SELECT string_agg(page.id || ':' || page.version, ',')
     FROM (
         (SELECT u.id, u.version
         FROM "user" AS u
         WHERE u.last_key >= k.starts AND u.last_key < k.beyond
+          AND (k.other IS NULL OR starts_with(u.first_key, k.other))
           AND u.id > k.after AND many.id IS NULL
         ORDER BY u.id + 0
         LIMIT k.most)
@@ -140,85 +148,19 @@ SELECT k.place, (
         FROM "user" AS u
         WHERE left(u.last_key, 1) = left(k.starts, 1)
           AND u.last_key >= k.starts AND u.last_key < k.beyond
+          AND (k.other IS NULL OR starts_with(u.first_key, k.other))
           AND u.id > k.after AND many.id IS NOT NULL
         ORDER BY left(u.last_key, 1), u.id
         LIMIT k.most)
     ) AS page
 ) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, place)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[])
+     WITH ORDINALITY AS k (starts, beyond, after, most, other, number)
 LEFT JOIN LATERAL (
     SELECT u.id
     FROM "user" AS u
     WHERE u.last_key >= k.starts AND u.last_key < k.beyond
-    OFFSET 199
-    LIMIT 1
-) AS many ON true;
-
--- name: user_find_first_then_last
--- For a first name that is the longer prefix: `|| ''` leaves the choice of the
--- index to it, because the plan is made before the prefixes are known.
-SELECT k.place, (
-    SELECT string_agg(page.id || ':' || page.version, ',')
-    FROM (
-        (SELECT u.id, u.version
-        FROM "user" AS u
-        WHERE u.first_key >= k.starts AND u.first_key < k.beyond
-          AND u.last_key || '' >= k.other_starts AND u.last_key || '' < k.other_beyond
-          AND u.id > k.after AND many.id IS NULL
-        ORDER BY u.id + 0
-        LIMIT k.most)
-        UNION ALL
-        (SELECT u.id, u.version
-        FROM "user" AS u
-        WHERE left(u.first_key, 1) = left(k.starts, 1)
-          AND u.first_key >= k.starts AND u.first_key < k.beyond
-          AND u.last_key || '' >= k.other_starts AND u.last_key || '' < k.other_beyond
-          AND u.id > k.after AND many.id IS NOT NULL
-        ORDER BY left(u.first_key, 1), u.id
-        LIMIT k.most)
-    ) AS page
-) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[], $6::text[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, other_starts, other_beyond, place)
-LEFT JOIN LATERAL (
-    SELECT u.id
-    FROM "user" AS u
-    WHERE u.first_key >= k.starts AND u.first_key < k.beyond
-      AND u.last_key || '' >= k.other_starts AND u.last_key || '' < k.other_beyond
-    OFFSET 199
-    LIMIT 1
-) AS many ON true;
-
--- name: user_find_last_then_first
-SELECT k.place, (
-    SELECT string_agg(page.id || ':' || page.version, ',')
-    FROM (
-        (SELECT u.id, u.version
-        FROM "user" AS u
-        WHERE u.last_key >= k.starts AND u.last_key < k.beyond
-          AND u.first_key || '' >= k.other_starts AND u.first_key || '' < k.other_beyond
-          AND u.id > k.after AND many.id IS NULL
-        ORDER BY u.id + 0
-        LIMIT k.most)
-        UNION ALL
-        (SELECT u.id, u.version
-        FROM "user" AS u
-        WHERE left(u.last_key, 1) = left(k.starts, 1)
-          AND u.last_key >= k.starts AND u.last_key < k.beyond
-          AND u.first_key || '' >= k.other_starts AND u.first_key || '' < k.other_beyond
-          AND u.id > k.after AND many.id IS NOT NULL
-        ORDER BY left(u.last_key, 1), u.id
-        LIMIT k.most)
-    ) AS page
-) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[], $6::text[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, other_starts, other_beyond, place)
-LEFT JOIN LATERAL (
-    SELECT u.id
-    FROM "user" AS u
-    WHERE u.last_key >= k.starts AND u.last_key < k.beyond
-      AND u.first_key || '' >= k.other_starts AND u.first_key || '' < k.other_beyond
+      AND (k.other IS NULL OR starts_with(u.first_key, k.other))
     OFFSET 199
     LIMIT 1
 ) AS many ON true;

@@ -17,7 +17,7 @@ SET LOCAL citus.multi_shard_modify_mode TO sequential;
 LOCK TABLE dialog, messageoutbox, message IN ACCESS EXCLUSIVE MODE;
 
 -- name: message_triggers
--- By which pages that are kept see what was changed by a statement. A distributed table has none.
+-- By which the response cache sees what was changed by a statement. A distributed table has none.
 SELECT message_triggers($1);
 
 -- name: guard
@@ -72,7 +72,7 @@ SELECT undistribute_table($1::text::regclass);
 SELECT citus_rebalance_stop();
 
 -- name: tell_nobody
--- Of what follows workers are told at the end, all at once: a lost one would be asked, too.
+-- Workers learn of what follows at the end, all at once: a lost one would be asked, too.
 SET LOCAL citus.enable_metadata_sync TO off;
 
 -- name: place_shards

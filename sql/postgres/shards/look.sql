@@ -113,7 +113,7 @@ SELECT table_name::text AS name, shardid AS id, shard_size AS bytes, sourcename 
        sourceport AS from_port, targetname AS to_host, targetport AS to_port
 FROM get_rebalance_table_shards_plan(drain_only => $1);
 
--- name: places
+-- name: placements
 SELECT p.shardid AS id, n.nodename AS host, n.nodeport AS port
 FROM pg_dist_placement AS p
 JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
