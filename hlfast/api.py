@@ -177,6 +177,8 @@ def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    # MariaDB has no statement for several pages.
+    page_limits = limits if _is_postgres(settings.database_url) else UNBATCHED
     posts = Posts(
         main,
         reads,
@@ -184,6 +186,7 @@ def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
         service.outbox,
         cache,
         limits=limits,
+        page_limits=page_limits,
         feed_posts_max=settings.feed_posts_max,
         encode_at_write=settings.tuning.encode_at_write,
         feeds_from_newest=settings.tuning.feeds_from_newest,
@@ -199,8 +202,7 @@ def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
             Sessions(main, service.tokens, settings),
             service.authenticator,
             partial(FailureThrottle, service.cache, settings),
-            # MariaDB has no statement for several pages.
-            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+            search_limits=page_limits,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
         "posts": posts,
