@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import cast
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import VERSION, codec, errors, metrics
+from hlfast import VERSION, codec, errors, garbage, metrics, scheduling
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -23,18 +23,20 @@ from hlfast.auth.throttle import FailureThrottle
 from hlfast.auth.tokens import Tokens
 from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
 from hlfast.cache import Cache
-from hlfast.db import queries
+from hlfast.db import hosts, queries
 from hlfast.db.database import Database
 from hlfast.db.nodes import Nodes
 from hlfast.db.open import open_database
 from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
-from hlfast.dialogs.send_batch import are_sharded
+from hlfast.dialogs.send_batch import are_sharded, may_repeat
 from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
 from hlfast.events.open import open_log
 from hlfast.events.outbox import Outbox
 from hlfast.frames import FRAMES
 from hlfast.friends.service import Friends
+from hlfast.lab import counted
+from hlfast.lab.service import Lab, Switch
 from hlfast.outboxes import open_outboxes
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
@@ -53,8 +55,6 @@ from hlfast.web.plain import PlainGet
 
 # How long a start waits for a database that is still starting itself.
 _DATABASE_START_S = 30.0
-# New objects that the garbage collector looks at together.
-_COLLECTED_AFTER = 20_000
 logger = logging.getLogger(__name__)
 
 
@@ -71,16 +71,12 @@ def create() -> ASGIApp:
             raise RuntimeError(f"the service runs on uvloop, not on {type(loop)}")
         async with open_service(settings) as service:
             sampler = _sampler(service, admission, watch)
-            dispatch.add(api_paths(service, sampler))
+            dispatch.add(api_paths(service, sampler, admission))
             router.routes.extend(other_routes(service, sampler))
             sampling = asyncio.create_task(sampler.run())
             watching = asyncio.create_task(watch.run())
             if settings.tuning.freeze_gc:
-                gc.collect()
-                gc.freeze()
-                # What waits in an overload survives every collection: with Python's 700 they cost
-                # a tenth of the time.
-                gc.set_threshold(_COLLECTED_AFTER)
+                garbage.freeze(True)
             yield
             watching.cancel()
             sampling.cancel()
@@ -123,6 +119,9 @@ class Service:
     nodes: Nodes | None
     replicated: Replicated | None
     cache: Cache
+    response_cache: ResponseCache
+    # Of the reads of all features.
+    limits: BatchLimits
     outbox: Outbox
     dialogs_outbox: Outbox
     passwords: Passwords
@@ -149,7 +148,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             stack.push_async_callback(nodes.close)
         outbox, dialogs_outbox = await open_outboxes(settings, main, dialogs, log, stack, nodes)
         tokens = Tokens(settings)
-        limits = _read_limits(settings)
+        limits = _read_limits(settings, settings.tuning.batch_reads)
         statuses = BatchReader(partial(account_statuses, main), limits)
         service = Service(
             settings=settings,
@@ -158,25 +157,28 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             nodes=nodes,
             replicated=replicated,
             cache=cache,
+            response_cache=ResponseCache(_cache_bytes(settings, settings.tuning.keep_bodies)),
+            limits=limits,
             outbox=outbox,
             dialogs_outbox=dialogs_outbox,
             passwords=passwords,
             tokens=tokens,
             authenticator=Authenticator(tokens, statuses.get, settings),
         )
-        service.features = _features(service, limits, stack)
+        service.features = _features(service, stack)
         yield service
 
 
-def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> Mapping[str, object]:
+def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
     """The features that answer the rows of ENDPOINTS, by the rows' tags."""
     settings, main, dialogs = service.settings, service.main, service.dialogs
-    tuning, sharded = settings.tuning, service.nodes is not None
     reads = service.replicated or main
-    cache = ResponseCache(settings.bodies_bytes_max if tuning.keep_bodies else 0)
+    cache, limits = service.response_cache, service.limits
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
+    # MariaDB has no statement for several pages.
+    page_limits = limits if _is_postgres(settings.database_url) else UNBATCHED
     posts = Posts(
         main,
         reads,
@@ -184,9 +186,10 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
         service.outbox,
         cache,
         limits=limits,
+        page_limits=page_limits,
         feed_posts_max=settings.feed_posts_max,
-        encode_at_write=tuning.encode_at_write,
-        feeds_from_newest=tuning.feeds_from_newest,
+        encode_at_write=settings.tuning.encode_at_write,
+        feeds_from_newest=settings.tuning.feeds_from_newest,
     )
     stack.push_async_callback(posts.close)
     return {
@@ -199,8 +202,7 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
             Sessions(main, service.tokens, settings),
             service.authenticator,
             partial(FailureThrottle, service.cache, settings),
-            # MariaDB has no statement for several pages.
-            search_limits=limits if _is_postgres(settings.database_url) else UNBATCHED,
+            search_limits=page_limits,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
         "posts": posts,
@@ -212,8 +214,8 @@ def _features(service: Service, limits: BatchLimits, stack: AsyncExitStack) -> M
             cache,
             settings,
             # On a cluster no statement should name several dialogs.
-            limits=UNBATCHED if sharded else limits,
-            sends_share=tuning.batch_sends and _is_postgres(settings.dialogs_url) and not sharded,
+            limits=UNBATCHED if service.nodes is not None else limits,
+            sends_share=settings.tuning.batch_sends and _sends_can_share(service),
         ),
     }
 
@@ -222,10 +224,18 @@ def _is_postgres(url: str) -> bool:
     return queries.dialect_of(url) == "postgres"
 
 
-def _read_limits(settings: Settings) -> BatchLimits:
-    if not settings.tuning.batch_reads:
-        return UNBATCHED
+def _sends_can_share(service: Service) -> bool:
+    return service.nodes is None and _is_postgres(service.settings.dialogs_url)
+
+
+def _read_limits(settings: Settings, is_batched: bool) -> BatchLimits:
+    if not is_batched:
+        return replace(UNBATCHED)
     return BatchLimits(settings.batch_max, settings.batches_max)
+
+
+def _cache_bytes(settings: Settings, is_kept: bool) -> int:
+    return settings.bodies_bytes_max if is_kept else 0
 
 
 async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
@@ -237,11 +247,18 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     stack.push_async_callback(main.close)
     if shared:
         return main, main
-    dialogs = await open_database(
-        settings.dialogs_url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S
-    )
+    dialogs = await _open_dialogs(settings)
     stack.push_async_callback(dialogs.close)
     return main, dialogs
+
+
+async def _open_dialogs(settings: Settings) -> Database:
+    url = settings.dialogs_url
+    if _is_postgres(url) and await hosts.are_of_cluster(url, _DATABASE_START_S):
+        several = hosts.Hosts(url, settings, may_repeat)
+        await several.open(_DATABASE_START_S)
+        return several
+    return await open_database(url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S)
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
@@ -267,11 +284,49 @@ async def _open_replicas(
     return replicated
 
 
-def api_paths(service: Service, sampler: metrics.Sampler) -> Mapping[str, ASGIApp]:
+def api_paths(
+    service: Service, sampler: metrics.Sampler, admission: AdmissionControl
+) -> Mapping[str, ASGIApp]:
     """Every path of ENDPOINTS, with the application that serves its methods."""
-    return endpoint.paths(
-        ENDPOINTS, service.features, service.authenticator, service.settings, sampler
+    features = {**service.features, "lab": _lab(service, sampler, admission)}
+    return endpoint.paths(ENDPOINTS, features, service.authenticator, service.settings, sampler)
+
+
+def _lab(service: Service, sampler: metrics.Sampler, admission: AdmissionControl) -> Lab:
+    statuses = BatchReader(partial(account_statuses, service.main), replace(UNBATCHED))
+    return Lab(
+        service.settings,
+        statuses.get,
+        partial(
+            counted.read,
+            sampler,
+            admission,
+            service.response_cache,
+            service.limits,
+            {service.main.load, service.dialogs.load},
+            service.outbox,
+        ),
+        _switches(service),
     )
+
+
+def _switches(service: Service) -> Mapping[str, Switch]:
+    """How each method of `settings.Tuning` that works here is switched while requests come."""
+    settings, features = service.settings, service.features
+    posts, dialogs = cast(Posts, features["posts"]), cast(Dialogs, features["dialogs"])
+    switches: dict[str, Switch] = {
+        "batch_reads": lambda is_on: service.limits.change(_read_limits(settings, is_on)),
+        "remember_tokens": service.authenticator.remember_tokens,
+        "keep_bodies": lambda is_on: service.response_cache.bound(_cache_bytes(settings, is_on)),
+        "encode_at_write": posts.encode_at_write,
+        "feeds_from_newest": posts.read_feeds_from_newest,
+        "freeze_gc": garbage.freeze,
+    }
+    if _sends_can_share(service):
+        switches["batch_sends"] = dialogs.share_sends
+    if scheduling.IS_KNOWN:
+        switches["batch_scheduling"] = scheduling.schedule_as_batch
+    return switches
 
 
 def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRoute]:
@@ -309,6 +364,8 @@ async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
     found = {health.NEEDED: main, "dialogs": dialogs, "redis": redis, "events": all(events)}
     if service.nodes is not None:
         found |= await service.nodes.health(now=now)
+    if isinstance(service.dialogs, hosts.Hosts):
+        found |= service.dialogs.health()
     if service.replicated is not None:
         found |= await service.replicated.health()
     return found

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hlfast.errors import Unavailable
@@ -16,11 +17,22 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class BatchLimits(NamedTuple):
-    """How many items one batch holds at most, and how many batches are under way at once."""
+@dataclass(slots=True)
+class BatchLimits:
+    """How many items one batch holds at most, and how many batches are under way at once.
+
+    Whoever shares an object of it follows its changes, and counts in it the batches that were sent
+    and the items in them.
+    """
 
     batch_max: int
     batches_max: int
+    batches: int = 0
+    items: int = 0
+
+    def change(self, other: BatchLimits) -> None:
+        """Bound by what another one is bound by, from the next batch on."""
+        self.batch_max, self.batches_max = other.batch_max, other.batches_max
 
 
 UNBATCHED = BatchLimits(1, sys.maxsize)
@@ -30,19 +42,18 @@ class Batcher(Generic[B]):
     """Sends batches at the end of the event loop's turn, and whenever a batch under way has landed.
 
     `take` returns the next batch of the items that wait, or None if no item waits. `send` must not
-    raise. At most `batches_max` batches are under way at once.
+    raise. Of `limits` it keeps to the number of batches under way at once; `take` sees to the rest.
     """
 
     def __init__(
         self,
         take: Callable[[], B | None],
         send: Callable[[B], Coroutine[Any, Any, None]],
-        *,
-        batches_max: int,
+        limits: BatchLimits,
     ) -> None:
         self._take = take
         self._send = send
-        self._batches_max = batches_max
+        self._limits = limits
         self._turn_ends = False
         # In the order in which they were sent. The loop holds tasks weakly: without this one could
         # vanish under way.
@@ -50,16 +61,17 @@ class Batcher(Generic[B]):
 
     def ready(self) -> None:
         """Send the items that wait when the turn ends, if one more batch is allowed then."""
-        if not self._turn_ends and len(self.under_way) < self._batches_max:
+        if not self._turn_ends and len(self.under_way) < self._limits.batches_max:
             self._turn_ends = True
             asyncio.get_running_loop().call_soon(self._end_turn)
 
     def send_now(self) -> None:
         """Send the items that wait, as far as batches may be under way."""
-        while len(self.under_way) < self._batches_max:
+        while len(self.under_way) < self._limits.batches_max:
             batch = self._take()
             if batch is None:
                 return
+            self._limits.batches += 1
             task = asyncio.get_running_loop().create_task(self._send(batch))
             self.under_way[task] = batch
             task.add_done_callback(self._landed)
@@ -94,9 +106,9 @@ class BatchReader(Generic[K, V]):
         limits: BatchLimits,
     ) -> None:
         self._read_many = read_many
-        self._batch_max = limits.batch_max
+        self._limits = limits
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
-        self._batcher = Batcher(self._take, self._read, batches_max=limits.batches_max)
+        self._batcher = Batcher(self._take, self._read, limits)
 
     def get(self, key: K) -> asyncio.Future[V | None]:
         """The value, or None where there is none. Raises what `read_many` raised.
@@ -112,7 +124,7 @@ class BatchReader(Generic[K, V]):
             waiting[key] = [future]
         else:
             futures.append(future)
-        if len(waiting) >= self._batch_max:
+        if len(waiting) >= self._limits.batch_max:
             self._batcher.send_now()
         return future
 
@@ -124,12 +136,13 @@ class BatchReader(Generic[K, V]):
         waiting = self._waiting
         if not waiting:
             return None
-        if len(waiting) <= self._batch_max:
+        if len(waiting) <= self._limits.batch_max:
             self._waiting = {}
             return waiting
-        return {key: waiting.pop(key) for key in list(waiting)[: self._batch_max]}
+        return {key: waiting.pop(key) for key in list(waiting)[: self._limits.batch_max]}
 
     async def _read(self, waiting: dict[K, list[asyncio.Future[V | None]]]) -> None:
+        self._limits.items += len(waiting)
         try:
             found = await self._read_many(list(waiting))
         except Exception as error:  # handed to every caller that waits
@@ -171,14 +184,14 @@ class BatchWriter(Generic[K, T, V]):
         timeout_s: float,
     ) -> None:
         self._write_many = write_many
-        self._batch_max = limits.batch_max
+        self._limits = limits
         self._free = waiting_max
         self._timeout_s = timeout_s
         # The first item of each key, and behind it, for each key that waits or is under way, the
         # other items.
         self._first: deque[_Write[K, T, V]] = deque()
         self._behind: dict[K, deque[_Write[K, T, V]]] = {}
-        self._batcher = Batcher(self._take, self._write, batches_max=limits.batches_max)
+        self._batcher = Batcher(self._take, self._write, limits)
 
     async def write(self, key: K, item: T) -> V:
         """The value that `write_many` returned for the item. Raises what it raised.
@@ -205,7 +218,7 @@ class BatchWriter(Generic[K, T, V]):
         """The items that go out now: none that has waited too long, or whose caller is gone."""
         batch: list[_Write[K, T, V]] = []
         too_old = asyncio.get_running_loop().time() - self._timeout_s
-        while self._first and len(batch) < self._batch_max:
+        while self._first and len(batch) < self._limits.batch_max:
             one = self._first.popleft()
             if one.since <= too_old and not one.written.done():
                 one.written.set_exception(Unavailable("The database does not answer in time."))
@@ -216,6 +229,7 @@ class BatchWriter(Generic[K, T, V]):
         return batch or None
 
     async def _write(self, batch: Sequence[_Write[K, T, V]]) -> None:
+        self._limits.items += len(batch)
         try:
             values = await self._write_many([one.item for one in batch])
         except Exception as error:  # handed to every caller that waits
@@ -255,7 +269,7 @@ class BatchSender(Generic[T]):
     ) -> None:
         self._batch_max = batch_max
         self._waiting: deque[T] = deque(maxlen=waiting_max)
-        self._batcher: Batcher[Sequence[T]] = Batcher(self._take, send, batches_max=1)
+        self._batcher: Batcher[Sequence[T]] = Batcher(self._take, send, BatchLimits(batch_max, 1))
 
     def put(self, item: T) -> None:
         """Hand an item in. Never waits."""

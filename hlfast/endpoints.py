@@ -9,6 +9,8 @@ from hlfast.dialogs import routes as dialogs
 from hlfast.dialogs import schemas as dialog_schemas
 from hlfast.friends import routes as friends
 from hlfast.friends import schemas as friend_schemas
+from hlfast.lab import routes as lab
+from hlfast.lab import schemas as lab_schemas
 from hlfast.posts import routes as posts
 from hlfast.posts import schemas as post_schemas
 from hlfast.profiles import User, UserListing
@@ -16,6 +18,8 @@ from hlfast.users import routes as users
 from hlfast.users import schemas as user_schemas
 from hlfast.web.endpoint import Endpoint
 from hlfast.web.fields import PageAfter, PageBefore
+
+_LAB_ERRORS = {403: "Only a superuser may.", 404: "The laboratory is off (`HLFAST_LAB`)."}
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -293,5 +297,27 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         about="Later than the mark of before only: it never goes back.",
         body=dialog_schemas.ReadMark,
         statuses=(204,),
+    ),
+    Endpoint(
+        tag="lab",
+        method="GET",
+        path="/lab",
+        handler=lab.look,
+        summary="What this process is at (superusers only)",
+        about="Its numbers since it started, and which methods of speed it uses: what `/lab` "
+        "shows. With several processes each answers for itself.",
+        reply=lab_schemas.LabReport,
+        errors=_LAB_ERRORS,
+    ),
+    Endpoint(
+        tag="lab",
+        method="PATCH",
+        path="/lab",
+        handler=lab.flip,
+        summary="Switch methods of speed on or off (superusers only)",
+        about="In the process that answers, and in no other, until it ends.",
+        body=lab_schemas.LabSwitchesPatch,
+        reply=lab_schemas.LabReport,
+        errors=_LAB_ERRORS | {409: "The method does nothing on this system or database."},
     ),
 )

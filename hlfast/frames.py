@@ -171,6 +171,52 @@ class Error(BaseModel):
     detail: str
 
 
+class LabNumbers(BaseModel):
+    """What the node has counted since it started, and what it is at now.
+
+    Of two of them, the differences are what it did between their clocks. Times are seconds; the
+    lag is that of events, from their submission to the last write.
+    """
+
+    model_config = _examples(
+        {
+            "type": "lab",
+            "node": "ws1-8001-2ab464",
+            "clock_s": 81.25,
+            "cpu_s": 6.5,
+            "sockets": 412,
+            "users": 398,
+            "readers_behind": 0,
+            "frames": 90210,
+            "writes": 70144,
+            "events": 5120,
+            "bounds_s": [0.001, 0.0025],
+            "lags": [4800, 301, 19],
+        }
+    )
+
+    type: Literal["lab"]
+    node: str
+    clock_s: float
+    cpu_s: float
+    sockets: int
+    users: int
+    readers_behind: int
+    frames: int
+    writes: int
+    events: int
+    bounds_s: list[float]
+    lags: list[int]
+
+
+class Lab(BaseModel):
+    """I ask what the node is at: answered to superusers, where HLFAST_LAB is on."""
+
+    model_config = ConfigDict(strict=True) | _examples({"type": "lab"})
+
+    type: Literal["lab"]
+
+
 class Typing(BaseModel):
     """I am writing to this friend."""
 
@@ -202,8 +248,10 @@ FRAMES: tuple[Frame, ...] = (
     Frame(FriendTyping),
     Frame(Presence),
     Frame(Error),
+    Frame(LabNumbers, is_answer=True),
     Frame(Typing, from_client=True),
     Frame(Token, from_client=True),
+    Frame(Lab, from_client=True),
 )
 
 # Of the frames of nodes the fields beside `type`, of those of clients the model, by type.

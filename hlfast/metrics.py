@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 REQUESTS = Counter(
     "hlfast_requests_total", "Answers by endpoint and status", ["endpoint", "status"]
 )
@@ -33,7 +33,7 @@ DURATION = Histogram(
     "hlfast_request_duration_seconds",
     "From the request's head to the answer's last byte handed over",
     ["endpoint"],
-    buckets=_BOUNDS_S,
+    buckets=BOUNDS_S,
 )
 READS = Counter(
     "hlfast_replicated_reads_total",
@@ -51,13 +51,13 @@ class EndpointMetrics:
         self._duration = DURATION.labels(name)
         self._requests: dict[int, Counter] = {}
         self._answers: dict[int, int] = {}
-        self._counts = [0] * (len(_BOUNDS_S) + 1)
+        self._counts = [0] * (len(BOUNDS_S) + 1)
         self._sum_s = 0.0
 
     def count(self, status: int, duration_s: float) -> None:
         """Count an answer and its duration."""
         self._answers[status] = self._answers.get(status, 0) + 1
-        self._counts[bisect_left(_BOUNDS_S, duration_s)] += 1
+        self._counts[bisect_left(BOUNDS_S, duration_s)] += 1
         self._sum_s += duration_s
 
     def share(self) -> None:
@@ -77,6 +77,12 @@ class EndpointMetrics:
         self._answers.clear()
         self._counts = [0] * len(self._counts)
         self._sum_s = 0.0
+
+    def durations(self) -> tuple[list[int], float]:
+        """Answers of this process by the bucket of their duration, and all durations in seconds."""
+        shared = (int(bucket.get()) for bucket in self._duration._buckets)
+        counts = [sum(pair) for pair in zip(shared, self._counts, strict=True)]
+        return counts, self._duration._sum.get() + self._sum_s
 
 
 def exposition() -> bytes:
@@ -222,6 +228,15 @@ class Sampler:
         self._endpoints.append(EndpointMetrics(name))
         return self._endpoints[-1]
 
+    def durations(self) -> tuple[list[int], float]:
+        """Answers of this process by the bucket of their duration, and all durations in seconds."""
+        counts, total_s = [0] * (len(BOUNDS_S) + 1), 0.0
+        for endpoint in self._endpoints:
+            of_one, seconds = endpoint.durations()
+            counts = [sum(pair) for pair in zip(counts, of_one, strict=True)]
+            total_s += seconds
+        return counts, total_s
+
     async def run(self) -> None:
         """Share the numbers of all parts now and then, until cancelled."""
         while True:
@@ -260,6 +275,11 @@ class Durations:
         """Count a duration, in seconds."""
         self._counts[bisect_left(BUCKETS_S, seconds)] += 1
         self._sum_s += seconds
+
+    @property
+    def counts(self) -> list[int]:
+        """How many durations each bucket has."""
+        return list(self._counts)
 
     def metric(self, name: str, documentation: str) -> Metric:
         """The metric with its values of now."""

@@ -29,6 +29,14 @@ class ResponseCache:
     def __init__(self, bytes_max: int) -> None:
         self._bodies: Bounded[Hashable, tuple[Hashable, bytes]] = Bounded(bytes_max)
         self._entries = self._bodies.entries
+        # Of the looks for a body of the version of now.
+        self.hits = 0
+        self.misses = 0
+
+    def bound(self, bytes_max: int) -> None:
+        """Hold so much from now on; what was held is forgotten."""
+        self._bodies.weight_max = bytes_max
+        self._bodies.clear()
 
     @property
     def size_bytes(self) -> int:
@@ -46,7 +54,9 @@ class ResponseCache:
         """The body of a key in this version, or None."""
         entry = self._entries.get(key)
         if entry is None or entry.value is None or entry.value[0] != version:
+            self.misses += 1
             return None
+        self.hits += 1
         entry.is_used = True
         return entry.value[1]
 
@@ -76,6 +86,7 @@ class ResponseCache:
         costs no look at its version then. Where the version is None nothing is stored.
         """
         if key not in self._entries:
+            self.misses += 1
             self.put(key, _UNSEEN, b"")
             return await make()
         now = await version()

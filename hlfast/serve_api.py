@@ -7,10 +7,9 @@ import gc
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from hlfast import logs, open_files
+from hlfast.scheduling import schedule_as_batch
 from hlfast.settings import Settings
 
 
@@ -39,18 +39,6 @@ def _metrics_directory(port: int) -> Iterator[str]:
     finally:
         os.close(held)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _schedule_as_batch() -> None:
-    """For this process, its children and all threads: who wakes up waits until a core is free.
-
-    Granian's threads and Python's wake each other for every request. Where each interrupts the
-    other at once, a core that they share goes from one to the other four times a request.
-    """
-    if sys.platform == "linux":
-        # A container may forbid it.
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _hold_signals_of_workers() -> None:
@@ -86,7 +74,8 @@ def serve(settings: Settings) -> int:
             gc.collect()
             gc.freeze()
         if settings.tuning.batch_scheduling:
-            _schedule_as_batch()
+            # Its workers inherit it.
+            schedule_as_batch(True)
         _hold_signals_of_workers()
         server = Server(
             # By its path: a name is taken for one below the working directory, whatever that is.

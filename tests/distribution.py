@@ -30,13 +30,16 @@ TOGETHER = {
             )
         ),
         "tests/check/test_events.py",
+        "tests/web/test_page_over_rabbitmq.py",
     ),
     "live": tuple(
         f"tests/live/test_{name}.py"
-        for name in ("delivery", "metrics", "presence", "resume", "sessions")
+        for name in ("delivery", "lab", "metrics", "presence", "resume", "sessions")
     ),
     "two processes": ("tests/races/",),
-    "several processes": tuple(f"tests/web/test_{name}.py" for name in ("auth", "log", "metrics")),
+    "several processes": tuple(
+        f"tests/web/test_{name}.py" for name in ("auth", "lab", "log", "metrics")
+    ),
 }
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
 FIRST: tuple[str, ...] = (
@@ -85,6 +88,7 @@ NOT_QUICK = (
     "tests/web/test_deadlines.py",
     "tests/web/test_docs_in_browser.py",
     "tests/web/test_page_in_browser.py",
+    "tests/web/test_page_over_rabbitmq.py",
     "tests/web/test_metrics.py",
     "tests/web/test_overload.py",
     "tests/web/test_stop.py",

@@ -258,8 +258,9 @@ async def _ask_everything(settings: Settings) -> set[int]:
             api.other_routes(service, sampler), default=not_found, redirect_slashes=False
         )
         dispatch = Dispatch(PREFIX, others)
-        dispatch.add(api.api_paths(service, sampler))
-        app = Edge(dispatch, AdmissionControl(settings))
+        admission = AdmissionControl(settings)
+        dispatch.add(api.api_paths(service, sampler, admission))
+        app = Edge(dispatch, admission)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             for row in ENDPOINTS:

@@ -296,6 +296,7 @@ def listed() -> int:
         ("The ladder, each rung one method more (`ladder` means all):", catalog.LADDER),
         ("Often advised, beside a rung (`advised`):", catalog.ADVISED),
         ("Ours without one method (`left-out`):", catalog.LEFT_OUT),
+        ("What writes frames to sockets (`lab frames`):", frames.arms(has_node=True)),
     ):
         print(title)
         for arm in arms:

@@ -20,7 +20,7 @@ from functools import partial
 import uvloop
 
 from bench import processes, report
-from bench.lab import catalog, measurement
+from bench.lab import catalog, measurement, streams
 from bench.lab.arms import Arm, Kind
 from bench.lab.cores import Cores
 from bench.lab.journal import Journal
@@ -29,6 +29,7 @@ from bench.lab.progress import Progress
 from bench.lab.window import Window
 from bench.lab.workloads import Cell
 from bench.live import peers_scenes, peers_servers
+from bench.live.peers_listener import WEBSOCKET, Wire
 from bench.live.peers_scenes import (
     BURSTS,
     ONE_TO_ALL,
@@ -53,9 +54,9 @@ PARTS = {
         "same CPU time writes.",
     ),
     Kind.ADVISED: (
-        "Beside Node's ws",
-        "How many more frames ours writes for the same CPU than Node with ws: sent one by one, "
-        "framed once, and corked.",
+        "Beside event streams, and Node's ws",
+        "How many more frames ours writes to websockets for the same CPU than to event streams, "
+        "and than Node with ws: sent one by one, framed once, and corked.",
     ),
     Kind.SAME: ("A/A: the same twice", "Two starts of one node. What is seen here is not there."),
 }
@@ -93,7 +94,7 @@ def arms(*, has_node: bool) -> list[Arm]:
         for send in _NODE_SENDS
         if has_node
     ]
-    return [*ladder, *node, catalog.same(ours)]
+    return [*ladder, streams.arm(ours), *node, catalog.same(ours)]
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -171,10 +172,20 @@ def _started(made: World, arm: Arm) -> AbstractContextManager[Server]:
     return _node(made, channel, arm.environment)
 
 
+def wire_of(arm: Arm) -> Wire:
+    """How an arm's listeners are connected."""
+    return streams.WIRE if arm.name == streams.NAME else WEBSOCKET
+
+
 @contextmanager
 def _node(made: World, name: str, environment: Mapping[str, str]) -> Iterator[Server]:
     """A node of ours with an event log of its own, and no API: nothing is asked over HTTP here."""
-    settings = {"HLFAST_WS_PING_S": QUIET_S, "HLFAST_EVENTS_NAME": name, **environment}
+    settings = {
+        "HLFAST_WS_PING_S": QUIET_S,
+        "HLFAST_WS_COMMENT_S": QUIET_S,
+        "HLFAST_EVENTS_NAME": name,
+        **environment,
+    }
     with made.node(**settings) as node:
         face = partial(peers_servers.Ours, made, events_name=name)
         yield Server("hlfast", node.port, node.port, node.process.pid, face)
@@ -185,7 +196,7 @@ async def _round(
 ) -> None:
     chance = random.Random(plan.seed * 1_000_003 + number)
     contenders = {
-        arm.name: Contender(server, server.face())
+        arm.name: Contender(server, server.face(), wire_of(arm))
         for arm, server in zip(plan.arms, servers, strict=True)
     }
     for one in contenders.values():

@@ -39,7 +39,7 @@ from bench.live.world import World, world
 from bench.report import Spread
 
 PACKAGES = (
-    "aiofastnet", "asyncpg", "granian", "orjson", "picows", "redis", "starlette", "uvicorn",
+    "asyncpg", "granian", "orjson", "picows", "redis", "starlette", "uvicorn",
     "uvloop", "websockets",
 )  # fmt: skip
 R = TypeVar("R", Delivery, HttpToFrame)

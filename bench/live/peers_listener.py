@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.live.client import Wrong
@@ -18,10 +19,23 @@ _OPENED_AT_ONCE = 100
 DEADLINE_S = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How listeners ask for frames, and how these come.
+
+    `texts` takes what was received apart, and raises Wrong; `end` stands behind the last text.
+    """
+
+    request: str
+    texts: Callable[[bytes | bytearray], list[bytes]]
+    end: bytes
+
+
 class Audience:
     """All sockets to one server, and what they wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: str = _REQUEST) -> None:
+        self._request = request
         self.listeners: list[Listener] = []
         self._is_complete: Callable[[bytearray], bool] = lambda _: False
         self._missing = 0
@@ -38,7 +52,7 @@ class Audience:
                     lambda: Listener(self), "127.0.0.1", port
                 )
                 self.listeners.append(listener)
-                listener.transport.write(_REQUEST.format(query=query).encode())
+                listener.transport.write(self._request.format(query=query).encode())
             await self.arrived()
         seen = -1
         while seen != (now := sum(len(one.received) for one in self.listeners)):
@@ -127,6 +141,9 @@ def texts(received: bytes | bytearray) -> list[bytes]:
         found.append(bytes(received[position + head : end]))
         position = end
     return found
+
+
+WEBSOCKET = Wire(_REQUEST, texts, b"")
 
 
 class Asker(asyncio.Protocol):

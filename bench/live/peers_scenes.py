@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.live.client import Wrong, event_id
-from bench.live.peers_listener import Audience, Listener, asker, texts
+from bench.live.peers_listener import WEBSOCKET, Audience, Listener, Wire, asker
 from bench.live.peers_servers import Event, Face, Server
 from bench.live.world import HUB, NODE_CORE, share
 from bench.processes import core_busy_s, run_s
@@ -69,8 +69,12 @@ class Contender:
 
     server: Server
     face: Face
-    audience: Audience = field(default_factory=Audience)
+    wire: Wire = WEBSOCKET
+    audience: Audience = field(init=False)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.audience = Audience(self.wire.request)
 
     async def connect(self, sockets: int) -> None:
         """Users 1, 2, 3 …, who all follow the same author."""
@@ -154,7 +158,7 @@ async def deliver(
     Raises Wrong unless every reader gets every frame once, in order, and nobody else anything.
     """
     audience, face = contender.audience, contender.face
-    end = _frame(events[-1], "").partition(b'"event_id"')[2]
+    end = _frame(events[-1], "").partition(b'"event_id"')[2] + contender.wire.end
     audience.expect(len(readers), lambda received: received.endswith(end))
     sent = time.perf_counter()
     published = face.publish(events)
@@ -172,7 +176,7 @@ async def deliver(
 
 
 def _check(contender: Contender, events: Sequence[Event], received: bytes | bytearray) -> None:
-    found = texts(received)
+    found = contender.wire.texts(received)
     cursors = [codec.decode(text)["cursor"] for text in found]
     wanted = [_frame(event, cursor) for event, cursor in zip(events, cursors, strict=False)]
     if found != wanted or len(found) != len(events):
@@ -251,7 +255,7 @@ async def http_to_frame(contender: Contender, number: int, seconds: float) -> Ht
         after.append(reader.at - answered)
         # The frame brings just what was acknowledged.
         received, stored = (
-            [codec.decode(text) for text in texts(reader.received)],
+            [codec.decode(text) for text in contender.wire.texts(reader.received)],
             codec.decode(body),
         )
         if [one["message"] for one in received] != [stored] or stored["content"] != content:

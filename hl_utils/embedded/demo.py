@@ -12,6 +12,7 @@ from hl_utils.embedded.demo_people import (
     FRIENDS,
     PEOPLE,
     POSTS,
+    SUPERUSER,
     UNREAD,
     Person,
 )
@@ -37,6 +38,7 @@ from hlfast.dialogs.dialog_ids import dialog_id
 from hlfast.settings import Settings
 
 NULL = r"\N"
+MAKE_SUPERUSER = 'UPDATE "user" SET is_superuser = true WHERE id = {id}'
 
 
 async def seed_if_empty(settings: Settings, password: str) -> None:
@@ -58,12 +60,14 @@ async def seed_if_empty(settings: Settings, password: str) -> None:
             dialogs_mean=0,
             friends_max=people,
         )
+        names = [person.username for person in PEOPLE]
         ids = await target.reserve(plan)
         await target.begin()
         for chunk in _chunks(ids, hash_password(password, settings)):
             await target.copy(chunk)
         last = ids.user + people - 1
         await target.execute(COUNT_FRIENDS.format(first=ids.user, last=last))
+        await target.execute(MAKE_SUPERUSER.format(id=ids.user + names.index(SUPERUSER)))
         await target.commit()
         await target.tidy(MAIN)
     finally:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 DEMO = "demo"
+# Who may look at /lab, and delete anybody's post.
+SUPERUSER = "teo"
 
 
 class Person(NamedTuple):

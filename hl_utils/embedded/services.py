@@ -105,6 +105,7 @@ class Service(Server):
             "DIALOGS_DATABASE_URL": settings.dialogs_database_url,
             "REDIS_URL": settings.redis_url,
             "EVENTS_URL": settings.events_url,
+            "HLFAST_LAB": str(settings.lab).lower(),
         }
         await self._launch(
             *(runtime.python, "-m", "hl_utils", self.verb),

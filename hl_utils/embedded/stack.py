@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hl_utils.embedded.console import reported, say, step
-from hl_utils.embedded.demo_people import DEMO, PEOPLE
+from hl_utils.embedded.demo_people import DEMO, PEOPLE, SUPERUSER
 from hl_utils.embedded.postgres import Postgres
 from hl_utils.embedded.processes import Server, described, sweep
 from hl_utils.embedded.redis import Redis
@@ -127,18 +127,20 @@ class Stack:
         self._websocket = websocket = Websocket(self._home, self._settings, runtime)
         with step("API and websocket server: starting"):
             await asyncio.gather(api.start(), websocket.start(), self._seed())
-        login = await self._login(api)
+        login, lab = await self._login(api), await self._lab(api)
         self._write_stack_file(api.url)
-        self._introduce(api, websocket, time.monotonic() - started, login)
+        self._introduce(api, websocket, time.monotonic() - started, login, lab)
 
     async def _start_databases(self) -> None:
         settings = self._settings
-        found: dict[str, str] = {}
+        found: dict[str, str | bool] = {}
         if not settings.database_url:
             processes = (
                 2 * settings.workers + 1
             )  # of the API twice, for two databases; the websocket's
             clients = processes * settings.database_pool_size + TOOL_CONNECTIONS
+            # Its superusers are of this machine.
+            found["lab"] = settings.lab or "lab" not in settings.model_fields_set
             self._postgres = Postgres(self._home, programs.postgres(self._home), clients)
             if self._postgres.is_new:
                 with step("PostgreSQL: making the database cluster (first start only)"):
@@ -188,6 +190,14 @@ class Stack:
         others = ", ".join(person.username for person in PEOPLE[1:])
         return f"name {DEMO}, password {password} ({others} have it, too)"
 
+    async def _lab(self, api: Api) -> str:
+        """How the machine is watched at work; nothing where nobody is let in."""
+        if not self._settings.lab:
+            return ""
+        is_theirs = self._has_demo and await api.logs_in(SUPERUSER, self._home.password(DEMO))
+        who = f"{SUPERUSER}, the same password" if is_theirs else "a superuser (hlfast superuser)"
+        return f"  at work   {api.url}/lab, as {who}; beside it: bash build.sh swarm\n"
+
     @property
     def _stack_file(self) -> Path:
         return self._settings.stack_file
@@ -206,7 +216,9 @@ class Stack:
         }
         write_private(self._stack_file, json.dumps(reached))
 
-    def _introduce(self, api: Api, websocket: Websocket, took_s: float, login: str) -> None:
+    def _introduce(
+        self, api: Api, websocket: Websocket, took_s: float, login: str, lab: str
+    ) -> None:
         home = self._home
         database = f"PostgreSQL {programs.POSTGRES_MAJOR}" if self._postgres else "DATABASE_URL"
         redis = self._redis
@@ -216,6 +228,7 @@ class Stack:
             f"  open      {api.url}\n"
             f"  log in    {login}\n"
             f"  docs      {api.url}/docs, and {api.url}/asyncapi for the websocket\n"
+            f"{lab}"
             f"  servers   the API at {api.url}, live at {websocket.url}, {database}, {cache}\n"
             f"  files     data in {home.data}, logs in {home.logs}\n"
             f"  fill it   bash build.sh seed --users 100000\n"

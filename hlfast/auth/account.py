@@ -39,14 +39,20 @@ class Authenticator:
         self._tokens = tokens
         self._look_up = look_up
         self._check_s = settings.revocation_check_s
-        claims_max = settings.remembered_tokens_max if settings.tuning.remember_tokens else 0
-        self._claims: Bounded[bytes, Claims] = Bounded(claims_max)
+        self._claims_max = settings.remembered_tokens_max
+        self._claims: Bounded[bytes, Claims] = Bounded(self._claims_max)
         self._statuses: Bounded[int, tuple[AccountStatus, float]] = Bounded(
             settings.remembered_tokens_max
         )
         # Read directly by every request.
         self._claims_entries = self._claims.entries
         self._statuses_entries = self._statuses.entries
+        self.remember_tokens(settings.tuning.remember_tokens)
+
+    def remember_tokens(self, is_on: bool) -> None:
+        """Keep verified tokens from now on, or none; those that were kept are forgotten."""
+        self._claims.weight_max = self._claims_max if is_on else 0
+        self._claims.clear()
 
     def known(self, authorization: bytes | None) -> int:
         """The caller's id if the token is remembered and its user's status fresh, else 0."""

@@ -75,7 +75,7 @@ def show(message: Row, me: int, other: int) -> dict[str, Any]:
 
 
 def show_page(messages: Iterable[Row], me: int, other: int) -> list[dict[str, Any]]:
-    """The same of the rows of a page's statement, which are taken by position: that is cheaper."""
+    """Messages of a page, from its rows: these are taken by position, which is cheaper."""
     to = {me: other, other: me}
     return [
         {

@@ -38,18 +38,18 @@ class SendBatch:
     def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, shared: bool) -> None:
         self._dialogs = dialogs
         self._sent = sent
-        self._writer: BatchWriter[int, _Asked, Row | None] | None = None
-        if shared:
-            self._writer = BatchWriter(
-                self._send_many,
-                BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
-                waiting_max=settings.database_queue_max,
-                timeout_s=settings.database_timeout_s,
-            )
+        # Whether messages share statements from now on.
+        self.is_shared = shared
+        self._writer: BatchWriter[int, _Asked, Row | None] = BatchWriter(
+            self._send_many,
+            BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
+            waiting_max=settings.database_queue_max,
+            timeout_s=settings.database_timeout_s,
+        )
 
     async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
         """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
-        if self._writer is not None:
+        if self.is_shared:
             asked = _Asked(dialog, me, to, content, client_id, copy_context())
             row = await self._writer.write(dialog, asked)
             if row is not None:
@@ -108,6 +108,14 @@ async def fetch_healed(
         logger.warning("Dialog %d is behind its messages or events: its counters go on", which[0])
     await dialogs.fetch("dialog_heal", *which)
     return await dialogs.fetch_row(statement, *args)
+
+
+def may_repeat(statement: str, args: Sequence[Any]) -> bool:
+    """Whether a statement of the dialogs that was perhaps run may be run again.
+
+    Only a message without a `client_id` would be there twice.
+    """
+    return statement != "dialog_send" or args[4] is not None
 
 
 async def are_sharded(dialogs: Database) -> bool:

@@ -87,6 +87,10 @@ class Dialogs:
         self._versions = BatchReader(self._read_versions, limits)
         self._sending = SendBatch(database, self._committed, settings, shared=sends_share)
 
+    def share_sends(self, is_on: bool) -> None:
+        """Let concurrent messages share a statement from now on, or none."""
+        self._sending.is_shared = is_on
+
     async def send(self, me: int, to: int, new: MessageNew) -> tuple[Row, bool]:
         """The message, and whether it is new: the same `client_id` again returns the first one.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableSequence
 from typing import Any, NamedTuple
 
 from hlfast import codec
-from hlfast.batching import Batcher
+from hlfast.batching import Batcher, BatchLimits
 from hlfast.errors import Unavailable
 from hlfast.events.log import EventLog
 from hlfast.settings import Settings
@@ -70,7 +70,10 @@ class Publisher:
         self._batcher = Batcher(
             self._take,
             self._publish,
-            batches_max=min(settings.events_batches_max, log.entries_at_once_max),
+            BatchLimits(
+                settings.events_batch_max,
+                min(settings.events_batches_max, log.entries_at_once_max),
+            ),
         )
 
     @property

@@ -22,11 +22,16 @@ from hlfast.live.session import Session
 from hlfast.live.subscriptions import Subscriber, Subscriptions
 from hlfast.settings import Settings
 from hlfast.websocket.wire import text_frame
+from hlfast.websocket.write_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
 
 # Frames queued before other tasks have their turn: a few milliseconds.
 _SLICE = 1000
+# Moves are collected for so long after each frame of a round: below 5,000 frames a second that is
+# a moment, and beyond it the rounds become as rare as this, however many come.
+_COLLECTED_PER_FRAME_S = 200e-6
+_COLLECTED_MAX_S = 2.0
 
 
 class Broadcasts:
@@ -39,13 +44,17 @@ class Broadcasts:
         log: EventLog,
         subscriptions: Subscriptions,
         frames: Frames,
+        writes: WriteQueue,
     ) -> None:
         self._log = log
+        self._writes = writes
         self._subscriptions = subscriptions
         self._frames = frames
         self._join_s = settings.presence_join_s
-        # Users who came or went, in that order, whose friends have no frame about it yet.
-        self._came_or_went: OrderedDict[int, None] = OrderedDict()
+        # Users who came or went, in that order, whose friends have no frame about it yet, and by
+        # the number of their last move.
+        self._came_or_went: OrderedDict[int, int] = OrderedDict()
+        self._moves = 0
         self._somebody_moved = asyncio.Event()
         self.presence = Presence(
             node,
@@ -96,31 +105,60 @@ class Broadcasts:
                 except (Malformed, KeyError, TypeError, ValueError):
                     logger.error("A broadcast is none of ours: it is passed over")
 
+    @property
+    def moves(self) -> int:
+        """How often somebody came or went: whoever looks now knows of all of it."""
+        return self._moves
+
     def _presence_changed(self, users: Sequence[int]) -> None:
-        self._came_or_went.update(dict.fromkeys(users))
+        for user in users:
+            self._moves += 1
+            self._came_or_went[user] = self._moves
         self._somebody_moved.set()
 
     async def _send_presence(self) -> None:
-        """Send friends the state as of their turn: a whole node may have gone."""
-        sent = 0
+        """Send friends who came and who went, in rounds.
+
+        The more frames a round has, the longer those who move meanwhile are collected for the next:
+        when thousands come at once, a socket has several frames in one write.
+        """
         while True:
             await self._somebody_moved.wait()
             self._somebody_moved.clear()
-            while self._came_or_went:
-                # Of a dict the first key would be looked for among all that were deleted.
-                user, _ = self._came_or_went.popitem(last=False)
+            frames = await self._send_round()
+            await asyncio.sleep(min(_COLLECTED_MAX_S, frames * _COLLECTED_PER_FRAME_S))
+
+    async def _send_round(self) -> int:
+        """Send the state as of the users' turn: a whole node may have gone. How many frames."""
+        frames, weight = 0, 0
+        self._writes.hold()
+        while self._came_or_went:
+            # Of a dict the first key would be looked for among all that were deleted.
+            user, move = self._came_or_went.popitem(last=False)
+            if subscribers := self._subscriptions.of(user):
                 online = self.presence.is_online(user)
-                if subscribers := self._subscriptions.of(user):
-                    self._send_all(subscribers, "presence", {"user_id": user, "online": online})
-                sent += 1 + len(subscribers)
-                if sent >= _SLICE:
-                    sent = 0
-                    await asyncio.sleep(0)
+                fields = {"user_id": user, "online": online}
+                frames += self._send_all(subscribers, "presence", fields, move)
+            weight += 1 + len(subscribers)
+            if weight >= _SLICE:
+                weight = 0
+                await asyncio.sleep(0)
+        self._writes.release()
+        return frames
 
     def _send_all(
-        self, subscribers: Sequence[Subscriber], kind: str, fields: Mapping[str, object]
-    ) -> None:
+        self,
+        subscribers: Sequence[Subscriber],
+        kind: str,
+        fields: Mapping[str, object],
+        move: int | None = None,
+    ) -> int:
+        """Send a frame, but not of a move that a socket's hello has told; to how many sockets."""
         frame = text_frame(self._frames.build(kind, fields))
+        sent = 0
         for subscriber in subscribers:
             for socket in subscriber.sockets:
-                socket.queue(frame)
+                if move is None or socket.after_move < move:
+                    socket.queue(frame)
+                    sent += 1
+        return sent

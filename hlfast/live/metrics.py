@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sized
+from typing import Any
 
 from hlfast.live.history import History
 from hlfast.live.presence import Presence
 from hlfast.live.subscriptions import Subscriptions
-from hlfast.metrics import Durations, Metric, counter, counters, gauge
+from hlfast.metrics import BUCKETS_S, Durations, Metric, counter, counters, gauge
 from hlfast.websocket.wire import CloseCode
 from hlfast.websocket.write_queue import WriteQueue
 
@@ -102,6 +103,24 @@ def read(
     yield gauge("hlfast_ws_tail_bytes", "Bytes that they hold, about", history.size_bytes)
     yield gauge("hlfast_ws_users_online", "Users online on any node", presence.online)
     yield gauge("hlfast_ws_other_nodes", "Other nodes that are heard", presence.others)
+
+
+def lab_numbers(
+    counts: Counts, writes: WriteQueue, sessions: Sized, subscriptions: Subscriptions
+) -> dict[str, Any]:
+    """The fields of a `lab` frame but for the node's name."""
+    return {
+        "clock_s": round(time.monotonic(), 6),
+        "cpu_s": round(time.process_time(), 6),
+        "sockets": len(sessions),
+        "users": len(subscriptions),
+        "readers_behind": writes.behind,
+        "frames": writes.frames,
+        "writes": writes.writes,
+        "events": counts.events["new"],
+        "bounds_s": BUCKETS_S,
+        "lags": counts.lag.counts,
+    }
 
 
 def _by_known_code(closes: Counter[int]) -> dict[str, int]:

@@ -13,15 +13,16 @@ from contextlib import aclosing, suppress
 from hlfast.auth.account import AccountStatus, Authenticator
 from hlfast.auth.tokens import Claims, Tokens
 from hlfast.batching import BatchReader
-from hlfast.errors import Unauthenticated, Unavailable
+from hlfast.errors import HlfastError, Unauthenticated, Unavailable
 from hlfast.events.cursor import Cursor, parse
 from hlfast.events.log import Entry, EventLog, Reset
 from hlfast.live.broadcasts import Broadcasts
 from hlfast.live.dismissals import Dismissals, Dismissed
+from hlfast.live.expiries import Expiries
 from hlfast.live.fan_out import FanOut
 from hlfast.live.frame_table import Frames
 from hlfast.live.history import History
-from hlfast.live.metrics import Counts
+from hlfast.live.metrics import Counts, lab_numbers
 from hlfast.live.replay import replay
 from hlfast.live.revocation import end_revoked
 from hlfast.live.session import Session, SocketSession
@@ -77,6 +78,7 @@ class Node:
             comment_s=settings.ws_comment_s,
         )
         self.writes = WriteQueue(self.limits)
+        self.expiries = Expiries()
         self._settings = settings
         self._log = log
         self._authenticator = authenticator
@@ -96,7 +98,7 @@ class Node:
         self.heard_at = 0.0
         # Set, and replaced, with every entry of the log.
         self._advance = asyncio.Event()
-        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames)
+        self._broadcasts = Broadcasts(name, settings, log, self.subscriptions, frames, self.writes)
         self.presence = self._broadcasts.presence
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
@@ -261,6 +263,7 @@ class Node:
         }
         session.send("hello", hello)
         session.after_seq = self.history.seq
+        session.after_move = self._broadcasts.moves
         if session.cursor is not None:
             session.cursor = None
             self.counts.resumes[missed is not None] += 1
@@ -301,6 +304,25 @@ class Node:
         await self._fan_out.take(entry)
         self._advance.set()
         self._advance = asyncio.Event()
+
+    def lab(self, session: Session) -> None:
+        """Tell a superuser what this node is at, where HLFAST_LAB is on."""
+        if self._settings.lab:
+            self._spawn(self._report(session))
+        else:
+            session.refuse("notfound", "The laboratory is off: HLFAST_LAB=true lets superusers in.")
+
+    async def _report(self, session: Session) -> None:
+        try:
+            status = await self._authenticator.check(session.claims)
+        except HlfastError as error:
+            session.refuse(type(error).__name__.lower(), error.detail)
+            return
+        if not status.is_superuser:
+            session.refuse("forbidden", "Only a superuser may do this.")
+            return
+        numbers = lab_numbers(self.counts, self.writes, self.sessions, self.subscriptions)
+        session.send("lab", {"node": self.name, **numbers})
 
     async def _close_all(self, code: int, reason: str, within_s: float) -> None:
         sessions = list(self.sessions)

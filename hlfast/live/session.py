@@ -5,13 +5,12 @@ It has one of two wires: a websocket here, an event stream in `stream.py`.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hlfast import errors
 from hlfast.auth.tokens import Claims, Tokens
+from hlfast.live.expiries import Expiries
 from hlfast.live.frame_table import Frames
 from hlfast.live.subscriptions import Subscriber
 from hlfast.websocket.connection import Connection
@@ -26,6 +25,7 @@ class Host(Protocol):
     writes: WriteQueue
     tokens: Tokens
     frames: Frames
+    expiries: Expiries
 
     def opened(self, session: Session) -> None:
         """Note that a session's handshake is done."""
@@ -35,6 +35,9 @@ class Host(Protocol):
 
     def typing(self, session: Session, to: int) -> None:
         """Note that the session's user writes to this friend."""
+
+    def lab(self, session: Session) -> None:
+        """Its user asks what the node is at."""
 
 
 class Session(Outflow):
@@ -46,30 +49,30 @@ class Session(Outflow):
     __slots__ = ()
 
     _node: Host
-    _expiry: asyncio.TimerHandle | None
     claims: Claims
     # To be resumed from.
     cursor: str | None
     subscriber: Subscriber | None
     # Everything up to this event has been delivered, or replayed.
     after_seq: int
+    # The same of those who came and went.
+    after_move: int
 
     def enlist(self, node: Host, claims: Claims, cursor: str | None) -> None:
         """Make the session one of this node and of the user of these claims."""
         self._node = node
-        self._expiry = None
         self.claims = claims
         self.cursor = cursor
         self.subscriber = None
         self.after_seq = 0
+        self.after_move = 0
 
     def on_open(self) -> None:
-        self._expire_later()
+        self._node.expiries.add(self, self.claims.expires_at)
         self._node.opened(self)
 
     def on_closed(self, code: int, reason: str) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self._node.expiries.discard(self, self.claims.expires_at)
         self._node.closed(self, code)
 
     def send(self, kind: str, fields: Mapping[str, Any]) -> None:
@@ -80,18 +83,12 @@ class Session(Outflow):
         """An `error` frame; the connection stays."""
         self.send("error", {"code": code, "detail": detail})
 
-    def _expire_later(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry = asyncio.get_running_loop().call_later(
-            max(0.0, self.claims.expires_at - time.time()),
-            self.close,
-            CloseCode.POLICY,
-            errors.Unauthenticated.expired().close_reason,
-        )
+    def expire(self) -> None:
+        """Close it: its token is good no more."""
+        self.close(CloseCode.POLICY, errors.Unauthenticated.expired().close_reason)
 
 
-SLOTS = ("_expiry", "_node", "after_seq", "claims", "cursor", "subscriber")
+SLOTS = ("_node", "after_move", "after_seq", "claims", "cursor", "subscriber")
 
 
 class SocketSession(Session, Connection):
@@ -113,14 +110,18 @@ class SocketSession(Session, Connection):
         self.refuse("malformed", "Frames are JSON texts.")
 
     def _take(self, message: Any) -> None:
-        if message.type == "typing":
-            self._node.typing(self, message.user_id)
-        else:
-            self._renew(message.access_token)
+        match message.type:
+            case "typing":
+                self._node.typing(self, message.user_id)
+            case "lab":
+                self._node.lab(self)
+            case _:
+                self._renew(message.access_token)
 
     def _renew(self, token: str) -> None:
         claims = self._node.tokens.verify("access", token)
         if claims.user_id != self.claims.user_id:
             raise errors.Forbidden("The token is somebody else's.")
+        self._node.expiries.discard(self, self.claims.expires_at)
+        self._node.expiries.add(self, claims.expires_at)
         self.claims = claims
-        self._expire_later()

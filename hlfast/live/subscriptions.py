@@ -14,9 +14,13 @@ _GONE_MAX = 256
 
 
 class Socket(Protocol):
-    """What a delivery needs of a connection: events up to `after_seq` are not for it."""
+    """What a delivery needs of a connection.
+
+    Events up to `after_seq` are not for it, and no users' moves up to `after_move`.
+    """
 
     after_seq: int
+    after_move: int
 
     def queue(self, frames: bytes, count: int = 1) -> None:
         """Write so many whole frames soon, together with others."""

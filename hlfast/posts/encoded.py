@@ -6,13 +6,14 @@ JSON by whoever has met it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import NamedTuple
 
 from hlfast import codec
-from hlfast.batching import BatchSender
+from hlfast.batching import BatchLimits, BatchReader, BatchSender
 from hlfast.db.database import Database, Row
 from hlfast.errors import Unavailable
 from hlfast.posts.schemas import show
@@ -26,6 +27,13 @@ _BATCH_MAX = 100
 _WAITING_MAX = 1000
 
 
+# So many pages share a statement at most: a page can be megabytes.
+_PAGES_MAX = 16
+
+# The arguments of a page, but not which statement it is of.
+_Asked = tuple[int, ...]
+
+
 class Items(NamedTuple):
     """The posts of a page as a JSON list, and the id that leads on, None where nothing follows."""
 
@@ -36,15 +44,48 @@ class Items(NamedTuple):
 NO_ITEMS = Items(b"[]", None)
 
 
-def from_lines(found: Sequence[Row], limit: int) -> Items | None:
-    """At most `limit` posts of lines, of which there may be one more; None if one has no JSON.
+class PageReader:
+    """Reads pages as their lines; concurrent ones by the same statement are one round trip.
 
-    A line is the post's id and what follows it in its JSON, but the brace.
+    What is asked is the arguments of a page, and one more than it shows says whether more follows.
     """
-    rows, more = first(found, limit)
-    if not rows:
+
+    def __init__(self, database: Database, statement: str, limits: BatchLimits) -> None:
+        self._database = database
+        self._statement = statement
+        self._limits = limits
+        self._reader = BatchReader(self._read_many, limits)
+
+    async def get(self, asked: _Asked) -> Sequence[str]:
+        """Its lines, each a post's id and what follows it in its JSON but the brace."""
+        if self._limits.batch_max == 1:
+            return await self._read_one(asked)
+        return await self._reader.get(asked) or ()
+
+    async def _read_one(self, asked: _Asked) -> Sequence[str]:
+        return [line for (line,) in await self._database.fetch(self._statement, *asked)]
+
+    async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
+        found: dict[_Asked, Sequence[str]] = {}
+        starts = range(0, len(asked), _PAGES_MAX)
+        await asyncio.gather(*(self._read_few(asked[at : at + _PAGES_MAX], found) for at in starts))
+        return found
+
+    async def _read_few(self, asked: Sequence[_Asked], found: dict[_Asked, Sequence[str]]) -> None:
+        if len(asked) == 1:
+            found[asked[0]] = await self._read_one(asked[0])
+            return
+        arguments = map(list, zip(*asked, strict=True))
+        for (text,) in await self._database.fetch(f"{self._statement}_many", *arguments):
+            number, *lines = text.split("\n")
+            found[asked[int(number) - 1]] = lines
+
+
+def from_lines(found: Sequence[str], limit: int) -> Items | None:
+    """At most `limit` posts of lines, of which there may be one more; None if one has no JSON."""
+    lines, more = first(found, limit)
+    if not lines:
         return NO_ITEMS
-    lines = [line for (line,) in rows]
     items = '[{"id":' + '},{"id":'.join(lines) + "}]"
     if _NONE in items:
         return None

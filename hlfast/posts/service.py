@@ -7,21 +7,17 @@ from functools import partial
 from typing import Any
 
 from hlfast import codec, errors
-from hlfast.batching import BatchLimits, BatchReader
+from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
 from hlfast.bounded import Bounded
 from hlfast.db.database import Database, Row
 from hlfast.events.outbox import Outbox
 from hlfast.events.outbox_row import VOID, OutboxRow, rows_before
 from hlfast.ids import ID_MAX
-from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, from_lines, from_rows
+from hlfast.posts.encoded import NO_ITEMS, Encoding, Items, PageReader, from_lines, from_rows
 from hlfast.posts.schemas import FIELDS, PostNew, PostPatch
 from hlfast.profiles import Profiles
 from hlfast.response_cache import ResponseCache, Version
 
-# The statements of a page: from JSON, and from columns.
-_WALL = ("post_wall_encoded", "post_wall")
-_FEED = ("post_feed_encoded", "post_feed")
-_NEWEST = ("post_feed_newest_encoded", "post_feed_newest")
 _MANY_FRIENDS = 400
 # Of so many users it is remembered whether they have. Who asks once is not worth the look.
 _USERS_MAX = 20_000
@@ -53,8 +49,8 @@ def _outbox_row(kind: str, author: int, row: Row) -> OutboxRow:
 class Posts:
     """Posts, and the pages of them that a user may see.
 
-    `reads` is the database of walls and feeds: a replica may answer them. A feed shows the newest
-    `feed_posts_max` posts.
+    `reads` is the database of walls and feeds: a replica may answer them. Pages share statements
+    within `page_limits`. A feed shows the newest `feed_posts_max` posts.
 
     A feed is read from the walls of all friends. Of somebody with many friends it is read from the
     newest posts of everybody instead, if `feeds_from_newest`: the more friends there are, the fewer
@@ -71,6 +67,7 @@ class Posts:
         cache: ResponseCache,
         *,
         limits: BatchLimits,
+        page_limits: BatchLimits,
         feed_posts_max: int,
         encode_at_write: bool,
         feeds_from_newest: bool,
@@ -83,8 +80,24 @@ class Posts:
         self._feed_versions = BatchReader(self._read_feed_versions, limits)
         self._feed_posts_max = feed_posts_max
         # By user: how many of the newest posts their feed looks at, 0 for none, or _ASKED_ONCE.
-        self._newest: Bounded[int, int] = Bounded(_USERS_MAX if feeds_from_newest else 0)
+        self._newest: Bounded[int, int] = Bounded(0)
         self._encoding = Encoding(database, on=encode_at_write)
+        # By the statement that reads the same from columns.
+        self._pages = {
+            "post_wall": PageReader(reads, "post_wall_encoded", page_limits),
+            "post_feed": PageReader(reads, "post_feed_encoded", page_limits),
+            "post_feed_newest": PageReader(reads, "post_feed_newest_encoded", UNBATCHED),
+        }
+        self.read_feeds_from_newest(feeds_from_newest)
+
+    def encode_at_write(self, is_on: bool) -> None:
+        """Store the JSON of posts beside them from now on, or of none."""
+        self._encoding.on = is_on
+
+    def read_feeds_from_newest(self, is_on: bool) -> None:
+        """Read feeds from the newest posts of everybody from now on, or none of them."""
+        self._newest.weight_max = _USERS_MAX if is_on else 0
+        self._newest.clear()
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -147,7 +160,7 @@ class Posts:
 
         Raises errors.NotFound.
         """
-        posts = await self._read_page(_WALL, author_id, me, before, limit + 1, limit=limit)
+        posts = await self._read_page("post_wall", author_id, me, before, limit + 1, limit=limit)
         if posts == NO_ITEMS:
             await self._profiles.need(author_id)
         return codec.listing(*posts)
@@ -199,13 +212,14 @@ class Posts:
     async def _read_feed(self, me: int, before: int, count: int, limit: int, newest: int) -> Items:
         """At most `limit` of my friends' posts, looked for among `count`."""
         if newest and count > limit:
-            posts = await self._read_page(_NEWEST, me, before, count, newest, limit=limit)
+            asked = (me, before, count, newest)
+            posts = await self._read_page("post_feed_newest", *asked, limit=limit)
             if posts.cursor is not None:
                 return posts
             # There may be older ones.
             if before == ID_MAX:
                 self._newest.put(me, 0)
-        return await self._read_page(_FEED, me, before, count, limit=limit)
+        return await self._read_page("post_feed", me, before, count, limit=limit)
 
     async def _count_reached(self, me: int, before: int, newest: int) -> int:
         """How many of my friends' posts are not older than this one, as far as a feed goes."""
@@ -219,14 +233,13 @@ class Posts:
         assert reached is not None  # a count is one row  # noqa: S101
         return int(reached["posts"])
 
-    async def _read_page(self, statements: tuple[str, str], *args: int, limit: int) -> Items:
+    async def _read_page(self, statement: str, *args: int, limit: int) -> Items:
         """A page, from JSON if all of its rows have any, else from columns."""
-        encoded, columns = statements
         if self._encoding.on:
-            items = from_lines(await self._reads.fetch(encoded, *args), limit)
+            items = from_lines(await self._pages[statement].get(args), limit)
             if items is not None:
                 return items
-        rows = await self._reads.fetch(columns, *args)
+        rows = await self._reads.fetch(statement, *args)
         self._encoding.put(rows)
         return from_rows(rows, limit)
 

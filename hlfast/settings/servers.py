@@ -67,8 +67,8 @@ class Servers(BaseModel):
     dialogs_database_url: str = Field(
         "",
         validation_alias=_env("DIALOGS_DATABASE_URL"),
-        description="Database of the dialogs, `postgresql://…` or `mysql://…`. Empty: the main "
-        "one.",
+        description="Database of the dialogs, `postgresql://…` or `mysql://…`; with commas between "
+        "several nodes of a Citus cluster. Empty: the main one.",
     )
     database_replica_urls: str = Field(
         "",
@@ -132,6 +132,11 @@ class Servers(BaseModel):
     demo: bool = Field(
         True,
         description="`up` puts some demo people into an embedded database that has nobody yet.",
+    )
+    lab: bool = Field(
+        False,
+        description="Let superusers see on `/lab` what a process is at, and flip its switches of "
+        "tuning. `up` lets them where it made the database.",
     )
     workers: int = Field(1, ge=1, le=256, description="API processes.")
     trusted_proxies: Annotated[

@@ -37,6 +37,8 @@ class Frame:
 
     model: type[BaseModel]
     from_client: bool = False
+    # Comes only to who has asked, which nobody can over an event stream.
+    is_answer: bool = False
 
     @property
     def name(self) -> str:
@@ -125,13 +127,14 @@ def document(
     }
     to_me = [frame for frame in frames if not frame.from_client]
     from_me = [frame for frame in frames if frame.from_client]
+    unasked = [frame for frame in to_me if not frame.is_answer]
     stream = {
         "address": "/api/v1/events",
         "description": _STREAM.format(
             comment_s=settings.ws_comment_s, connections=settings.ws_user_connections_max
         ),
         "messages": {
-            frame.name: {"$ref": f"#/components/messages/{frame.name}"} for frame in to_me
+            frame.name: {"$ref": f"#/components/messages/{frame.name}"} for frame in unasked
         },
     }
     return {
@@ -142,7 +145,7 @@ def document(
         "operations": {
             "tell": _operation("send", "live", to_me),
             "hear": _operation("receive", "live", from_me),
-            "stream": _operation("send", "events", to_me)
+            "stream": _operation("send", "events", unasked)
             | {"bindings": {"http": {"method": "GET", "query": query}}},
         },
         "components": {"messages": messages, "schemas": definitions["$defs"]},

@@ -1,4 +1,4 @@
-"""The page at `/`, the live contract at `/asyncapi`, and the files that they load.
+"""The pages at `/`, `/lab` and `/asyncapi`, and the files that they load.
 
 All of them are plain files in `web/page/`: read once at start, and never built.
 """
@@ -45,6 +45,7 @@ def routes(settings: Settings) -> list[BaseRoute]:
     return [
         Route("/", _Root(settings, files)),
         Route("/asyncapi", _Page(settings, files, "asyncapi.html")),
+        Route("/lab", _Page(settings, files, "lab.html")),
         Route("/page/{name}", _Page(settings, files)),
     ]
 
@@ -112,6 +113,7 @@ class _Root(_Page):
             "openapi": "/openapi.json",
             "asyncapi": "/asyncapi.json",
             "live_docs": "/asyncapi",
+            "lab": "/lab",
             "health": "/health/ready",
         }
         await _send(scope, send, 200, [(b"content-type", JSON)], codec.encode(links))

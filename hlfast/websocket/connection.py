@@ -16,7 +16,14 @@ import picows
 from picows import WSMsgType
 
 from hlfast.websocket.outflow import Outflow, Outgoing
-from hlfast.websocket.wire import CloseCode, close_frame, may_be_received, pong_frame, text_frame
+from hlfast.websocket.wire import (
+    PING,
+    CloseCode,
+    close_frame,
+    may_be_received,
+    pong_frame,
+    text_frame,
+)
 from hlfast.websocket.write_queue import WriteQueue
 
 # Looked up once: picows makes an enum member of every C value, and these are compared by identity.
@@ -51,6 +58,7 @@ class Connection(Outflow):
     __slots__ = (
         "_decoder",
         "_message",
+        "_silent",
         "_window_frames",
         "_window_start",
     )
@@ -59,6 +67,8 @@ class Connection(Outflow):
         super().__init__(writes)
         self._message: bytearray | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
+        # Looks at the peer since it was heard.
+        self._silent = 0
         self._window_start = 0.0
         self._window_frames = 0
 
@@ -77,15 +87,16 @@ class Connection(Outflow):
     # What picows calls
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        # It keeps the whole request for as long as the connection lives: the token, and ~2 KB.
-        transport.request.headers.clear()
-        transport.request.path = b""
+        # It keeps the whole handshake for as long as the connection lives: the token, and ~3 KB.
+        del transport.request.headers, transport.request.path, transport.response.headers
         self._window_start = time.monotonic()
+        self._writes.pings.add(self)
         # What picows takes for its transport: see listener.py.
         self.begin(cast("Outgoing", transport.underlying_transport))
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
+        self._silent = 0
         if self.close_code:
             # After our close frame only the peer's own matters, and nothing after that.
             if kind is _CLOSE and self._transport is not None:
@@ -109,6 +120,17 @@ class Connection(Outflow):
     def fail_soon(self, code: int, reason: str) -> None:
         """picows wants to close: not before the frame that it is yet to deliver was answered."""
         asyncio.get_running_loop().call_soon(self._fail, code, reason)
+
+    def look(self, ping_at: int, end_at: int) -> bool:
+        """See pings.Peer."""
+        if self.close_code:
+            return False
+        self._silent += 1
+        if self._silent == ping_at:
+            self.queue(PING)
+        elif self._silent >= end_at:
+            self._fail(CloseCode.GOING_AWAY, "no answer to a ping")
+        return True
 
     # Messages
 

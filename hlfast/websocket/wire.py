@@ -34,6 +34,10 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x80 | opcode, 127, size) + payload
 
 
+# Without a payload.
+PING = _frame(0x9, b"")
+
+
 def text_frame(payload: bytes) -> bytes:
     """A text frame of what is UTF-8 already."""
     return _frame(0x1, payload)

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Protocol
 
 from hlfast.websocket.limits import Limits
+from hlfast.websocket.pings import Pings
 
 
 class Queued(Protocol):
@@ -40,6 +41,8 @@ class WriteQueue:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        # Pings are written, too.
+        self.pings = Pings(limits)
         self.frames = 0
         self.writes = 0
         self._queued: deque[Queued] = deque()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bench.lab import frames
+from bench.lab import frames, streams
 from bench.lab.journal import Journal
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
@@ -32,11 +32,23 @@ from bench.live.peers_scenes import (
     post,
 )
 from bench.live.peers_servers import Event, Face, Peer, Server
-from bench.live.world import World
+from bench.live.world import HUB, World
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.redis import RedisServer
+from hl_utils.servers.sql import migrate
 
 SOCKETS = 5
+# Those who listen, each a friend of the author's.
+PEOPLE = f"""
+INSERT INTO "user" (id, username, username_key, password_hash, first_name, last_name, first_key,
+                    last_key)
+OVERRIDING SYSTEM VALUE
+SELECT n, 'u' || n, 'u' || n, '', '', '', '', ''
+FROM generate_series(1, {SOCKETS}) n UNION ALL SELECT {HUB}, 'hub', 'hub', '', '', '', '', '';
+INSERT INTO friend (user_id, friend_id, state, version)
+SELECT n, {HUB}, 3, 1 FROM generate_series(1, {SOCKETS}) n
+UNION ALL SELECT {HUB}, n, 3, 1 FROM generate_series(1, {SOCKETS}) n
+"""
 CORE = min(os.sched_getaffinity(0))
 # In CI a missing npm fails the tests instead.
 needs_node = pytest.mark.skipif(
@@ -47,13 +59,14 @@ needs_node = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """PostgreSQL and Redis, and nobody in them."""
+    """PostgreSQL and Redis, with those who listen."""
     with ExitStack() as stack:
         postgres = stack.enter_context(PostgresServer())
         redis = stack.enter_context(RedisServer())
-        postgres.psql("postgres", "-c", "CREATE DATABASE bench")
+        url = migrate(postgres, "bench")
+        postgres.psql("bench", "-c", PEOPLE)
         postgres.psql("bench", "-c", peers_servers.PEER_TABLE)
-        yield World(postgres, postgres.url("bench"), redis.url, stack)
+        yield World(postgres, url, redis.url, stack)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +95,14 @@ def test_starlette(starlette: Server) -> None:
 
 def test_the_laboratory_measures_frames(world: World, tmp_path: Path) -> None:
     """A wrong frame would raise Wrong, as everywhere here."""
-    first, *_ = frames.arms(has_node=False)
+    arms = frames.arms(has_node=False)
+    chosen = arms[0], next(one for one in arms if one.name == streams.NAME)
     cells = (Cell(ONE_TO_ALL, ""), Cell(BURSTS, ""))
-    plan = Plan((first,), cells, 1, 0.02, 0.01, SOCKETS, 0, 0)
+    plan = Plan(chosen, cells, 1, 0.02, 0.01, SOCKETS, 0, 0)
     journal = Journal(tmp_path, "", plan.rounds, len(cells))
     frames.rounds(plan, world, journal, Progress())
-    assert {one.workload for one in journal.windows} == {ONE_TO_ALL, BURSTS}
+    measured = {(one.arm, one.workload) for one in journal.windows}
+    assert measured == {(arm.name, scene) for arm in chosen for scene in (ONE_TO_ALL, BURSTS)}
     for one in journal.windows:
         assert one.requests % SOCKETS == 0 and one.cpu_us > 0 and one.memory_mb > 1
 

@@ -118,6 +118,15 @@ CASES = {
     "the same from JSON": Case(
         "post_wall_encoded", lambda f: (f.author, f.author_friend, ID_MAX, LIMIT)
     ),
+    "walls from JSON, of several": Case(
+        "post_wall_encoded_many",
+        lambda f: ([f.author, f.hermit], [f.author_friend] * 2, [ID_MAX] * 2, [LIMIT // 2] * 2),
+    ),
+    "feeds from JSON, of several": Case(
+        "post_feed_encoded_many",
+        lambda f: ([f.celebrity] * 2, [ID_MAX] * 2, [LIMIT // 2] * 2),
+        TOP,
+    ),
     "feed of a celebrity from JSON": Case(
         "post_feed_encoded", lambda f: (f.celebrity, ID_MAX, LIMIT), TOP
     ),

@@ -147,6 +147,7 @@ class Office:
                 process.posts,
                 cache,
                 limits=UNBATCHED,
+                page_limits=UNBATCHED,
                 feed_posts_max=self.settings.feed_posts_max,
                 encode_at_write=True,
                 feeds_from_newest=True,

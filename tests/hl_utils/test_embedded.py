@@ -81,6 +81,7 @@ def first_start(stack: Stack) -> None:
     assert f"{stack.url}/docs" in output
     assert "bash build.sh clean" in output
     password = output.partition("name demo, password ")[2].split()[0]
+    assert f"{stack.url}/lab, as teo, the same password" in output
     assert_alive(stack, password)
     for name in ("stack.json", "secret", "passwords.json"):
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o600
@@ -99,7 +100,10 @@ def assert_alive(stack: Stack, password: str) -> None:
         demo = Client(stack.url, somebody.token("demo", password))
         # So that one can talk to oneself, in two windows.
         mira = Client(stack.url, somebody.token("mira", password))
-    with demo, mira:
+        teo = Client(stack.url, somebody.token("teo", password))
+    with demo, mira, teo:
+        # The machine at work is shown to him alone.
+        assert [one.get("/lab").status_code for one in (demo, teo)] == [403, 200]
         assert len(demo.items("/feed")) >= 5
         assert {post["privacy"] for post in demo.items("/feed")} == {"public", "friends"}
         assert len(demo.items("/friends")) == 4
@@ -246,6 +250,8 @@ def test_real_servers_replace_the_embedded_ones(
     assert any(name.startswith(("redis", "valkey")) for name in names)
     assert reached["database_url"] == real
     assert nobody_is_there(only_database)
+    # Whoever is a superuser there does not get in for that.
+    assert "/lab" not in only_database.output
     assert reached["redis_url"] == f"unix://{only_database.home}/run/redis.sock"
     assert only_database.stop() == 0
     environment = {"DATABASE_URL": urls["database_url"], "REDIS_URL": urls["redis_url"]}

@@ -82,12 +82,12 @@ def signed(user: Client, **claims: Any) -> str:
 
 @pytest.fixture(scope="session")
 def stack(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Live]:
-    """One API, two nodes."""
+    """One API, two nodes, of which the first has the laboratory."""
     servers = new_database(database_server, TEMPLATE), redis_server.url
     name = {"HLFAST_EVENTS_NAME": "live"}
     with (
         Api(*servers, **API, **name) as api,
-        Node(*servers, **NODE, **name) as one,
+        Node(*servers, **NODE, **name, HLFAST_LAB=True) as one,
         Node(*servers, **NODE, **name) as other,
         Client(api.url) as anybody,
     ):

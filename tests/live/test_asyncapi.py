@@ -27,8 +27,13 @@ TO_ME = {
     "typing": {"user_id"},
     "presence": {"user_id", "online"},
     "error": {"code", "detail"},
-}
-FROM_ME = {"typing": {"user_id"}, "token": {"access_token"}}
+    # Asked for by superusers only.
+    "lab": {
+        "node", "clock_s", "cpu_s", "sockets", "users", "readers_behind", "frames", "writes",
+        "events", "bounds_s", "lags",
+    },
+}  # fmt: skip
+FROM_ME = {"typing": {"user_id"}, "token": {"access_token"}, "lab": set()}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,8 @@ def frames(document: Any, operation: str) -> dict[str, set[str]]:
 def test_the_frames_are_those_of_the_contract(document: Any) -> None:
     assert frames(document, "tell") == TO_ME
     assert frames(document, "hear") == FROM_ME
-    assert frames(document, "stream") == TO_ME
+    # Over a stream nobody can ask.
+    assert frames(document, "stream") == {k: v for k, v in TO_ME.items() if k != "lab"}
 
 
 def test_the_document_is_whole(document: Any) -> None:
@@ -100,6 +106,6 @@ def test_every_frame_has_an_example_that_it_fits(document: Any) -> None:
             # None of its fields is unknown, nor left out.
             assert read.model_dump().keys() == example["payload"].keys()
             assert example["name"] == example["payload"]["type"]
-            shown.add((name in ("Typing", "Token"), example["name"]))
+            shown.add((name in ("Typing", "Token", "Lab"), example["name"]))
     assert {name for from_me, name in shown if not from_me} == TO_ME.keys()
     assert {name for from_me, name in shown if from_me} == FROM_ME.keys()

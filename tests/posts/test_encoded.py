@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.sql import SqlServer, connect
 from hlfast import codec
-from hlfast.batching import UNBATCHED
-from hlfast.db.database import Database
+from hlfast.batching import UNBATCHED, BatchLimits
+from hlfast.db.database import Database, Row
 from hlfast.db.open import open_database
 from hlfast.ids import ID_MAX
-from hlfast.posts.encoded import from_lines
+from hlfast.posts.encoded import PageReader, from_lines
 from hlfast.posts.schemas import PostNew, PostPatch
 from hlfast.posts.service import Posts
 from hlfast.profiles import Profiles
@@ -50,6 +52,7 @@ def posts(database: Database, *, encode_at_write: bool) -> Posts:
         told,
         cache,
         limits=UNBATCHED,
+        page_limits=UNBATCHED,
         feed_posts_max=1000,
         encode_at_write=encode_at_write,
         feeds_from_newest=True,
@@ -78,7 +81,8 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
 
 async def lines(database: Database) -> list[str]:
     """What my wall is put together from."""
-    return [row[0] for row in await database.fetch("post_wall_encoded", ME, ME, ID_MAX, 100)]
+    pages = PageReader(database, "post_wall_encoded", UNBATCHED)
+    return list(await pages.get((ME, ME, ID_MAX, 100)))
 
 
 async def all_encoded(database: Database) -> None:
@@ -198,12 +202,59 @@ def test_a_change_brings_its_json(database_server: SqlServer) -> None:
     on_each(database_server, play)
 
 
+class Counted:
+    """A database that counts its statements."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.asked: Counter[str] = Counter()
+
+    async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
+        """All rows."""
+        self.asked[statement] += 1
+        return await self._database.fetch(statement, *args)
+
+
+def test_pages_that_meet_are_one_statement(postgres_server: PostgresServer) -> None:
+    async def play(database: Database, by_hand: Any, new: Posts, old: Posts) -> None:
+        for name in ("bob", "eve"):
+            key = (name, name, "a hash", name, name, name, name, None, None, None, None)
+            await database.fetch("user_create", *key)
+        for other in (2, 3):
+            await database.fetch("friend_put", ME, other, 9)
+        await database.fetch("friend_put", 2, ME, 9)
+        for number in range(5):
+            for author in (ME, 2, 3):
+                await new.create(author, PostNew(content=f"a\n{number}", privacy="friends"))
+        await old.create(2, PostNew(content="of before"))
+        pages = {
+            # Of oneself, of a friend, from somewhere, by somebody who may see nothing, of nobody.
+            "post_wall_encoded": [
+                *((ME, ME, ID_MAX, 3), (2, ME, ID_MAX, 9), (ME, 2, 9, 2)),
+                *((3, ME, ID_MAX, 9), (9, ME, ID_MAX, 9)),
+            ],
+            "post_feed_encoded": [(ME, ID_MAX, 3), (2, 9, 9), (3, ID_MAX, 9)],
+        }
+        for statement, asked in pages.items():
+            counted: Any = Counted(database)
+            reader = PageReader(counted, statement, BatchLimits(512, 2))
+            alone = [list(await reader.get(page)) for page in asked]
+            together = await asyncio.gather(*(reader.get(page) for page in asked))
+            assert [list(page) for page in together] == alone
+            assert [len(page) for page in alone] == (
+                [3, 6, 2, 0, 0] if "wall" in statement else [3, 3, 0]
+            )
+            assert counted.asked == {statement: len(asked), f"{statement}_many": 1}
+
+    on_each(postgres_server, play)
+
+
 def test_lines_become_a_page() -> None:
-    one, two = ('9,"content":"a"',), ('8,"content":"},{"',)
+    one, two = '9,"content":"a"', '8,"content":"},{"'
     assert from_lines([], 2) == (b"[]", None)
     assert from_lines([one], 1) == (b'[{"id":9,"content":"a"}]', None)
     assert from_lines([one, two], 1) == (b'[{"id":9,"content":"a"}]', 9)
     both = b'[{"id":9,"content":"a"},{"id":8,"content":"},{"}]'
     assert from_lines([one, two], 2) == (both, None)
-    assert from_lines([one, two, ("7\t",)], 2) == (both, 8)
-    assert from_lines([one, ("8\t",)], 2) is None
+    assert from_lines([one, two, "7\t"], 2) == (both, 8)
+    assert from_lines([one, "8\t"], 2) is None

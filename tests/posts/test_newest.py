@@ -51,6 +51,7 @@ def posts(database: Any, *, encode_at_write: bool, feeds_from_newest: bool) -> P
         nobody,
         cache,
         limits=UNBATCHED,
+        page_limits=UNBATCHED,
         feed_posts_max=POSTS_MAX,
         encode_at_write=encode_at_write,
         feeds_from_newest=feeds_from_newest,

@@ -128,7 +128,7 @@ def test_the_first_post_comes_back_as_it_is_now(client: Client) -> None:
 
 
 def test_client_ids_are_the_authors_own(client: Client) -> None:
-    a, b, client_id = client.user(), client.user(), secrets.token_hex(8)
+    a, b, client_id = client.user(), client.user(), f"a{secrets.token_hex(8)}"
     assert a.write(client_id=client_id)["id"] != b.write(client_id=client_id)["id"]
     assert a.write(client_id=f"{client_id}x")["id"] != a.write(client_id=client_id.upper())["id"]
 

@@ -14,12 +14,13 @@ from tests.conftest import MANY_CONNECTIONS, TEMPLATE, new_database
 
 @pytest.fixture(scope="session")
 def several(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Api]:
-    """Two processes that look at what they know of a user several times a second."""
+    """Two processes, with the laboratory, that look anew at users several times a second."""
     settings = {
         **MANY_CONNECTIONS,
         "HLFAST_WORKERS": 2,
         "HLFAST_REVOCATION_CHECK_S": 0.2,
         "HLFAST_ACCESS_LOG": True,
+        "HLFAST_LAB": True,
         "HLFAST_DRAIN_TIMEOUT_S": 1,
     }
     database = new_database(database_server, TEMPLATE)

@@ -39,11 +39,14 @@ CONTRACT = {
     ("GET", "/dialogs/{user_id}/messages"): False,
     ("GET", "/dialogs"): False,
     ("POST", "/dialogs/{user_id}/read"): False,
+    # Superusers only.
+    ("GET", "/lab"): False,
+    ("PATCH", "/lab"): False,
 }
 PATHS = sorted({endpoint.path for endpoint in ENDPOINTS})
 OUTSIDE = [
-    "/", "/asyncapi", "/asyncapi.json", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect",
-    "/health/live", "/health/ready", "/health/dependencies", "/metrics",
+    "/", "/lab", "/asyncapi", "/asyncapi.json", "/docs", "/redoc", "/openapi.json",
+    "/docs/oauth2-redirect", "/health/live", "/health/ready", "/health/dependencies", "/metrics",
 ]  # fmt: skip
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 

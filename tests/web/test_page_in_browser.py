@@ -2,82 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis
 
-from hl_utils.embedded.demo import seed_if_empty
+from hl_utils.embedded.demo_people import SUPERUSER
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ROOT, wait_until
 from hl_utils.servers.redis import RedisServer
-from hl_utils.servers.services import Api, Node
-from hlfast.settings import Settings
 from tests.clients import PASSWORD, Client
 from tests.conftest import TEMPLATE, new_database
-from tests.live.conftest import API, NODE, signed
+from tests.live.conftest import signed
 from tests.nodes import PATH, Stream
+from tests.web.page import Pair, Site, open_site
 
 if TYPE_CHECKING:
-    from tests.web.chromium import Browser, Person
+    from tests.web.chromium import Person
 
 pytestmark = pytest.mark.one_database
 
-WORDS = itertools.count(1)
+AWAY_S = 30.0
 # Tries in every field where people type.
 MARKUP = """<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'"""
-
-
-@dataclass
-class Site:
-    """The servers, and a browser in front of them."""
-
-    api: Api
-    node: Node
-    log: RedisServer
-    browser: Browser
-
-
-@dataclass
-class Pair:
-    """Two friends, each at a window of their own, and as clients of the API."""
-
-    ada: Person
-    bob: Person
-    ada_api: Client
-    bob_api: Client
-
-    def both_live(self) -> None:
-        """Wait until both are connected."""
-        for one in (self.ada, self.bob):
-            one.state("Live")
-
-    def talk(self) -> None:
-        """Bob types, writes and posts: Ada sees each of it at once, and once."""
-        said, posted = f"said {next(WORDS)}", f"posted {next(WORDS)}"
-        self.ada.at(f"#/messages/{self.bob_api.id}")
-        self.ada.find("//section[contains(@class, 'conversation')]")
-        self.bob.at(f"#/messages/{self.ada_api.id}")
-        self.bob.write("Message", said)
-        self.ada.find("//p[contains(@class, 'typing')][normalize-space()='Bob is writing …']")
-        self.bob.press("Send")
-        self.ada.sees(said, "//ol")
-        self.bob.find(f"//li[.//p='{said}']//*[normalize-space()='Read']")
-        assert self.ada.count(said) == self.bob.count(said) == 1
-        self.ada.at("#/feed")
-        self.ada.find("//h1[normalize-space()='Feed']")
-        self.bob.at("#/feed")
-        self.bob.write("A new post", posted)
-        self.bob.press("Post")
-        self.ada.sees(posted, "//article")
-        assert self.ada.count(posted) == 1
 
 
 @pytest.fixture(scope="module")
@@ -86,42 +36,32 @@ def site(
     redis_server: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """With demo people, and a list of origins in which the page's own is not: it needs none."""
-    from tests.web.chromium import Browser
-
-    with ExitStack() as stack:
-        log = stack.enter_context(RedisServer())
-        database = new_database(postgres_server, TEMPLATE)
-        asyncio.run(seed_if_empty(Settings(database_url=database), PASSWORD))
-        servers = database, redis_server.url
-        more = {"EVENTS_URL": log.url}
-        api, node = Api(*servers, **API, **more), Node(*servers, **NODE, **more)
-        for server in (api, node):
-            server.settings["HLFAST_ALLOWED_ORIGINS"] = f"http://localhost:{node.port}"
-        api.settings["HLFAST_WS_PORT"] = str(node.port)
-        node.settings["HLFAST_HTTP_PORT"] = str(api.port)
-        stack.enter_context(api)
-        stack.enter_context(node)
-        browser = Browser(tmp_path_factory.mktemp("chromium"))
-        stack.callback(browser.quit)
-        yield Site(api, node, log, browser)
+    database = new_database(postgres_server, TEMPLATE)
+    profile = tmp_path_factory.mktemp("chromium")
+    with RedisServer() as log, open_site(database, redis_server.url, log, profile) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
 def pair(site: Site) -> Iterator[Pair]:
     """Ada and Bob, friends."""
-    with Client(site.api.url) as anybody:
-        ada = anybody.user(first_name="Ada", last_name="Arden")
-        bob = anybody.user(first_name="Bob", last_name="Blum")
-    ada.befriend(bob)
-    people = [site.browser.person(site.api.url) for _ in (ada, bob)]
-    for person, user in zip(people, (ada, bob), strict=True):
-        person.log_in(user.username, PASSWORD)
-    yield Pair(*people, ada, bob)
+    yield Pair.of(site)
     # The other name is that of the test with another origin.
     assert site.browser.hosts() <= {"127.0.0.1", "localhost"}
 
 
+@pytest.fixture(scope="module")
+def away(site: Site) -> tuple[Pair, float]:
+    """Two of the same names; their Ada is offline since then, while other tests run."""
+    pair = Pair.of(site)
+    pair.ada.at(f"#/messages/{pair.bob_api.id}")
+    pair.ada.find("//section[contains(@class, 'conversation')]")
+    pair.ada.offline()
+    pair.ada.state("Offline")
+    return pair, time.monotonic()
+
+
+@pytest.mark.usefixtures("away")
 def test_what_is_pasted_into_a_console(site: Site) -> None:
     """The first lines of a client, word for word, end with a message that comes live."""
     text = (ROOT / "hlfast" / "README.md").read_text()
@@ -245,6 +185,19 @@ def test_a_message_a_post_and_typing_are_seen_live(pair: Pair) -> None:
     pair.ada.press("Feed", "//nav")
 
 
+def test_after_half_a_minute_offline(away: tuple[Pair, float]) -> None:
+    pair, since = away
+    pair.bob_api.send_to(pair.ada_api, "Into the long tunnel")
+    # The tests before have taken most of it, or all.
+    wait_until(lambda: time.monotonic() - since > AWAY_S, "the clock stands still", 2 * AWAY_S)
+    assert pair.ada.count("Into the long tunnel") == 0
+    pair.ada.offline(False)
+    pair.both_live()
+    pair.ada.sees("Into the long tunnel", "//ol")
+    assert pair.ada.count("Into the long tunnel") == 1
+    pair.talk()
+
+
 def test_after_the_node_was_killed(site: Site, pair: Pair) -> None:
     site.node.kill()
     for person in (pair.ada, pair.bob):
@@ -330,7 +283,7 @@ def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
     pair.bob.at(f"#/messages/{pair.ada_api.id}")
     pair.bob_api.send_to(pair.ada_api, "Nobody replays this")
     pair.bob.sees("Nobody replays this", "//ol")
-    with Redis(unix_socket_path=str(site.log.address)) as log:
+    with Redis.from_url(site.log.url) as log:
         log.flushall()
     wait_until(lambda: "The event log was lost" in site.node.log, "it was not missed")
     ada.offline(False)
@@ -442,6 +395,46 @@ def test_lists_go_on_while_one_scrolls(pair: Pair) -> None:
             assert ada.count(text) == 1
 
 
+def serious(person: Person) -> list[tuple[str, str]]:
+    """What is in the way of those who see little or nothing."""
+    from axe_core_python.selenium import Axe
+
+    return [
+        (one["help"], node["html"])
+        for one in Axe().run(person.browser)["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def test_the_machine_at_work(site: Site) -> None:
+    """A superuser sees figures of both processes, and takes a method away; nobody else gets in."""
+    with Client(site.api.url) as anybody:
+        stranger, boss = anybody.user(), Client(site.api.url, anybody.token(SUPERUSER))
+    person = site.browser.person(f"{site.api.url}/lab")
+    for name, told in ((stranger.username, "Only a superuser may do this."), (SUPERUSER, "")):
+        person.write("User name", name)
+        person.write("Password", PASSWORD)
+        person.press("Log in", "//form")
+        person.sees(told or "The API", "//main")
+    for title in ("Requests", "Latency, median", "CPU per request", "Sockets", "Frames"):
+        person.find(f"//article[h3='{title}']//b[. != '–' and . != '0']")
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        person.command("Emulation.setEmulatedMedia", features=[feature])
+        for width in (1280, 320):
+            size = {"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": False}
+            person.command("Emulation.setDeviceMetricsOverride", **size)
+            assert serious(person) == []
+            assert person.run("return document.documentElement.scrollWidth") <= width
+    person.run("document.getElementById('keep_bodies').click()")
+    person.find("//article[h3='Requests']//*[starts-with(., 'before: ')]")
+    assert boss.get("/lab").json()["switches"]["keep_bodies"] is False
+    person.run("document.getElementById('keep_bodies').click()")
+    person.until("return !document.getElementById('keep_bodies').disabled")
+    assert boss.get("/lab").json()["switches"]["keep_bodies"] is True
+
+
 VIEWS = (
     "#/feed",
     "#/people",
@@ -456,8 +449,6 @@ VIEWS = (
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
     """Neither of those who see little or nothing, nor of a window of 320 pixels."""
-    from axe_core_python.selenium import Axe
-
     ada = pair.ada
     word = "Donaudampfschifffahrtsgesellschaft" * 9
     pair.bob_api.write(word)
@@ -474,12 +465,7 @@ def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
             ada.at(view.format(bob=pair.bob_api.id))
             ada.state("Live")
             ada.gone("//*[@aria-busy] | //*[normalize-space()='…']")
-            found = Axe().run(ada.browser)["violations"]
-            assert not [one["help"] for one in found if one["impact"] in ("serious", "critical")], (
-                view,
-                width,
-                [(one["id"], [n["html"] for n in one["nodes"]]) for one in found],
-            )
+            assert serious(ada) == [], (view, width)
             assert ada.run("return document.documentElement.scrollWidth") <= width, view
     ada.command("Emulation.clearDeviceMetricsOverride")
 

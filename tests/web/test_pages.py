@@ -1,8 +1,9 @@
-"""The pages at `/` and `/asyncapi`: plain files of ours, what they may load, where they connect."""
+"""The pages at `/`, `/lab` and `/asyncapi`: what they may load, and where they connect."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def policy(answer: Response) -> dict[str, list[str]]:
     return {name: sources for name, *sources in rules}
 
 
-@pytest.mark.parametrize("path", ["/", "/asyncapi"])
+@pytest.mark.parametrize("path", ["/", "/lab", "/asyncapi"])
 def test_a_page_needs_nothing_from_elsewhere(client: Client, path: str) -> None:
     page = get(client.root + path, headers=BROWSER)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -50,9 +51,19 @@ def test_a_page_needs_nothing_from_elsewhere(client: Client, path: str) -> None:
             assert answer.headers["x-request-id"]
 
 
-def test_the_page_is_small() -> None:
-    files = [path for path in FILES.iterdir() if not path.name.startswith("asyncapi.")]
-    assert sum(path.stat().st_size for path in files) < BYTES_MAX
+@pytest.mark.parametrize("name", ["index.html", "lab.html", "asyncapi.html"])
+def test_a_page_is_small(name: str) -> None:
+    """With everything that it loads, which is no other page's but what they share."""
+    loaded, waiting = set(), {name}
+    while waiting:
+        one = waiting.pop()
+        loaded.add(one)
+        text = (FILES / one).read_text()
+        found = re.findall(r'(?:(?:src|href)="/page/|from "\./)([^"]+)"', text)
+        waiting |= set(found) - loaded
+    assert sum((FILES / one).stat().st_size for one in loaded) < BYTES_MAX
+    others = {path.name for path in FILES.iterdir()} - loaded
+    assert name != "index.html" or {Path(one).stem for one in others} == {"lab", "asyncapi"}
 
 
 def test_markup_is_made_of_no_text() -> None:
@@ -64,7 +75,7 @@ def test_markup_is_made_of_no_text() -> None:
         assert not sinks.search(path.read_text()), path
 
 
-@pytest.mark.parametrize("path", ["/", "/asyncapi", "/page/app.js"])
+@pytest.mark.parametrize("path", ["/", "/lab", "/page/app.js"])
 def test_a_file_is_sent_again_only_when_it_has_changed(client: Client, path: str) -> None:
     first = get(client.root + path)
     assert first.headers["cache-control"] == "no-cache"

@@ -71,7 +71,15 @@ def serving(
         return Answer(picows.WSUpgradeResponse.create_101_response(), connection(writes))
 
     answers = factory(writes) if factory else accept
-    server = loop.run_until_complete(listen(answers, limits, "127.0.0.1", 0, **options))
+    made: list[Connection] = []
+
+    def answer(request: picows.WSUpgradeRequest) -> Answer:
+        answered = answers(request)
+        if isinstance(answered.listener, Connection):
+            made.append(answered.listener)
+        return answered
+
+    server = loop.run_until_complete(listen(answer, limits, "127.0.0.1", 0, **options))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     running = Server(server.sockets[0].getsockname()[1], loop, writes)
@@ -79,8 +87,8 @@ def serving(
         yield running
     finally:
         running.call(server.close)
-        running.call(server.abort_clients)  # type: ignore[attr-defined] # aiofastnet's own Server
-        asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result()
+        for one in made:
+            running.call(one.abort)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

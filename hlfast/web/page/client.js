@@ -237,9 +237,9 @@ export class Client {
 		this.#live = null;
 	}
 
-	/** Tell a friend that I am writing to them. */
-	typing(userId) {
-		this.#live?.send({type: "typing", user_id: userId});
+	/** Say something over the websocket, as `{type: "typing", user_id}` to a friend. */
+	send(frame) {
+		this.#live?.send(frame);
 	}
 
 	/** `/` says where the websocket is: behind the same door, or on a port of its own. */

@@ -269,7 +269,7 @@ function conversation(context, user) {
 	function tellTyping() {
 		if (!isFriend || Date.now() - toldTyping < TYPING_TOLD_MS) return;
 		toldTyping = Date.now();
-		client.typing(user.id);
+		client.send({type: "typing", user_id: user.id});
 	}
 
 	context.on("message.created", ({message}) => {

@@ -1,0 +1,1 @@
+"""The laboratory of a running service: its numbers, and its switches of tuning."""
