@@ -294,20 +294,9 @@ def api_paths(
 
 def _lab(service: Service, sampler: metrics.Sampler, admission: AdmissionControl) -> Lab:
     statuses = BatchReader(partial(account_statuses, service.main), replace(UNBATCHED))
-    return Lab(
-        service.settings,
-        statuses.get,
-        partial(
-            counted.read,
-            sampler,
-            admission,
-            service.response_cache,
-            service.limits,
-            {service.main.load, service.dialogs.load},
-            service.outbox,
-        ),
-        _switches(service),
-    )
+    parts = (service.response_cache, service.limits, {service.main.load, service.dialogs.load})
+    numbers = partial(counted.read, sampler, admission, *parts, service.outbox)
+    return Lab(service.settings, statuses.get, numbers, _switches(service))
 
 
 def _switches(service: Service) -> Mapping[str, Switch]:
