@@ -247,18 +247,11 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     stack.push_async_callback(main.close)
     if shared:
         return main, main
-    dialogs = await _open_dialogs(settings)
+    dialogs = await hosts.open_dialogs(
+        settings.dialogs_url, settings, may_repeat, _DATABASE_START_S
+    )
     stack.push_async_callback(dialogs.close)
     return main, dialogs
-
-
-async def _open_dialogs(settings: Settings) -> Database:
-    url = settings.dialogs_url
-    if _is_postgres(url) and await hosts.are_of_cluster(url, _DATABASE_START_S):
-        several = hosts.Hosts(url, settings, may_repeat)
-        await several.open(_DATABASE_START_S)
-        return several
-    return await open_database(url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S)
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:

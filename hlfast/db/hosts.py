@@ -16,11 +16,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
 
-import asyncpg
-
 from hlfast.db import queries
 from hlfast.db.database import Database, Row
-from hlfast.db.postgres import PostgresDatabase, connect, each_host, open_database
+from hlfast.db.open import open_database as open_plain
+from hlfast.db.postgres import (
+    ERRORS,
+    PostgresDatabase,
+    connect,
+    each_host,
+    may_elsewhere,
+    open_database,
+)
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings
 
@@ -65,6 +71,21 @@ async def are_of_cluster(url: str, wait_s: float) -> bool:
         await connection.close()
 
 
+async def open_dialogs(
+    url: str, settings: Settings, may_repeat: MayRepeat, wait_s: float
+) -> Database:
+    """The dialogs' database at a URL of one host or several.
+
+    For `wait_s` seconds one that does not answer yet is asked again. Raises errors.Unavailable
+    after that, SettingsError for a URL that is none.
+    """
+    if queries.dialect_of(url) == "postgres" and await are_of_cluster(url, wait_s):
+        several = Hosts(url, settings, may_repeat)
+        await several.open(wait_s)
+        return several
+    return await open_plain(url, (queries.DIALOGS,), settings, wait_s=wait_s)
+
+
 class Host:
     """One node: what it says of itself, and the connections to it."""
 
@@ -79,7 +100,7 @@ class Host:
         self.trouble = ""
         self._look_s = settings.database_timeout_s * _LOOK_SHARE
         self._silent_looks = 0
-        self._connection: asyncpg.Connection | None = None
+        self._connection: Any = None
         self._opening: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
@@ -95,7 +116,7 @@ class Host:
             self._silent_looks += 1
             if self._silent_looks >= _SILENT_LOOKS_MAX:
                 self._is_away("it is silent")
-        except (OSError, Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (Unavailable, *ERRORS) as error:
             self._hang_up()
             self._is_away(f"{type(error).__name__} {error}".partition("\n")[0])
 
@@ -116,7 +137,7 @@ class Host:
             opened = await open_database(self.url, (queries.DIALOGS,), settings, wait_s=wait_s)
             opened.load.renewed = renewed
             self.database = opened
-        except (OSError, Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (Unavailable, *ERRORS) as error:
             self.trouble = f"{type(error).__name__} {error}".partition("\n")[0]
         finally:
             self._opening = None
@@ -262,13 +283,8 @@ class Hosts(Database):
         return used[:2] + ([self._coordinator] if self._coordinator is not None else [])
 
     def _is_safe(self, error: Unavailable, statement: str, args: Sequence[Any]) -> bool:
-        cause = error.__cause__
-        if cause is None or isinstance(cause, asyncpg.QueryCanceledError):
-            # Too many wait, or the time is over.
-            return False
-        # The dialogs are on the coordinator alone since a moment ago: nothing was done.
-        was_undone = isinstance(cause, asyncpg.UndefinedTableError) or not error.was_run
-        return was_undone or self._may_repeat(statement, args)
+        # Where the dialogs are on the coordinator alone since a moment ago nothing was done either.
+        return may_elsewhere(error) and (not error.was_run or self._may_repeat(statement, args))
 
     async def _watch(self) -> None:
         while True:

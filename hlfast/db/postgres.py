@@ -89,6 +89,8 @@ FROM pg_extension WHERE extname = 'citus'
 # So long Citus may wait for a node, as a part of what a statement may take.
 _NODE_SHARE = 0.1
 
+# Whatever a server, or the way to it, fails with.
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _IS_CITUS = "SELECT to_regclass('pg_dist_local_group') IS NOT NULL"
 _OF_CLUSTER = "SELECT groupid, EXISTS (SELECT FROM pg_dist_node) FROM pg_dist_local_group"
 
@@ -96,6 +98,12 @@ _OF_CLUSTER = "SELECT groupid, EXISTS (SELECT FROM pg_dist_node) FROM pg_dist_lo
 def is_of_server(error: Exception) -> bool:
     """Whether an error is the server's fault, and no request's."""
     return isinstance(error, _OF_SERVER)
+
+
+def may_elsewhere(error: Unavailable) -> bool:
+    """Whether another server may answer: neither was the time over, nor the queue full."""
+    cause = error.__cause__
+    return cause is not None and not isinstance(cause, asyncpg.QueryCanceledError)
 
 
 class _Connection:
@@ -152,7 +160,8 @@ class PostgresDatabase(Database):
             # It was there when the statement was prepared: a node of a cluster does not have the
             # new shards of dialogs that are written anew, for a moment.
             unavailable = self._pool.unavailable(error)
-            unavailable.was_run = place is not None
+            was_undone = isinstance(error, asyncpg.UndefinedTableError)
+            unavailable.was_run = place is not None and not was_undone
             raise unavailable from error
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
