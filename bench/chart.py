@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -45,7 +46,8 @@ def bars(title: str, ours: str, groups: Mapping[str, Mapping[str, float]]) -> st
 
 
 # Of a waterfall: where its bars begin and end, and the numbers on its axis.
-_FROM, _TO, _STEP_ROW, _NUMBERS = 270, 560, 21, (1, 2, 5)
+_FROM, _TO, _STEP_ROW, _NUMBERS = 330, 620, 21, (1, 2, 5)
+_WATERFALL_WIDTH, _NAME_LETTERS = 830, 46
 
 
 def waterfall(title: str, steps: Sequence[Step]) -> str:
@@ -67,6 +69,7 @@ def waterfall(title: str, steps: Sequence[Step]) -> str:
     before = math.exp(low)
     for n, one in enumerate(steps):
         y = _TOP + n * _STEP_ROW
+        name = textwrap.shorten(one.name, _NAME_LETTERS, placeholder=" …")
         left, right = sorted((x_of(before), x_of(one.cost)))
         seen = "gain" if one.cost < before else "loss"
         kind = "ours" if n == 0 else "peer" if one.words.startswith("no ") else seen
@@ -74,13 +77,13 @@ def waterfall(title: str, steps: Sequence[Step]) -> str:
             f'<rect class="{kind}" x="{left:.1f}" y="{y}" width="{max(right - left, 2):.1f}" '
             f'height="{_BAR}" rx="2"/>'
         )
-        shapes.append(_text(_FROM - 10, y + 11, one.name, "name" if n == 0 else "value", "end"))
+        shapes.append(_text(_FROM - 10, y + 11, name, "name" if n == 0 else "value", "end"))
         words = f"{one.cost:,.0f} µs" + (f", {one.words}" if one.words else "")
         shapes.append(_text(_TO + 10, y + 11, words, "value", "start"))
         before = one.cost
     middle = (_FROM + _TO) / 2
     shapes.append(_text(middle, bottom + 36, "server CPU of a request, µs", "value", "middle"))
-    return _document(title, bottom + 46, shapes)
+    return _document(title, bottom + 46, shapes, _WATERFALL_WIDTH)
 
 
 def _plain_numbers(low: float, high: float) -> list[float]:
@@ -104,10 +107,10 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
     )
 
 
-def _document(title: str, height: int, shapes: Sequence[str]) -> str:
+def _document(title: str, height: int, shapes: Sequence[str], width: int = _WIDTH) -> str:
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img">',
         f"<title>{escape(title)}</title>",
         f"<style>\n{_STYLE}\n</style>",
         *shapes,

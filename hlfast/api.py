@@ -23,12 +23,12 @@ from hlfast.auth.throttle import FailureThrottle
 from hlfast.auth.tokens import Tokens
 from hlfast.batching import UNBATCHED, BatchLimits, BatchReader
 from hlfast.cache import Cache
-from hlfast.db import queries
+from hlfast.db import hosts, queries
 from hlfast.db.database import Database
 from hlfast.db.nodes import Nodes
 from hlfast.db.open import open_database
 from hlfast.db.replicas import ANSWERED, Replicated, open_replicated
-from hlfast.dialogs.send_batch import are_sharded
+from hlfast.dialogs.send_batch import are_sharded, may_repeat
 from hlfast.dialogs.service import Dialogs
 from hlfast.endpoints import ENDPOINTS
 from hlfast.events.open import open_log
@@ -247,11 +247,18 @@ async def _open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Da
     stack.push_async_callback(main.close)
     if shared:
         return main, main
-    dialogs = await open_database(
-        settings.dialogs_url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S
-    )
+    dialogs = await _open_dialogs(settings)
     stack.push_async_callback(dialogs.close)
     return main, dialogs
+
+
+async def _open_dialogs(settings: Settings) -> Database:
+    url = settings.dialogs_url
+    if _is_postgres(url) and await hosts.are_of_cluster(url, _DATABASE_START_S):
+        several = hosts.Hosts(url, settings, may_repeat)
+        await several.open(_DATABASE_START_S)
+        return several
+    return await open_database(url, (queries.DIALOGS,), settings, wait_s=_DATABASE_START_S)
 
 
 async def _open_passwords(settings: Settings, main: Database) -> Passwords:
@@ -357,6 +364,8 @@ async def _look(service: Service, *, now: bool) -> Mapping[str, bool]:
     found = {health.NEEDED: main, "dialogs": dialogs, "redis": redis, "events": all(events)}
     if service.nodes is not None:
         found |= await service.nodes.health(now=now)
+    if isinstance(service.dialogs, hosts.Hosts):
+        found |= service.dialogs.health()
     if service.replicated is not None:
         found |= await service.replicated.health()
     return found

@@ -95,8 +95,12 @@ class TooMany(HlfastError):
 
 
 class Unavailable(HlfastError):
-    """Not now: a server that is needed does not answer, or a queue is full."""
+    """Not now: a server that is needed does not answer, or a queue is full.
+
+    `was_run`: whether what it was asked may have been done all the same.
+    """
 
     def __init__(self, detail: str, retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+        self.was_run = True

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,16 +51,21 @@ def facts(server: Api) -> dict[str, object]:
         "parent": os.getpid(),
         "leads a session and a group": os.getsid(pid) == os.getpgid(pid) == pid,
         "directories": [(process / "cwd").readlink() for process in processes],
-        "files": [
-            sorted(file.name for file in opened if not WORK.match(str(file)))
-            for opened in (
-                [one.readlink() for one in (process / "fd").iterdir()] for process in processes
-            )
-        ],
+        "files": [sorted(_files(process)) for process in processes],
         "status": STATUS.findall((processes[0] / "status").read_text()),
         "scheduling": [os.sched_getscheduler(int(process.name)) for process in processes],
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
     }
+
+
+def _files(process: Path) -> Iterator[str]:
+    """The names of those that it has open all the time."""
+    for descriptor in (process / "fd").iterdir():
+        # Connections come and go.
+        with suppress(FileNotFoundError):
+            file = descriptor.readlink()
+            if not WORK.match(str(file)):
+                yield file.name
 
 
 @pytest.mark.parametrize(("started", "forked"), [(Started, Api), (StartedNode, Node)])

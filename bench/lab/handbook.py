@@ -46,7 +46,11 @@ def lines(document: Mapping[str, Any]) -> list[str]:
             of.setdefault(one["methods"][0], []).append(one)
     order = sorted(of, key=lambda name: -_middle(of[name]))
     facts = document["facts"]
-    warnings = [f"**Not to be published.** {one}" for one in document["not_to_be_published"]]
+    warnings = [
+        line
+        for one in document["not_to_be_published"]
+        for line in (f"**Not to be published.** {one}", "")
+    ]
     page = [
         "# Methods, and what each brought",
         "",

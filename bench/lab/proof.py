@@ -173,6 +173,8 @@ def _tally(found: Sequence[tuple[inference.Verdict, inference.Verdict]]) -> Tall
 def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str]) -> list[str]:
     """The proof as lines of Markdown."""
     same, slowed = found.same, found.slowed
+    is_few = WRONG_MAX * same.comparisons < WRONG_FEW
+    of_few = f"; of so few, {WRONG_FEW} may be chance" if is_few else ""
     told = ", ".join(f"{one:+.1%}" for one in found.estimates)
     found_slow = [
         f"- Slowed down by {SLOWDOWN:.0%}: found in {slowed.seen_alone} of {slowed.comparisons} "
@@ -187,7 +189,7 @@ def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str
         *crowded,
         f"- The same twice: {same.comparisons} comparisons, of which {same.seen_alone} show a "
         f"difference when each is a page of its own, and {same.seen_on_page} when those of one "
-        f"run are a page. Promised: at most {WRONG_MAX:.0%}. Standard error of a comparison, "
+        f"run are a page. Promised: at most {WRONG_MAX:.0%}{of_few}. Standard error of one, "
         f"median: {same.spread:.2%}.",
         *(found_slow if slowed.comparisons else []),
         f"- So {'it is' if found.holds else 'it is not'}.",
@@ -210,6 +212,7 @@ def write(
     (out / "report.md").write_text(text, encoding="utf-8")
     document = {
         "facts": facts,
+        "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
         "noise": asdict(noise),
         "proof": asdict(found),
         "holds": found.holds,

@@ -22,6 +22,8 @@ from hl_utils.servers.services import Node
 Figures = list[tuple[str, str]]
 # Of those that a slow reader does not read: 8 MB.
 POSTS = 2000
+# Several times the pause between two pings.
+QUIET_S = 100
 USER = '"user"'
 
 
@@ -75,13 +77,22 @@ async def hold(world: World) -> Figures:
         # The frames on each other's coming.
         await calm(clients)
         full = rss_mb(node.process.pid)
+        quiet = cpu_s(node.process.pid)
+        # With each one's pings.
+        await asyncio.sleep(QUIET_S)
+        quiet = cpu_s(node.process.pid) - quiet
         if not all(client.hello and not client.is_lost for client in clients):
             raise Wrong("a socket was closed")
         close_all(clients)
         return [
             ("resident, nobody there", f"{empty:.0f} MB"),
             (f"resident, {FANS:,} sockets, {FRIENDS + 1} friends each", f"{full:.0f} MB"),
+            ("memory of each", f"{1000 * (full - empty) / FANS:.1f} kB"),
             ("connecting them", f"{took:.1f} s, of the node's CPU {cpu:.1f} s"),
+            (
+                "the node's CPU for each that is quiet",
+                f"{1e6 * quiet / QUIET_S / FANS:.1f} µs a second",
+            ),
         ]
 
 

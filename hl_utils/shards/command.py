@@ -24,7 +24,7 @@ from hl_utils.shards.cluster import CHANGE, FUNCTIONS, Address, Cluster, ShardsE
 from hl_utils.shards.stalls import watched
 from hl_utils.shards.steps import Operation
 from hlfast.db import migrations, queries
-from hlfast.db.postgres import connect
+from hlfast.db.postgres import connect, each_host
 from hlfast.settings import Settings
 
 _PORT = 5432
@@ -183,7 +183,8 @@ async def _plan(arguments: argparse.Namespace, cluster: Cluster, settings: Setti
 
 
 def _own_address(url: str) -> Address:
-    parts = urlsplit(url)
+    # Of several hosts the first one is the coordinator.
+    parts = urlsplit(each_host(url)[0])
     return Address(parts.hostname or "localhost", parts.port or _PORT)
 
 
@@ -225,6 +226,7 @@ async def _do(operation: Operation, cluster: Cluster, url: str, console: Console
             "`hlfast shards stop` ends it"
         ):
             await progress.follow(cluster, operation.moves, console)
+    await asyncio.sleep(operation.settle_s)
     if operation.until_stopped:
         await progress.until_stopped(cluster)
     console.print(f"done in {time.monotonic() - started:.1f} s{waited}")

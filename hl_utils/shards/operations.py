@@ -9,6 +9,7 @@ from typing import Any
 from hl_utils.shards.cluster import Address, Cluster, Node, ShardsError
 from hl_utils.shards.distribution import set_coordinator
 from hl_utils.shards.steps import Move, Operation, Step
+from hlfast.db.hosts import LOOK_EVERY_S
 
 
 async def add(cluster: Cluster, coordinator: Address, at: Address) -> Operation:
@@ -77,7 +78,9 @@ async def remove(cluster: Cluster, at: Address) -> Operation:
         if at in await cluster.silent():
             await cluster.must_answer()
         raise ShardsError(f"{at} still holds {node.held}: run `hlfast shards drain {at}` first")
-    return Operation("", [Step(f"remove {at}", "remove_node", (at.host, at.port))])
+    step = Step(f"remove {at}", "remove_node", (at.host, at.port))
+    # It goes on answering, from what it knew: until the hosts were looked at again.
+    return Operation("", [step], settle_s=2 * LOOK_EVERY_S)
 
 
 async def stop(cluster: Cluster) -> Operation:

@@ -55,6 +55,8 @@ class Operation:
     stalls: bool = False
     # Said at the end.
     hints: Sequence[str] = field(default=())
+    # Afterwards it is waited for so long: until no process asks the node any more.
+    settle_s: float = 0
     # What nobody should do by mistake needs a word of its own.
     needs_yes: bool = False
 

@@ -20,11 +20,16 @@ class Row(Protocol):
 class Load(Protocol):
     """What a pool has to do, for who measures. Counts are since the start."""
 
-    # Those that had to wait for a connection, and how long those did in all that got one.
-    waits: int
-    waited_s: float
     # Called whenever a connection was opened: the server may be another one than before.
     renewed: Callable[[], None]
+
+    @property
+    def waits(self) -> int:
+        """Statements that had to wait for a connection and got one."""
+
+    @property
+    def waited_s(self) -> float:
+        """How long they waited in all, in seconds."""
 
     @property
     def in_use(self) -> int:

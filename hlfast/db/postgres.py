@@ -33,6 +33,8 @@ _UNAVAILABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    # It takes no connections: ALTER DATABASE … ALLOW_CONNECTIONS false.
+    asyncpg.ObjectNotInPrerequisiteStateError,
 )
 # After these a connection is of no use: an answer is still to come, to nobody; what it has
 # prepared no longer fits the tables; or it is to a standby, where the primary was or has yet to be,
@@ -78,8 +80,17 @@ _NODES_IN_TIME = """
 SELECT set_config('citus.node_connection_timeout', '{ms}', false)
 FROM pg_extension WHERE extname = 'citus'
 """
+# Citus hides its shards from whoever looks at the catalogue: for asyncpg's own look at the types it
+# would ask of each table whether it is one, half a second of CPU for each array.
+_SHARDS_SHOWN = """
+SELECT set_config('citus.override_table_visibility', 'off', false)
+FROM pg_extension WHERE extname = 'citus'
+"""
 # So long Citus may wait for a node, as a part of what a statement may take.
 _NODE_SHARE = 0.1
+
+_IS_CITUS = "SELECT to_regclass('pg_dist_local_group') IS NOT NULL"
+_OF_CLUSTER = "SELECT groupid, EXISTS (SELECT FROM pg_dist_node) FROM pg_dist_local_group"
 
 
 def is_of_server(error: Exception) -> bool:
@@ -114,6 +125,7 @@ class PostgresDatabase(Database):
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
+        place = None
         try:
             slot = await self._pool.take()
             try:
@@ -139,7 +151,9 @@ class PostgresDatabase(Database):
         except (*_UNAVAILABLE, asyncpg.UndefinedTableError) as error:
             # It was there when the statement was prepared: a node of a cluster does not have the
             # new shards of dialogs that are written anew, for a moment.
-            raise self._pool.unavailable(error) from error
+            unavailable = self._pool.unavailable(error)
+            unavailable.was_run = place is not None
+            raise unavailable from error
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -195,6 +209,7 @@ async def open_database(
         )
         try:
             async with asyncio.timeout(settings.database_timeout_s):
+                await connection.execute(_SHARDS_SHOWN)
                 prepared = {
                     name: await connection.prepare(text, name=name)
                     for name, text in statements.items()
@@ -266,6 +281,27 @@ async def _connect_to_any(url: str, *, timeout: float, **options: Any) -> asyncp
     return await asyncpg.connect(one, timeout=each_s, **arguments)
 
 
+async def _connect_to_coordinator(hosts: Sequence[str]) -> asyncpg.Connection:
+    """The first host that answers and is no worker of a cluster: only it can change tables."""
+    error: Exception = ConnectionError("workers answer, but no coordinator")
+    for number, one in enumerate(hosts):
+        try:
+            found = await _connect_to_any(
+                one, timeout=_CONNECT_S / len(hosts), server_settings=SERVER_SETTINGS
+            )
+        except _UNAVAILABLE as failed:
+            error = failed
+            continue
+        if not await found.fetchval(_IS_CITUS):
+            return found
+        # Group 0 is the coordinator's, and that of a server that belongs to no cluster.
+        group, has_nodes = await found.fetchrow(_OF_CLUSTER)
+        if group == 0 and (number == 0 or has_nodes):
+            return found
+        await found.close()
+    raise error
+
+
 def unsaid(url: str) -> dict[str, Any]:
     """What asyncpg would take from PGPORT and its like, though a URL that says where is enough.
 
@@ -296,11 +332,14 @@ def _not_a_url(error: ValueError) -> SettingsError:
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """One connection for the operator's tools: migrations, COPY.
+    """One connection for the operator's tools: migrations, COPY. Of a cluster: to its coordinator.
 
     Raises SettingsError for a URL that is none, errors.Unavailable without an answer.
     """
     try:
+        hosts = each_host(url)
+        if len(hosts) > 1:
+            return await _connect_to_coordinator(hosts)
         return await _connect_to_any(url, timeout=_CONNECT_S, server_settings=SERVER_SETTINGS)
     except ValueError as error:
         raise _not_a_url(error) from None

@@ -110,6 +110,14 @@ async def fetch_healed(
     return await dialogs.fetch_row(statement, *args)
 
 
+def may_repeat(statement: str, args: Sequence[Any]) -> bool:
+    """Whether a statement of the dialogs that was perhaps run may be run again.
+
+    Only a message without a `client_id` would be there twice.
+    """
+    return statement != "dialog_send" or args[4] is not None
+
+
 async def are_sharded(dialogs: Database) -> bool:
     """Whether the dialogs of a PostgreSQL are on a cluster: no statement should name several."""
     found = await dialogs.fetch_row("dialogs_are_sharded")

@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 # Frames queued before other tasks have their turn: a few milliseconds.
 _SLICE = 1000
-# Presence is collected for so long after each frame that was sent: a node spends about a third of
-# its time on that, at most. And no longer than that, however many come.
-_COLLECTED_PER_FRAME_S = 40e-6
+# Moves are collected for so long after each frame of a round: below 5,000 frames a second that is
+# a moment, and beyond it the rounds become as rare as this, however many come.
+_COLLECTED_PER_FRAME_S = 200e-6
 _COLLECTED_MAX_S = 2.0
 
 

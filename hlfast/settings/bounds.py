@@ -201,7 +201,10 @@ class Websockets(BaseModel):
         0.005, ge=0, description="Time in which frames to one busy socket share a write."
     )
     ws_ping_s: float = Field(
-        25.0, gt=0, description="Silence of a socket before a ping, and the wait for its answer."
+        25.0,
+        gt=0,
+        description="Silence of a socket before a ping, up to a fourth longer, and the wait for "
+        "its answer.",
     )
     ws_comment_s: float = Field(
         15.0,

@@ -67,8 +67,8 @@ class Servers(BaseModel):
     dialogs_database_url: str = Field(
         "",
         validation_alias=_env("DIALOGS_DATABASE_URL"),
-        description="Database of the dialogs, `postgresql://…` or `mysql://…`. Empty: the main "
-        "one.",
+        description="Database of the dialogs, `postgresql://…` or `mysql://…`; with commas between "
+        "several nodes of a Citus cluster. Empty: the main one.",
     )
     database_replica_urls: str = Field(
         "",

@@ -27,6 +27,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/posts/{id}": {"content": "A"},
     "/dialogs/{user_id}/messages": {"content": "A", "client_id": "c"},
     "/dialogs/{user_id}/read": {"up_to": 1},
+    "/lab": {"keep_bodies": True},
 }
 
 
