@@ -45,14 +45,21 @@ NO_ITEMS = Items(b"[]", None)
 
 
 class PageReader:
-    """Reads pages as their lines; concurrent ones by the same statement are one round trip.
+    """Reads pages as their lines. Concurrent ones share the statement of several within `limits`.
 
     What is asked is the arguments of a page, and one more than it shows says whether more follows.
     """
 
-    def __init__(self, database: Database, statement: str, limits: BatchLimits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: BatchLimits,
+        statement: str,
+        statement_of_several: str = "",
+    ) -> None:
         self._database = database
         self._statement = statement
+        self._statement_of_several = statement_of_several
         self._limits = limits
         self._reader = BatchReader(self._read_many, limits)
 
@@ -67,6 +74,9 @@ class PageReader:
 
     async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
         found: dict[_Asked, Sequence[str]] = {}
+        if len(asked) <= _PAGES_MAX:
+            await self._read_few(asked, found)
+            return found
         starts = range(0, len(asked), _PAGES_MAX)
         await asyncio.gather(*(self._read_few(asked[at : at + _PAGES_MAX], found) for at in starts))
         return found
@@ -76,7 +86,7 @@ class PageReader:
             found[asked[0]] = await self._read_one(asked[0])
             return
         arguments = map(list, zip(*asked, strict=True))
-        for (text,) in await self._database.fetch(f"{self._statement}_many", *arguments):
+        for (text,) in await self._database.fetch(self._statement_of_several, *arguments):
             number, *lines = text.split("\n")
             found[asked[int(number) - 1]] = lines
 

@@ -84,9 +84,13 @@ class Posts:
         self._encoding = Encoding(database, on=encode_at_write)
         # By the statement that reads the same from columns.
         self._pages = {
-            "post_wall": PageReader(reads, "post_wall_encoded", page_limits),
-            "post_feed": PageReader(reads, "post_feed_encoded", page_limits),
-            "post_feed_newest": PageReader(reads, "post_feed_newest_encoded", UNBATCHED),
+            "post_wall": PageReader(
+                reads, page_limits, "post_wall_encoded", "post_wall_encoded_many"
+            ),
+            "post_feed": PageReader(
+                reads, page_limits, "post_feed_encoded", "post_feed_encoded_many"
+            ),
+            "post_feed_newest": PageReader(reads, UNBATCHED, "post_feed_newest_encoded"),
         }
         self.read_feeds_from_newest(feeds_from_newest)
 

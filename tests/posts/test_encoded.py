@@ -81,7 +81,7 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
 
 async def lines(database: Database) -> list[str]:
     """What my wall is put together from."""
-    pages = PageReader(database, "post_wall_encoded", UNBATCHED)
+    pages = PageReader(database, UNBATCHED, "post_wall_encoded")
     return list(await pages.get((ME, ME, ID_MAX, 100)))
 
 
@@ -237,7 +237,7 @@ def test_pages_that_meet_are_one_statement(postgres_server: PostgresServer) -> N
         }
         for statement, asked in pages.items():
             counted: Any = Counted(database)
-            reader = PageReader(counted, statement, BatchLimits(512, 2))
+            reader = PageReader(counted, BatchLimits(512, 2), statement, f"{statement}_many")
             alone = [list(await reader.get(page)) for page in asked]
             together = await asyncio.gather(*(reader.get(page) for page in asked))
             assert [list(page) for page in together] == alone
@@ -245,6 +245,13 @@ def test_pages_that_meet_are_one_statement(postgres_server: PostgresServer) -> N
                 [3, 6, 2, 0, 0] if "wall" in statement else [3, 3, 0]
             )
             assert counted.asked == {statement: len(asked), f"{statement}_many": 1}
+            # And no more than 16 of them.
+            counted.asked.clear()
+            many = [(*asked[0][:-1], limit) for limit in range(1, 41)]
+            together = await asyncio.gather(*(reader.get(page) for page in many))
+            there = 5 if "wall" in statement else 6
+            assert [len(page) for page in together] == [min(page[-1], there) for page in many]
+            assert counted.asked == {f"{statement}_many": 3}
 
     on_each(postgres_server, play)
 
