@@ -213,10 +213,7 @@ def test_a_thousand_requests_cause_nothing_but_executions(watched: Watched) -> N
             assert len(set(caused.values())) == 1
             assert caused["B"] > REQUESTS / 2, "reads that meet are joined, but not that many"
             for one in scenes:
-                assert one.round_trips.keys() == {
-                    # The laboratory is off.
-                    *(endpoint.name for endpoint in ENDPOINTS if endpoint.tag != "lab")
-                }
+                assert one.round_trips.keys() == {endpoint.name for endpoint in ENDPOINTS}
 
     asyncio.run(run())
 
