@@ -15,7 +15,7 @@ import pytest
 
 from hl_utils.servers import families
 from hl_utils.servers.home import StackError
-from hl_utils.servers.process import ROOT, START_S
+from hl_utils.servers.process import ROOT, START_S, get, wait_until
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api, Node
 from tests import zygote
@@ -95,3 +95,17 @@ def test_what_an_interpreter_reads_once_is_for_a_start() -> None:
     with Path(os.devnull).open("wb") as nowhere:
         process = zygote.start(argv, cwd=ROOT, env=environment, stdout=nowhere)
     assert process.wait(START_S) == 0
+
+
+def test_a_fork_does_not_drain_with_one_of_before(
+    migrated_database_url: str, redis_server: RedisServer
+) -> None:
+    """What processes of one server share is made when they start."""
+    with Api(migrated_database_url, redis_server.url, HLFAST_DRAIN_NOTICE_S=60) as first:
+        first.process.terminate()
+        wait_until(lambda: get(first.port, "/health/ready")[0] == 503, "it does not drain")
+        # It is ready once it has started.
+        with Api(migrated_database_url, redis_server.url):
+            assert get(first.port, "/health/ready")[0] == 503
+        first.process.send_signal(signal.SIGINT)
+        assert first.process.wait(START_S) == 0

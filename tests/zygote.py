@@ -13,6 +13,7 @@ import ctypes
 import gc
 import importlib
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -157,6 +158,9 @@ def _become(verb: str, environment: Mapping[str, str], output: str) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(environment)
+    if draining := sys.modules.get("hlfast.web.draining"):
+        # It was shared with all forks of before, of which some have stopped.
+        vars(draining)["_flag"] = mmap.mmap(-1, 1)
     sys.argv = [str(ROOT / "hl_utils" / "__main__.py"), verb]
 
 

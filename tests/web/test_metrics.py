@@ -101,6 +101,8 @@ QUIET = {
     "HLFAST_DATABASE_TIMEOUT_S": 60,
     "HLFAST_OUTBOX_SWEEP_S": 3600,
     "HLFAST_DRAIN_TIMEOUT_S": 1,
+    # Each read is a statement.
+    "HLFAST_TUNING__BATCH_READS": "false",
 }
 IN_USE = 'hlfast_database_connections_in_use{database="main"}'
 QUEUED = 'hlfast_database_queued_statements{database="main"}'

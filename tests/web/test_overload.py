@@ -32,6 +32,8 @@ SETTINGS = {
     "HLFAST_DATABASE_TIMEOUT_S": 60,
     "HLFAST_OUTBOX_SWEEP_S": 3600,
     "HLFAST_DRAIN_TIMEOUT_S": 1,
+    # Each read is a statement.
+    "HLFAST_TUNING__BATCH_READS": "false",
 }
 IN_PROGRESS = "hlfast_requests_in_progress"
 REFUSED = "hlfast_requests_refused_total"
