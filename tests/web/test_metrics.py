@@ -52,8 +52,12 @@ def test_every_process_counts_and_each_tells_all(several: Api) -> None:
     asked: Counter[str] = Counter()
 
     def both_were_asked() -> bool:
-        for path in (b"/api/v1/users/0", b"/api/v1/users/%d" % user_id):
+        for path, status in (
+            (b"/api/v1/users/0", 404),
+            (b"/api/v1/users/%d" % user_id, 200),
+        ):
             answer = wire.get(several.url, path)
+            assert answer.status == status
             asked[answer.headers["x-request-id"].partition("-")[0]] += 1
         return len(asked) == 2
 

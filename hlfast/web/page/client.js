@@ -91,8 +91,7 @@ export class Client {
 		for (const listener of [...(this.#listeners.get(type) ?? [])]) listener(detail);
 	}
 
-	// The session is shared by all tabs of an origin. Any script there can read it, as it can call
-	// what it is for: load none but your own.
+	// All tabs of an origin share the session. Any script there can read it: load none but your own.
 
 	get #session() {
 		return JSON.parse(localStorage.getItem(this.#key));
@@ -161,15 +160,18 @@ export class Client {
 		// Another tab was faster.
 		if (session && session.access_token !== old) return session.access_token;
 		const form = {grant_type: "refresh_token", refresh_token: session?.refresh_token ?? ""};
+		let answer;
 		try {
-			this.#keep(await this.#fetch("POST", "/login", {form}));
+			answer = await this.#fetch("POST", "/login", {form});
 		} catch (error) {
 			if (error.status === 401) this.#end();
 			throw error;
 		}
-		const {access_token} = this.#session;
-		this.#live?.renewed(access_token);
-		return access_token;
+		this.#keep(answer);
+		this.#live?.renewed(answer.access_token);
+		// Other tabs, which are next, can read it a moment later.
+		await new Promise((done) => setTimeout(done, 100));
+		return answer.access_token;
 	}
 
 	// Requests, below /api/v1. Each answers with what the JSON says (204: null), and raises Problem,
@@ -237,12 +239,12 @@ export class Client {
 		this.#live = null;
 	}
 
-	/** Say something over the websocket, as `{type: "typing", user_id}` to a friend. */
+	/** Say it over the websocket: `{type: "typing", user_id}` to a friend. */
 	send(frame) {
 		this.#live?.send(frame);
 	}
 
-	/** `/` says where the websocket is: behind the same door, or on a port of its own. */
+	/** `/` says where the websocket is. */
 	async #websocketUrl() {
 		this.#websocket ??= (await this.#fetch("GET", "/", {below: ""})).websocket;
 		const url = new URL(this.#websocket, this.#origin);
