@@ -169,7 +169,7 @@ export class Client {
 		}
 		this.#keep(answer);
 		this.#live?.renewed(answer.access_token);
-		// Other tabs, which are next, can read it a moment later.
+		// Other tabs, which are next, read it a moment later.
 		await new Promise((done) => setTimeout(done, 100));
 		return answer.access_token;
 	}
