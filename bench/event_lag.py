@@ -224,10 +224,7 @@ def main() -> int:
             facts = report.machine() | asyncio.run(report.database_facts(url))
     through = f" through {arguments.through}" if arguments.through else ""
     method = f"{PROCESSES} processes{through}, {LINES} connections, {arguments.seconds:g} s each."
-    out = arguments.out
-    if through and out.name == NAME:
-        out = out.with_name(f"{NAME}_{arguments.through}")
-    report.write(out, facts, method, table(runs), [asdict(one) for one in runs])
+    report.write(arguments.out, facts, method, table(runs), [asdict(one) for one in runs])
     print("\n".join(table(runs)))
     return int(any(one.swept for one in runs))
 
