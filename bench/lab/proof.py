@@ -175,10 +175,10 @@ def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str
     same, slowed = found.same, found.slowed
     is_few = WRONG_MAX * same.comparisons < WRONG_FEW
     of_few = f"; of so few, {WRONG_FEW} may be chance" if is_few else ""
-    told = ", ".join(f"{one:+.1%}" for one in found.estimates)
+    estimates = ", ".join(f"{one:+.1%}" for one in found.estimates)
     found_slow = [
         f"- Slowed down by {SLOWDOWN:.0%}: found in {slowed.seen_alone} of {slowed.comparisons} "
-        f"comparisons. Promised: {FOUND_MIN:.0%}. Seen as {told}."
+        f"comparisons. Promised: {FOUND_MIN:.0%}. Seen as {estimates}."
     ]
     crowded = [] if noise.is_quiet else [f"**Not to be published.** The machine: {noise}.", ""]
     return [

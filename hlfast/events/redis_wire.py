@@ -21,7 +21,7 @@ class Connection(Protocol):
         """Connect and sign in."""
 
     def disconnect(self, nowait: bool = False) -> Awaitable[None]:
-        """Close it."""
+        """Close the connection to the server; `nowait` waits for nobody."""
 
 
 class Incomplete(Exception):
@@ -33,12 +33,12 @@ class Incomplete(Exception):
 
 
 def bulk(value: bytes) -> bytes:
-    """A part of a command."""
+    """One argument of a command, as RESP writes a bulk string."""
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 def command(*parts: bytes) -> bytes:
-    """A whole command."""
+    """A command of these arguments, as RESP writes an array."""
     return b"*%d\r\n%b" % (len(parts), b"".join(map(bulk, parts)))
 
 

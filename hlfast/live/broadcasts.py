@@ -153,7 +153,7 @@ class Broadcasts:
         fields: Mapping[str, object],
         move: int | None = None,
     ) -> int:
-        """Send a frame, but not of a move that a socket's hello has told; to how many sockets."""
+        """The number of sockets a frame was sent to: not those whose hello has the move already."""
         frame = text_frame(self._frames.build(kind, fields))
         sent = 0
         for subscriber in subscribers:

@@ -70,9 +70,9 @@ def town(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator
         url = together(*cluster.urls)
         with (
             Api(main, redis_server.url, DIALOGS_DATABASE_URL=url, **SETTINGS) as api,
-            Client(api.url) as anyone,
+            Client(api.url) as anybody,
         ):
-            me, *others = [anyone.user() for _ in range(PEERS + 1)]
+            me, *others = [anybody.user() for _ in range(PEERS + 1)]
             yield Town(cluster, api, me, others)
 
 

@@ -1,4 +1,4 @@
-"""Friends are sent who came and who went, but for what their hello has told them."""
+"""Friends are sent who came and who went, but for what their hello has already."""
 
 from __future__ import annotations
 
