@@ -100,7 +100,10 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """What Popen does with a server's command line: by a fork where that comes to the same."""
     of_interpreter = {name for name in env if not name.startswith(_SETTINGS)} - {*_INHERITED}
-    if sys.platform == "linux" and cwd == ROOT and argv[-1] in _MODULES and not of_interpreter:
+    # Several workers count and drain together: their main process is started for real.
+    is_one = env.get("HLFAST_WORKERS", "1") == "1"
+    is_forked = is_one and cwd == ROOT and argv[-1] in _MODULES and not of_interpreter
+    if sys.platform == "linux" and is_forked:
         return _Fork(argv, env, str(stdout.name))
     return subprocess.Popen(argv, cwd=cwd, env=env, stdout=stdout, **options)
 
