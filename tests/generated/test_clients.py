@@ -23,7 +23,7 @@ TYPESCRIPT, PYTHON = HERE / "typescript", HERE / "python"
 BUILD_S = 300.0
 # In CI a missing one fails the test instead.
 ARE_OPTIONAL = "CI" not in os.environ
-# How openapi-generator is told to make names and imports that ECMAScript takes.
+# Options by which openapi-generator makes names and imports that ECMAScript takes.
 FETCH = {"importFileExtension": ".js", "modelPropertyNaming": "original", "paramNaming": "original"}
 
 pytestmark = [

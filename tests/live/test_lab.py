@@ -35,5 +35,5 @@ def test_nobody_else_is(live: Live) -> None:
     for user, node, code in ((live.user(), 0, "forbidden"), (superuser(live.api), 1, "notfound")):
         socket = live.socket(user, node)
         socket.say(ASK)
-        told = socket.next()
-        assert (told["type"], told["code"]) == ("error", code)
+        refused = socket.next()
+        assert (refused["type"], refused["code"]) == ("error", code)
