@@ -22,8 +22,9 @@ from hlfast.web.problems import CONTENT_TYPE
 
 DESCRIPTION = """A social network's backend built to be fast.
 
-First steps: **Register** (`POST /api/v1/users`), press **Authorize** and give that name and
-password (leave `client_id` and `client_secret` empty), then try any row with a lock.
+First steps: register (`POST /api/v1/users`), log in with that name and password
+(`POST /api/v1/login`), and send the `access_token` as `Authorization: Bearer <access_token>`. All
+of it can be tried in a browser, at [/docs](/docs).
 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
