@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.one_database,
     pytest.mark.skipif(
         ARE_OPTIONAL and not (shutil.which("npm") and shutil.which("java")),
-        reason="npm or Java is missing: install Node.js 20 with npm, and a Java runtime",
+        reason="npm or Java is missing: install Node.js 20.19 with npm, and a Java runtime",
     ),
 ]
 
