@@ -52,8 +52,8 @@ def statements(dialect: str) -> dict[str, str]:
 
 
 def parameters(text: str) -> set[int]:
-    """The numbers of the arguments that a statement takes."""
-    return {int(number) for number in re.findall(r"\$(\d+)", text)}
+    """The numbers of the arguments that a statement takes. $0 is an argument's place in a list."""
+    return {int(number) for number in re.findall(r"\$([1-9]\d*)", text)}
 
 
 def test_the_same_names() -> None:
@@ -164,6 +164,7 @@ WORLD: World = [
     ("user_find_by_last", (["ё"], ["ѐ\U0010ffff"], [0], [10], [None])),
     ("user_find_by_first", (["c"], ["d"], [0], [10], ["l"])),
     ("user_find_by_last", (["l"], ["m"], [0], [10], ["c"])),
+    ("user_find_by_first", (["c", "a"], ["d", "b"], [0, 1], [10, 2], ["l", None])),
     ("friend_put", (1, 2, 2)),
     ("friend_put", (1, 2, 2)),
     ("friend_page", (2, 2, 0, 10)),
