@@ -80,7 +80,7 @@ def _pages(bytes_max: int) -> Put:
 
     def put(number: int) -> None:
         users = [number * 20 + one for one in range(chance.randrange(20))]
-        key = ("user_find_by_first", (f"anna{number}", f"annb{number}", 0, 20, None))
+        key = ("user_find_by_first", (f"anna{number}", f"annb{number}", 0, 20))
         version = ",".join(f"{user}:{chance.randrange(9)}" for user in users)
         bodies.put(key, version, codec.page_of([_user(user) for user in users], None))
 

@@ -155,7 +155,7 @@ def run(server: Contender, asked: Sequence[Window], environment: dict[str, str])
         plan = [[[one.data.decode("latin-1") for one in r] for r in w.rounds] for w in asked]
         (directory / "windows").write_text(json.dumps(plan))
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/count"]
-        valgrind += ["--zero-before=getpriority", "--dump-before=getsid"]
+        valgrind += ["--zero-before=getpriority", "--dump-before=getsid", "--instr-atstart=no"]
         counted = [sys.executable, "-P", str(Path(__file__).with_name("counted.py"))]
         done = subprocess.run(
             [*valgrind, *counted, directory / "windows", directory / "answers"],

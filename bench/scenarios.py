@@ -181,12 +181,16 @@ async def search(database: asyncpg.Connection, count: int, chance: random.Random
     rows = await database.fetch(f'SELECT {_USER_COLUMNS} FROM "user" ORDER BY id')  # noqa: S608
     keys = [(folded(row["first_name"]), folded(row["last_name"])) for row in rows]
     reads: dict[str, Read] = {}
+    tried: set[str] = set()
     for _ in range(count * 20):
         by_last = chance.random() < 0.5
         name = chance.choice(rows)["last_name" if by_last else "first_name"]
         prefix = name[: chance.randint(1, 4)]
         parameter = "last_name" if by_last else "first_name"
         path = "/users/search?" + urlencode({parameter: prefix})
+        if path in tried:
+            continue
+        tried.add(path)
         wanted = folded(prefix)
         matching = (
             row for row, key in zip(rows, keys, strict=True) if key[by_last].startswith(wanted)

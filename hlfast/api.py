@@ -14,7 +14,7 @@ from typing import cast
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from hlfast import VERSION, codec, errors, garbage, metrics, scheduling
+from hlfast import codec, errors, garbage, metrics, scheduling
 from hlfast import settings as settings_module
 from hlfast.auth.account import Authenticator, account_statuses
 from hlfast.auth.passwords import Passwords
@@ -320,7 +320,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
 
     @cache
     def document() -> bytes:
-        return codec.encode(asyncapi.document(FRAMES, docs.TITLE, VERSION, service.settings))
+        return codec.encode(asyncapi.document(FRAMES, docs.INFO, service.settings))
 
     async def live_contract() -> tuple[int, bytes, bytes]:
         return 200, endpoint.JSON, document()
@@ -328,7 +328,7 @@ def other_routes(service: Service, sampler: metrics.Sampler) -> Sequence[BaseRou
     return [
         *health.routes(partial(_look, service)),
         Route("/metrics", PlainGet(exposition)),
-        *docs.routes(ENDPOINTS, VERSION),
+        *docs.routes(ENDPOINTS),
         *pages.routes(service.settings),
         Route("/asyncapi.json", PlainGet(live_contract)),
     ]

@@ -15,6 +15,7 @@ from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
 from bench.lab.run import Measuring
 
+_LOOK_WINDOWS = 5
 VERDICTS = (
     "A ratio is that of two arms in the same round; its logarithms are averaged. Intervals: "
     "expanded percentiles of the bootstrap. A difference is one if a paired t-test says so "
@@ -38,14 +39,16 @@ def take(plan: Plan, cores: Cores, out: Path, progress: Progress, measuring: Mea
     done = len(journal.rounds)
     print("\n".join(plan.lines(len(cores.all), done)), flush=True)
     journal.forget_halves()
-    looks = [quiet.look(cores.all)]
+    # A short run, as one that only tries a command out, is not to spin longer than it measures.
+    look_s = min(quiet.LOOK_S, _LOOK_WINDOWS * plan.seconds)
+    looks = [quiet.look(cores.all, look_s)]
     if not looks[0].is_quiet:
         print(f"CROWDED: {looks[0]}. The page will say that it is not to be published.")
     progress.begin((plan.rounds - done) * a_round, plan.takes_s(len(cores.all), done))
     status = 0
     try:
         measuring(plan, cores, journal, progress)
-        looks.append(quiet.look(cores.all))
+        looks.append(quiet.look(cores.all, look_s))
     except KeyboardInterrupt:
         status = 130
     except (load.WrongAnswer, RuntimeError, OSError) as error:

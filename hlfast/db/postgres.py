@@ -133,7 +133,7 @@ class PostgresDatabase(Database):
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
         """All rows of a named statement."""
-        place = None
+        slot = None
         try:
             slot = await self._pool.take()
             try:
@@ -161,7 +161,7 @@ class PostgresDatabase(Database):
             # new shards of dialogs that are written anew, for a moment.
             unavailable = self._pool.unavailable(error)
             was_undone = isinstance(error, asyncpg.UndefinedTableError)
-            unavailable.was_run = place is not None and not was_undone
+            unavailable.was_run = slot is not None and not was_undone
             raise unavailable from error
 
     async def fetch_row(self, statement: str, *args: Any) -> Row | None:

@@ -15,7 +15,7 @@ from hlfast.users.schemas import Search
 from hlfast.web.fields import first
 
 # The statement that finds a page, and its arguments. The response cache's key of the page, too.
-PageQuery = tuple[str, tuple[str | int | None, ...]]
+PageQuery = tuple[str, tuple[str | int, ...]]
 
 
 class UserSearch:
@@ -80,9 +80,10 @@ def _version(text: str) -> tuple[int, int]:
 def _page_query(search: Search) -> PageQuery:
     """The statement that finds the page, and its arguments."""
     first_name, last_name = search_key(search.first_name), search_key(search.last_name)
-    # The longer prefix is likely the rarer one: its range is the one to read.
-    if len(first_name) > len(last_name):
-        statement, lead, other = "user_find_by_first", first_name, last_name
-    else:
-        statement, lead, other = "user_find_by_last", last_name, first_name
-    return statement, (lead, prefix_end(lead), search.after, search.limit + 1, other or None)
+    page = (search.after, search.limit + 1)
+    by_first, by_last = (first_name, prefix_end(first_name)), (last_name, prefix_end(last_name))
+    if not last_name:
+        return "user_find_by_first", (*by_first, *page)
+    if not first_name:
+        return "user_find_by_last", (*by_last, *page)
+    return "user_find_by_both", (*by_first, *by_last, *page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -29,6 +29,14 @@ more than {connections} connections of one user to one node, 503 while the node 
 A stream that began ends with an `error` event, whose `detail` is the reason that a websocket is
 closed with."""
 _SCHEMA = "#/components/schemas/"
+_ABOUT = """What happens meanwhile: posts, messages and read marks, friendships, typing, presence.
+
+All else is asked for over HTTP: see [the API](/docs). `/page/client.js` is a client of both."""
+# Either will do, wherever a connection begins.
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An access token."},
+    "token": {"type": "httpApiKey", "in": "query", "name": "token", "description": _BEARER},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def close_codes(settings: Settings) -> dict[int, str]:
 
 
 def document(
-    frames: Iterable[Frame], title: str, version: str, settings: Settings
+    frames: Iterable[Frame], info: Mapping[str, Any], settings: Settings
 ) -> dict[str, Any]:
     """The whole document. The limits of the settings are in it."""
     frames = tuple(frames)
@@ -115,6 +123,7 @@ def document(
     query = {"type": "object", "properties": {"token": token, "cursor": cursor}}
     channel = {
         "address": "/ws",
+        "servers": [{"$ref": "#/servers/ws"}],
         "description": "Close codes:\n\n"
         + "\n".join(f"- {code}: {meaning}" for code, meaning in close_codes(settings).items()),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
@@ -130,6 +139,7 @@ def document(
     unasked = [frame for frame in to_me if not frame.is_answer]
     stream = {
         "address": "/api/v1/events",
+        "servers": [{"$ref": "#/servers/http"}],
         "description": _STREAM.format(
             comment_s=settings.ws_comment_s, connections=settings.ws_user_connections_max
         ),
@@ -139,22 +149,54 @@ def document(
     }
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": title, "version": version},
+        "info": {
+            **info,
+            "description": _ABOUT,
+            "tags": [{"name": "live", "description": "What is sent without being asked for"}],
+        },
+        "servers": _servers(settings),
         "defaultContentType": "application/json",
         "channels": {"live": channel, "events": stream},
         "operations": {
-            "tell": _operation("send", "live", to_me),
-            "hear": _operation("receive", "live", from_me),
-            "stream": _operation("send", "events", unasked)
+            "tell": _operation("send", "live", to_me, "Frames to me, over the websocket."),
+            "hear": _operation("receive", "live", from_me, "Frames from me, over the websocket."),
+            "stream": _operation("send", "events", unasked, "The same frames, as an event stream.")
             | {"bindings": {"http": {"method": "GET", "query": query}}},
         },
-        "components": {"messages": messages, "schemas": definitions["$defs"]},
+        "components": {
+            "messages": messages,
+            "schemas": definitions["$defs"],
+            "securitySchemes": _SECURITY,
+        },
     }
 
 
-def _operation(action: str, channel: str, frames: Iterable[Frame]) -> dict[str, Any]:
+def _servers(settings: Settings) -> dict[str, Any]:
+    """Where a node is, over either protocol."""
+    host = {
+        "default": f"localhost:{settings.ws_port}",
+        "description": "A node of its own, or the front door, which has it at its own address: "
+        "`GET /` with `Accept: application/json` names it.",
+    }
+    meanings = {"ws": "A websocket node", "http": "The same node, for event streams"}
+    return {
+        protocol: {
+            "host": "{host}",
+            "protocol": protocol,
+            "description": f"{meaning}; with TLS in front of it `{protocol}s`.",
+            "variables": {"host": host},
+        }
+        for protocol, meaning in meanings.items()
+    }
+
+
+def _operation(
+    action: str, channel: str, frames: Iterable[Frame], description: str
+) -> dict[str, Any]:
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
+        "description": description,
+        "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in _SECURITY],
         "messages": [{"$ref": f"#/channels/{channel}/messages/{frame.name}"} for frame in frames],
     }

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hlfast import VERSION
 from hlfast.web.edge import Foreign
 from hlfast.web.endpoint import Endpoint
 
-TITLE = "hlfast"
+# What both documents say of the service: OpenAPI's and AsyncAPI's `info`.
+INFO: Mapping[str, Any] = {
+    "title": "hlfast",
+    "version": VERSION,
+    "contact": {"name": "The hlfast authors"},
+    # AsyncAPI 3.0 knows no SPDX identifier.
+    "license": {"name": "MIT", "url": "https://spdx.org/licenses/MIT.html"},
+}
 ASSETS = "/static-offline-docs"
 
 
-def routes(endpoints: Sequence[Endpoint], version: str) -> list[BaseRoute]:
+def routes(endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
     """Routes of /docs, /redoc and /openapi.json, and of their assets."""
-    shim = _Shim(endpoints, version)
+    shim = _Shim(endpoints)
     pages = Foreign(shim.page)
     return [
         *(Route(path, pages) for path in ("/docs", "/docs/oauth2-redirect", "/redoc")),
@@ -29,8 +38,8 @@ def routes(endpoints: Sequence[Endpoint], version: str) -> list[BaseRoute]:
 class _Shim:
     """FastAPI's application and its assets, each an ASGI application, made when first asked for."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], version: str) -> None:
-        self._endpoints, self._version = endpoints, version
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = endpoints
         self._making = asyncio.Lock()
         self._made: tuple[ASGIApp, ASGIApp] | None = None
 
@@ -54,6 +63,6 @@ class _Shim:
     def _make(self) -> tuple[ASGIApp, ASGIApp]:
         from hlfast.web import openapi  # noqa: PLC0415 (a start is a third cheaper without it and aio_pika)
 
-        shim = openapi.documentation(self._endpoints, TITLE, self._version, ASSETS)
+        shim = openapi.documentation(self._endpoints, INFO, ASSETS)
         assets = next(route for route in shim.routes if isinstance(route, Mount))
         return shim, assets.app

@@ -8,7 +8,7 @@ less, 0.47 s of CPU instead of 0.70.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -22,8 +22,9 @@ from hlfast.web.problems import CONTENT_TYPE
 
 DESCRIPTION = """A social network's backend built to be fast.
 
-First steps: **Register** (`POST /api/v1/users`), press **Authorize** and give that name and
-password (leave `client_id` and `client_secret` empty), then try any row with a lock.
+First steps: register (`POST /api/v1/users`), log in with that name and password
+(`POST /api/v1/login`), and send the `access_token` as `Authorization: Bearer <access_token>`. All
+of it can be tried in a browser, at [/docs](/docs).
 
 Lists are paged by key: pass `next` of one page as `before` or `after` of the following one, until
 it is null. Errors are problems of RFC 9457. Every answer has an `X-Request-ID`.
@@ -97,19 +98,20 @@ PARAMETERS = {
 }
 
 
-def documentation(endpoints: Sequence[Endpoint], title: str, version: str, assets: str) -> FastAPI:
+def documentation(endpoints: Sequence[Endpoint], info: Mapping[str, Any], assets: str) -> FastAPI:
     """The application whose OpenAPI is made from the endpoints' table.
 
     `assets` is the path below which it serves what its pages load.
     """
     shim: FastAPI = FastAPIOffline(
-        title=title,
+        title=info["title"],
         description=DESCRIPTION,
-        version=version,
+        version=info["version"],
+        contact=info["contact"],
+        license_info=info["license"],
         openapi_tags=TAGS,
         # Where the document itself came from.
         servers=[{"url": "/", "description": "This service"}],
-        license_info={"name": "MIT", "identifier": "MIT"},
         docs_url="/docs",
         redoc_url="/redoc",
         static_url=assets,

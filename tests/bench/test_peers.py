@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from copy import copy
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -18,6 +20,8 @@ from bench.database import seeded
 from bench.scenarios import Read
 from hl_utils.servers.redis import RedisServer
 
+T = TypeVar("T")
+Answers = dict[str, list[Read]]
 SECRET = "of-32-bytes-or-more-for-the-tests-of-peers"
 DISTINCT = 200
 DIALOGS_WRITTEN = 20
@@ -33,29 +37,54 @@ needs_node = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
     """As many users as it takes for searches, feeds and dialogs to fill pages."""
-    with seeded(None, users=3000, means=rounds.MEANS) as url:
+    with seeded(None, users=1500, means=rounds.MEANS) as url:
         yield url
 
 
-async def asked(database_url: str, port: int) -> dict[str, list[Read]]:
-    """Everything once; the answers, which were right."""
-    database = await asyncpg.connect(database_url)
+Ask = Callable[[str], Answers]
+
+
+@pytest.fixture(scope="module")
+def ask(database_url: str) -> Iterator[Ask]:
+    """Starts a server by its name and asks it everything once; the answers, which were right."""
+    wanted = asyncio.run(with_database(database_url, reads))
+    with RedisServer() as redis:
+
+        def asked(name: str) -> Answers:
+            contender = CONTENDERS[name]
+            contender.install()
+            found = {scenario: [*map(copy, those)] for scenario, those in wanted.items()}
+            with ExitStack() as stack:
+                started = rounds.start_servers(stack, [contender], database_url, redis.url, SECRET)
+                port, _ = started[name]
+                asyncio.run(with_database(database_url, everything_once, port, found))
+            return found
+
+        yield asked
+
+
+@pytest.fixture(scope="module")
+def ours(ask: Ask) -> Answers:
+    return ask(OURS)
+
+
+async def with_database(url: str, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    database = await asyncpg.connect(url)
     try:
-        reads = await checks.reads(database, DISTINCT, random.Random(1), SECRET)
-        sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), SECRET)
-        await checks.everything_once(database, port, reads, sends)
-        return reads
+        return await call(database, *arguments)
     finally:
         await database.close()
 
 
+async def reads(database: asyncpg.Connection) -> Answers:
+    return await checks.reads(database, DISTINCT, random.Random(1), SECRET)
+
+
+async def everything_once(database: asyncpg.Connection, port: int, found: Answers) -> None:
+    sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), SECRET)
+    await checks.everything_once(database, port, found, sends)
+
+
 @pytest.mark.parametrize("name", ["FastAPI", "Go", pytest.param("Fastify", marks=needs_node)])
-def test_peer_answers_as_the_service_does(database_url: str, name: str) -> None:
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer())
-        running = [CONTENDERS[OURS], CONTENDERS[name]]
-        for one in running:
-            one.install()
-        started = rounds.start_servers(stack, running, database_url, redis.url, SECRET)
-        ours, peers = (asyncio.run(asked(database_url, started[one.name][0])) for one in running)
-        checks.same_bytes(ours, peers)
+def test_peer_answers_as_the_service_does(ours: Answers, ask: Ask, name: str) -> None:
+    checks.same_bytes(ours, ask(name))

@@ -233,7 +233,7 @@ def test_a_search_finds_what_begins_so_by_code_points(mysql_url: str) -> None:
             ids[row["id"]] = key
         for prefix in (*keys, "q ", "\ufdfa"):
             page = await database.fetch_row(
-                "user_find_by_first", [prefix], [prefix_end(prefix)], [0], [100], [None]
+                "user_find_by_first", [prefix], [prefix_end(prefix)], [0], [100]
             )
             assert page is not None
             found = [int(mark.partition(":")[0]) for mark in page["found"].split(",")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -146,6 +147,31 @@ def test_pip_is_quiet_at_a_terminal_too(machine: Machine) -> None:
     [pip] = [call for call in machine.calls if call.startswith("python -m pip install ")]
     assert " --quiet " in pip
     assert "Installing requirements-test.txt" in done.stdout
+
+
+def _locked(lock: str) -> set[tuple[str, str, str]]:
+    """The name, version and hashes of each package."""
+    pin = re.compile(r"^(\S+)==([^\s;]+).*\n((?: +--hash=.*\n)+)", re.MULTILINE)
+    return {(name, version, hashes) for name, version, hashes in pin.findall(lock)}
+
+
+def test_one_pip_installs_everything_and_all_cores_compile_it(machine: Machine) -> None:
+    """The tests' lock file has all that the service's has, which is noted as installed, too."""
+    service, tests = (_locked((ROOT / lock).read_text()) for lock in _LOCKS)
+    assert service and service < tests
+    installed = [machine.directory / ".venv" / lock for lock in _LOCKS]
+    for copy in installed:
+        copy.write_text("of before")
+    done = machine.test("--quick")
+    assert done.returncode == 0, done.stderr
+    pip, compiled, _ = machine.calls
+    assert pip.startswith("python -m pip install ")
+    assert " --require-hashes --only-binary :all: --no-compile " in pip
+    assert pip.endswith("/requirements-test.txt")
+    assert compiled.startswith("python -m compileall ") and " -j 0 " in compiled
+    assert [copy.read_text() for copy in installed] == [
+        (ROOT / lock).read_text() for lock in _LOCKS
+    ]
 
 
 def test_arguments_are_pytests(machine: Machine) -> None:

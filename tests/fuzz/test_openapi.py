@@ -13,9 +13,8 @@ from hypothesis import settings
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import Api
 from hl_utils.servers.sql import SqlServer, rows, skip_user_ids
-from hlfast.api import VERSION
 from hlfast.endpoints import ENDPOINTS
-from hlfast.web.docs import ASSETS, TITLE
+from hlfast.web.docs import ASSETS, INFO
 from hlfast.web.endpoint import PREFIX, Endpoint
 from hlfast.web.openapi import documentation
 from tests.clients import Client
@@ -68,7 +67,7 @@ def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator
 @cache
 def description() -> dict[str, Any]:
     """What the requests are made from."""
-    return documentation(ENDPOINTS, TITLE, VERSION, ASSETS).openapi()
+    return documentation(ENDPOINTS, INFO, ASSETS).openapi()
 
 
 @cache

@@ -1,4 +1,7 @@
-"""Clients that generators make of /openapi.json: they compile, and page through every list."""
+"""What others' programs make of the documents: linters find nothing, generators make clients of it.
+
+Those clients compile, and page through every list.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,12 @@ from tests.clients import PASSWORD, Client
 HERE = Path(__file__).parent
 TYPESCRIPT, PYTHON = HERE / "typescript", HERE / "python"
 BUILD_S = 300.0
+DOCUMENTS = ("openapi.json", "asyncapi.json")
+LINTERS = {
+    "redocly": ("lint", "--config", "redocly.yaml"),
+    # It says so, too, where it does not know what kind of document it has.
+    "spectral": ("lint", "--ruleset", "spectral.yaml", "--fail-severity", "hint"),
+}
 # In CI a missing one fails the test instead.
 ARE_OPTIONAL = "CI" not in os.environ
 # Options by which openapi-generator makes names and imports that ECMAScript takes.
@@ -30,7 +39,7 @@ pytestmark = [
     pytest.mark.one_database,
     pytest.mark.skipif(
         ARE_OPTIONAL and not (shutil.which("npm") and shutil.which("java")),
-        reason="npm or Java is missing: install Node.js 20 with npm, and a Java runtime",
+        reason="npm or Java is missing: install Node.js 20.19 with npm, and a Java runtime",
     ),
 ]
 
@@ -52,17 +61,24 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def generated(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with all that the generators make of the service's own document."""
-    npm_packages(TYPESCRIPT, ("openapi-typescript", "@hey-api/openapi-ts", "typescript"))
+def documents(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the service's own documents, npm's packages and what configures them."""
+    npm_packages(TYPESCRIPT, ())
     directory = tmp_path_factory.mktemp("generated")
     for path in TYPESCRIPT.iterdir():
         if path.is_file():
             shutil.copy(path, directory)
     (directory / "node_modules").symlink_to(TYPESCRIPT / "node_modules")
     with Client(api.url) as anybody:
-        document = anybody.get(f"{api.url}/openapi.json").content
-    (directory / "openapi.json").write_bytes(document)
+        for name in DOCUMENTS:
+            (directory / name).write_bytes(anybody.get(f"{api.url}/{name}").content)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def generated(documents: Path) -> Path:
+    """The directory, and in it all that generators make of OpenAPI."""
+    directory = documents
     made = {
         "fetch": {"generatorName": "typescript-fetch", "additionalProperties": FETCH},
         "python": {"generatorName": "python"},
@@ -126,6 +142,14 @@ LISTS = {
     "dialogs": 3,
     "several": 3,
 }
+
+
+@pytest.mark.parametrize("linter", LINTERS)
+def test_linters_find_nothing(documents: Path, linter: str) -> None:
+    """OpenAPI and AsyncAPI, by every rule but those that the linter's configuration names."""
+    program = documents / "node_modules" / ".bin" / linter
+    quiet = {"REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    run(documents, program, *LINTERS[linter], *DOCUMENTS, timeout_s=BUILD_S, **quiet)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Nodes come, drain and die under 2,000 sockets, and nobody misses what was acknowledged."""
+"""Nodes come, drain and die under 600 sockets, and nobody misses what was acknowledged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hl_utils.servers.services import Api, Node
 from tests.conftest import TEMPLATE, new_database
 from tests.haproxy.audience import Audience, Listener, until
 
-SOCKETS, PEOPLE = 2000, 20
+SOCKETS, PEOPLE = 600, 20
 PAUSE_S = 0.2
 POSTS_BETWEEN = 6
 # Of a node's first half of it, in which it closes its sockets.
@@ -90,7 +90,7 @@ async def _people(url: str) -> Sequence[Person]:
 
 @asynccontextmanager
 async def show(house: House) -> AsyncIterator[tuple[Author, Audience]]:
-    """An author who writes while the block runs, before 2,000 sockets of the author's friends.
+    """An author who writes while the block runs, before 600 sockets of the author's friends.
 
     Afterwards each has got every post that was acknowledged, and nobody saw an HTTP error.
     """

@@ -77,6 +77,7 @@ def test_the_document_is_whole(document: Any) -> None:
     assert document["asyncapi"] == "3.0.0"
     assert document["channels"]["live"]["address"] == "/ws"
     assert document["channels"]["events"]["address"] == PATH
+    assert {server["protocol"] for server in document["servers"].values()} == {"ws", "http"}
     used = set()
     waiting = [document]
     while waiting:

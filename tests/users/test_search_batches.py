@@ -62,7 +62,11 @@ def test_concurrent_searches_are_one_statement(migrated_database_url: str) -> No
         assert shown[5:] == [[], ["ada", "adam"], ["bob"], []]
         counted.asked.clear()
         assert await asyncio.gather(*map(search.page, SEARCHES)) == alone
-        assert counted.asked == {"user_find_by_first": 1, "user_find_by_last": 1}
+        assert counted.asked == {
+            "user_find_by_first": 1,
+            "user_find_by_last": 1,
+            "user_find_by_both": 1,
+        }
         await database.close()
 
     asyncio.run(run())

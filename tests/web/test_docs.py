@@ -58,6 +58,12 @@ def test_assets_that_are_not_there(client: Client, path: str) -> None:
     assert answer.json["request_id"] == answer.headers["x-request-id"]
 
 
+def test_no_reader_is_told_of_buttons_that_only_docs_has(client: Client) -> None:
+    """The same text is read at /redoc, and in the comments of generated clients."""
+    text = client.get(f"{client.root}/openapi.json").text
+    assert not re.search(r"Swagger|\bAuthorize\b|Try it out|Execute|\block\b", text)
+
+
 def test_every_endpoint_is_described(schema: Any) -> None:
     described = {
         (method.upper(), path) for path, methods in schema["paths"].items() for method in methods

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.one_database
 
 AWAY_S = 30.0
+# Lines for errors that are empty and have a box, if only for the gap beside it.
+BOXES_OF_NOTHING = """[...document.querySelectorAll("[role=alert]:empty")]
+    .filter((line) => line.getClientRects().length).map((line) => line.outerHTML)"""
 # Tries in every field where people type.
 MARKUP = """<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'"""
 
@@ -467,6 +470,8 @@ def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
             ada.gone("//*[@aria-busy] | //*[normalize-space()='…']")
             assert serious(ada) == [], (view, width)
             assert ada.run("return document.documentElement.scrollWidth") <= width, view
+            # What has nothing to say moves nothing aside.
+            assert ada.run(f"return {BOXES_OF_NOTHING}") == [], view
     ada.command("Emulation.clearDeviceMetricsOverride")
 
 

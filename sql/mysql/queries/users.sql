@@ -54,12 +54,12 @@ CALL user_set_disabled_by($1, $2, $3, $4);
 -- otherwise.
 CALL superuser_make($1, $2, $3, $4, $5, $6, $7, $8);
 
--- Search, by the name of which more letters are given: its keys begin with $1 and are less than $2;
--- the keys of the other name begin with $5, unless it is null. Each statement reads a range of the
--- index on the names and keeps the lowest ids of it. The index is named: by itself the planner walks
--- the primary key for the order, which reads the whole table for a rare name. Only the page's rows are
--- then fetched, for their versions, and written as text. Several searches are read at once, each by a
--- SELECT of its own, and $0 says whose a row is: there is no LATERAL in MariaDB.
+-- Search: keys of first names begin with a text and are less than its end, and so for last names. Each
+-- statement reads a range of the index on the names and keeps the lowest ids of it. The index is named:
+-- by itself the planner walks the primary key for the order, which reads the whole table for a rare
+-- name. Of two names the planner takes the rarer one, whose range it finds the shorter. Only the page's
+-- rows are then fetched, for their versions, and written as text. Several searches are read at once,
+-- each by a SELECT of its own, and $0 says whose a row is: there is no LATERAL in MariaDB.
 
 -- name: user_find_by_first
 SELECT STRAIGHT_JOIN
@@ -68,7 +68,6 @@ FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
     WHERE s.first_key >= $1 AND s.first_key < $2 AND s.id > $3
-      AND ($5 IS NULL OR LEFT(s.last_key, LENGTH($5)) = $5)
     ORDER BY s.id
     LIMIT $4
 ) AS page
@@ -81,8 +80,20 @@ FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)
     WHERE s.last_key >= $1 AND s.last_key < $2 AND s.id > $3
-      AND ($5 IS NULL OR LEFT(s.first_key, LENGTH($5)) = $5)
     ORDER BY s.id
     LIMIT $4
+) AS page
+JOIN user AS u ON u.id = page.id;
+
+-- name: user_find_by_both
+SELECT STRAIGHT_JOIN
+    $0 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
+FROM (
+    SELECT s.id
+    FROM user AS s FORCE INDEX (user_first, user_last)
+    WHERE s.first_key >= $1 AND s.first_key < $2 AND s.last_key >= $3 AND s.last_key < $4
+      AND s.id > $5
+    ORDER BY s.id
+    LIMIT $6
 ) AS page
 JOIN user AS u ON u.id = page.id;

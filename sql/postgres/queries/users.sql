@@ -88,16 +88,16 @@ SET password_hash = excluded.password_hash,
 WHERE "user".is_superuser OR $8
 RETURNING id;
 
--- Search, by the name of which more letters are given: its keys begin with `starts` and are less than
--- `beyond`; the keys of the other name begin with `other`, unless it is null. One statement for each
--- name, because the plan is made before the letters are known: an index is of one name first. The ids
--- and versions of each page, as text: several searches are read at once, and `number` says whose a row
--- is. Where fewer than 200 users match, all are found in the index on the names, and sorted (by
--- `id + 0`: the planner would walk the primary key for the order). Where more do, users with the same
--- first letter are passed in the order of their ids until the page is full: many match, so it soon
--- is. Either takes as long among a million users as among a thousand, but for two names that are
--- common each and rare together: all of the first are looked at. Every index holds both names and the
--- version.
+-- Search: keys of first names begin with `first` and are less than `first_end`, and so for last names.
+-- The ids and versions of each page, as text: several searches are read at once, and `number` says
+-- whose a row is. The plan is made before the letters are known, so each statement has an arm for few
+-- users that match and one for many, and of each search one arm runs. Fewer than 200: all are found in
+-- the index on the names, and sorted (by `id + 0`: the planner would walk the primary key for the
+-- order). More: users with the same first letter are passed in the order of their ids until the page
+-- is full; many match, so it soon is. For two names, of which each is looked at, these are the users
+-- with the same pair of first letters. So a search takes as long among a million users as among a
+-- thousand; one for two names at most the time that all users of one pair of letters take, where few of
+-- them match. Every index holds both names and the version.
 
 -- name: user_find_by_first
 SELECT k.number, (
@@ -105,29 +105,26 @@ SELECT k.number, (
     FROM (
         (SELECT u.id, u.version
         FROM "user" AS u
-        WHERE u.first_key >= k.starts AND u.first_key < k.beyond
-          AND (k.other IS NULL OR starts_with(u.last_key, k.other))
+        WHERE u.first_key >= k.first AND u.first_key < k.first_end
           AND u.id > k.after AND many.id IS NULL
         ORDER BY u.id + 0
         LIMIT k.most)
         UNION ALL
         (SELECT u.id, u.version
         FROM "user" AS u
-        WHERE left(u.first_key, 1) = left(k.starts, 1)
-          AND u.first_key >= k.starts AND u.first_key < k.beyond
-          AND (k.other IS NULL OR starts_with(u.last_key, k.other))
+        WHERE left(u.first_key, 1) = left(k.first, 1)
+          AND u.first_key >= k.first AND u.first_key < k.first_end
           AND u.id > k.after AND many.id IS NOT NULL
         ORDER BY left(u.first_key, 1), u.id
         LIMIT k.most)
     ) AS page
 ) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, other, number)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
+     WITH ORDINALITY AS k (first, first_end, after, most, number)
 LEFT JOIN LATERAL (
     SELECT u.id
     FROM "user" AS u
-    WHERE u.first_key >= k.starts AND u.first_key < k.beyond
-      AND (k.other IS NULL OR starts_with(u.last_key, k.other))
+    WHERE u.first_key >= k.first AND u.first_key < k.first_end
     OFFSET 199
     LIMIT 1
 ) AS many ON true;
@@ -138,29 +135,73 @@ SELECT k.number, (
     FROM (
         (SELECT u.id, u.version
         FROM "user" AS u
-        WHERE u.last_key >= k.starts AND u.last_key < k.beyond
-          AND (k.other IS NULL OR starts_with(u.first_key, k.other))
+        WHERE u.last_key >= k.last AND u.last_key < k.last_end
           AND u.id > k.after AND many.id IS NULL
         ORDER BY u.id + 0
         LIMIT k.most)
         UNION ALL
         (SELECT u.id, u.version
         FROM "user" AS u
-        WHERE left(u.last_key, 1) = left(k.starts, 1)
-          AND u.last_key >= k.starts AND u.last_key < k.beyond
-          AND (k.other IS NULL OR starts_with(u.first_key, k.other))
+        WHERE left(u.last_key, 1) = left(k.last, 1)
+          AND u.last_key >= k.last AND u.last_key < k.last_end
           AND u.id > k.after AND many.id IS NOT NULL
         ORDER BY left(u.last_key, 1), u.id
         LIMIT k.most)
     ) AS page
 ) AS found
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::text[])
-     WITH ORDINALITY AS k (starts, beyond, after, most, other, number)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[])
+     WITH ORDINALITY AS k (last, last_end, after, most, number)
 LEFT JOIN LATERAL (
     SELECT u.id
     FROM "user" AS u
-    WHERE u.last_key >= k.starts AND u.last_key < k.beyond
-      AND (k.other IS NULL OR starts_with(u.first_key, k.other))
+    WHERE u.last_key >= k.last AND u.last_key < k.last_end
     OFFSET 199
     LIMIT 1
 ) AS many ON true;
+
+-- name: user_find_by_both
+SELECT k.number, (
+    SELECT string_agg(page.id || ':' || page.version, ',')
+    FROM (
+        (SELECT u.id, u.version
+        FROM "user" AS u
+        WHERE u.first_key >= k.first AND u.first_key < k.first_end
+          AND starts_with(u.last_key, k.last)
+          AND u.id > k.after AND many_first.id IS NULL
+        ORDER BY u.id + 0
+        LIMIT k.most)
+        UNION ALL
+        (SELECT u.id, u.version
+        FROM "user" AS u
+        WHERE u.last_key >= k.last AND u.last_key < k.last_end
+          AND starts_with(u.first_key, k.first)
+          AND u.id > k.after AND many_first.id IS NOT NULL AND many_last.id IS NULL
+        ORDER BY u.id + 0
+        LIMIT k.most)
+        UNION ALL
+        (SELECT u.id, u.version
+        FROM "user" AS u
+        WHERE left(u.first_key, 1) = left(k.first, 1) AND left(u.last_key, 1) = left(k.last, 1)
+          AND starts_with(u.first_key, k.first) AND starts_with(u.last_key, k.last)
+          AND u.id > k.after AND many_last.id IS NOT NULL
+        ORDER BY left(u.first_key, 1), left(u.last_key, 1), u.id
+        LIMIT k.most)
+    ) AS page
+) AS found
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::integer[])
+     WITH ORDINALITY AS k (first, first_end, last, last_end, after, most, number)
+LEFT JOIN LATERAL (
+    SELECT u.id
+    FROM "user" AS u
+    WHERE u.first_key >= k.first AND u.first_key < k.first_end
+    OFFSET 199
+    LIMIT 1
+) AS many_first ON true
+LEFT JOIN LATERAL (
+    -- Not looked at where the first name is rare: many_last is null then, too.
+    SELECT u.id
+    FROM "user" AS u
+    WHERE u.last_key >= k.last AND u.last_key < k.last_end AND many_first.id IS NOT NULL
+    OFFSET 199
+    LIMIT 1
+) AS many_last ON true;
