@@ -29,23 +29,34 @@ install it (Debian: apt-get install python3-venv)"
     die "no Python 3.11 or newer on PATH"
 }
 
-# make_venv [LOCK]: .venv with what the lock file has. Each has all that requirements.txt has, in the
-# same versions, so one of them is enough. A copy of it in .venv says that it is installed there.
+# install_locked FILE [pip's options]: a copy of the file in .venv says that it is installed there.
+install_locked() {
+    local lock=$root/$1 installed=$venv/$1
+    shift
+    ! cmp -s "$lock" "$installed" || return 0
+    echo "Installing ${lock##*/} into .venv (the first time it takes a minute or two)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        --require-hashes --only-binary :all: "$@" --requirement "$lock" &&
+        cp "$lock" "$installed"
+}
+
 make_venv() {
-    local python name=${1-requirements.txt}
+    local python
     if [ ! -x "$venv/bin/python" ] || [ ! -e "$venv/requirements.txt" ]; then
         python=$(find_python)
         echo "Making .venv with $("$python" --version)"
         "$python" -m venv --clear "$venv"
+        # The one that comes with an old Python takes twice as long for the rest.
+        install_locked requirements-pip.txt || echo "Going on with the pip of this Python"
     fi
-    ! cmp -s "$root/$name" "$venv/$name" || return 0
-    echo "Installing $name into .venv (the first time it takes a minute or two)"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --require-hashes --only-binary :all: --no-compile --requirement "$root/$name"
-    # On all cores, of which pip uses one. Packages bring along files that do not compile.
-    "$venv/bin/python" -m compileall -qq -j 0 "$venv"/lib/python*/site-packages || true
-    cp "$root/$name" "$venv"
-    cp "$root/requirements.txt" "$venv"
+    install_locked requirements.txt
+}
+
+# Most modules of these packages are never imported. What is, is compiled then, which saves a third of
+# their installation. Those of the service are compiled at once: `up` as root runs it as somebody who
+# may not write there.
+install_for_tests() {
+    install_locked requirements-test.txt --no-compile
 }
 
 # One of before lacks what has come since.
@@ -184,8 +195,9 @@ run_tests() {
         esac
         shift
     done
+    make_venv
     [ -n "$quick" ] || install_servers
-    make_venv requirements-test.txt
+    install_for_tests
     cd "$root"
     # What is compiled is kept, whatever the shell says: each of the processes would do it anew.
     unset PYTHONDONTWRITEBYTECODE
@@ -199,13 +211,15 @@ run_tests() {
 
 # What the lines of bench/README need, beside the service.
 install_benchmarks() {
-    make_venv requirements-test.txt
+    make_venv
+    install_for_tests
     echo "Installed. Next: source .venv/bin/activate, then any line of bench/README.md"
 }
 
 # Paths in the arguments are the caller's, so its directory stays; but nothing is imported from it.
 run_lab() {
-    make_venv requirements-test.txt
+    make_venv
+    install_for_tests
     export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
     exec "$venv/bin/python" -P -m bench.lab "$@"
 }
@@ -215,11 +229,10 @@ case ${1-} in
     bench) install_benchmarks && exit 0 ;;
     lab) shift && run_lab "$@" ;;
 esac
-# Locust is of the tests.
-lock=requirements.txt
-[ "${1-}" != swarm ] || lock=requirements-test.txt
-make_venv "$lock"
+make_venv
 make_env_file
+# Locust is of the tests.
+[ "${1-}" != swarm ] || install_for_tests
 if [ $# -eq 0 ]; then
     build_image
     exit 0

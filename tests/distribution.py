@@ -1,7 +1,8 @@
 """How the tests are spread over processes, and what is seen of them meanwhile.
 
 A process takes one unit after the other. A unit is what shares servers that take long to start:
-the tests of one file on one database, or of several files that need the same servers.
+the tests of one file on one database, or of several files that need the same servers. What costs
+more to make than to run on a database is run on all of them by the process that made it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ TOGETHER = {
         f"tests/web/test_{name}.py" for name in ("auth", "lab", "log", "metrics")
     ),
 }
+# Made once for all databases, which takes longer than to ask one of them.
+MADE_ONCE = ("tests/fuzz/",)
 # Units that take longest begin first, or one of them would be what all others wait for at the end.
 FIRST: tuple[str, ...] = (
     "the cluster",
@@ -56,13 +59,13 @@ FIRST: tuple[str, ...] = (
     "tests/crash/",
     "tests/haproxy/",
     "live",
+    "tests/fuzz/",
     "several processes",
     "two processes",
     "tests/live/",
     "tests/websocket/",
     "tests/web/",
     "tests/test_response_cache.py",
-    "tests/fuzz/",
     "tests/model/",
 )
 # `--quick`: the style gates, what needs no server, and the contract of HTTP and the websocket.
@@ -102,7 +105,7 @@ def unit(nodeid: str) -> str:
     path, _, test = nodeid.partition("::")
     database = _DATABASE.search(test)
     name = next((name for name, paths in TOGETHER.items() if path.startswith(paths)), path)
-    return f"{name} on {database[1]}" if database else name
+    return f"{name} on {database[1]}" if database and not path.startswith(MADE_ONCE) else name
 
 
 def is_quick(nodeid: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from hl_utils.servers.process import ROOT
 from tests import repeat
-from tests.distribution import FIRST, NOT_QUICK, QUICK, TOGETHER, is_quick, rank, unit
+from tests.distribution import FIRST, MADE_ONCE, NOT_QUICK, QUICK, TOGETHER, is_quick, rank, unit
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from tests.distribution import FIRST, NOT_QUICK, QUICK, TOGETHER, is_quick, rank
         ("tests/posts/test_posts.py::test_a[postgres]", "tests/posts/test_posts.py on postgres"),
         ("tests/posts/test_posts.py::test_a[mysql-7]", "tests/posts/test_posts.py on mysql"),
         ("tests/posts/test_posts.py::test_a[7-mysql]", "tests/posts/test_posts.py on mysql"),
+        ("tests/fuzz/test_openapi.py::test_a[mysql]", "tests/fuzz/test_openapi.py"),
         ("tests/test_codec.py::test_a[mysqld]", "tests/test_codec.py"),
         ("tests/test_codec.py::test_a", "tests/test_codec.py"),
     ],
@@ -29,7 +30,8 @@ def test_a_unit_is_a_file_on_a_database(nodeid: str, expected: str) -> None:
 
 def test_lists_name_what_there_is() -> None:
     """A file that was renamed would lose its order in silence."""
-    named = {path for paths in TOGETHER.values() for path in paths} | {*QUICK, *NOT_QUICK}
+    named = {path for paths in TOGETHER.values() for path in paths}
+    named |= {*QUICK, *NOT_QUICK, *MADE_ONCE}
     named |= {name.partition(" on ")[0] for name in FIRST} - TOGETHER.keys()
     for path in named:
         assert list(ROOT.glob(f"{path}*" if not path.endswith("/") else path)), path

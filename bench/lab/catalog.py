@@ -46,8 +46,8 @@ def _chain(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     )
 
 
-# The service's own switches, in the order in which the ladder turns them on: all of
-# hlfast.settings.Tuning.
+# The switches of an API process, in the order in which the ladder turns them on: all of
+# hlfast.settings.Tuning but those of a websocket node alone, which are in bench.lab.frames.
 SWITCHES = {
     "remember_tokens": "tokens",
     "batch_reads": "batched-reads",

@@ -44,8 +44,12 @@ from bench.live.world import World, world
 from bench.load import WrongAnswer
 
 SCENES = (ONE_TO_ALL, BURSTS, ONE_TO_ONE)
-# The service's own switches that a websocket node has.
-_SWITCHES = ("freeze_gc", "batch_scheduling")
+# The service's own switches that a websocket node has, in the order of the ladder.
+SWITCHES = {
+    "join_events": "joined-events",
+    "freeze_gc": "frozen-gc",
+    "batch_scheduling": "batch-scheduling",
+}
 _NODE_SENDS = ("plain", "prepared", "corked")
 PARTS = {
     Kind.LADDER: (
@@ -75,19 +79,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _arm(name: str, on: Sequence[str]) -> Arm:
-    environment = {f"HLFAST_TUNING__{one.upper()}": str(one in on).lower() for one in _SWITCHES}
+    environment = {f"HLFAST_TUNING__{one.upper()}": str(one in on).lower() for one in SWITCHES}
     return Arm(name, name, (), environment)
 
 
 def arms(*, has_node: bool) -> list[Arm]:
     """The arms of websocket servers: the ladder, Node's, and the last rung twice."""
     first = Arm("starlette-websockets", "starlette-websockets", ())
-    ladder = [
-        first,
-        replace(_arm("websocket-node", ()), without=first.name),
-        replace(_arm("frozen-gc", _SWITCHES[:1]), without="websocket-node"),
-        replace(_arm("batch-scheduling", _SWITCHES), without="frozen-gc"),
-    ]
+    ladder = [first, replace(_arm("websocket-node", ()), without=first.name)]
+    for count, method in enumerate(SWITCHES.values(), 1):
+        ladder.append(replace(_arm(method, [*SWITCHES][:count]), without=ladder[-1].name))
     ours = ladder[-1]
     node = [
         Arm(f"ws {send}", f"ws {send}", (), {"SEND": send}, ours.name, True, Kind.ADVISED)

@@ -19,7 +19,7 @@ BatchScheduling = Annotated[bool, said("Threads that wake up interrupt no other.
 
 
 class LabSwitches(BaseModel):
-    """Methods of speed, and whether this process uses them now."""
+    """Methods of speed of an API process, and whether this one uses them now."""
 
     batch_reads: BatchReads
     batch_sends: BatchSends

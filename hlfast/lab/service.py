@@ -35,9 +35,8 @@ class Lab:
         self._status_of = status_of
         self._numbers = numbers
         self._switches = switches
-        self._state = {
-            name: name in switches and is_on for name, is_on in settings.tuning.model_dump().items()
-        }
+        tuning = settings.tuning.model_dump()
+        self._state = {name: name in switches and tuning[name] for name in LabSwitches.model_fields}
         self._process = f"{socket.gethostname()}-{os.getpid()}"
 
     async def look(self, me: int) -> LabReport:

@@ -31,7 +31,8 @@ _READ_WEIGHS = 5
 class FanOut:
     """Reads entries and queues their frames: those of one entry are one write to each socket.
 
-    `introduce` tells two new friends whether the other one is online.
+    `introduce` tells two new friends whether the other one is online. Without `joins_events` each
+    event is queued by itself, and written in the loop turn in which it is.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class FanOut:
         frames: Frames,
         counts: Counts,
         introduce: Callable[[Friendship], None],
+        *,
+        joins_events: bool,
     ) -> None:
         self._writes = writes
         self._history = history
@@ -49,6 +52,7 @@ class FanOut:
         self._frames = frames
         self._counts = counts
         self._introduce = introduce
+        self._joins_events = joins_events
         # Frames since others had their turn.
         self._queued = 0
 
@@ -63,12 +67,13 @@ class FanOut:
         concerns_us = False
         # Posts of one author that follow each other, not delivered yet.
         posts: list[Event] = []
-        self._writes.hold()
+        if self._joins_events:
+            self._writes.hold()
         for index, body in enumerate(bodies):
             event = self._read(body, Cursor(entry.position, index))
             if event is None:
                 continue
-            if posts and posts[0].author != event.author:
+            if posts and not (self._joins_events and posts[0].author == event.author):
                 concerns_us |= await self._deliver_posts(posts)
             if event.author:
                 posts.append(event)

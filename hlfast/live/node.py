@@ -111,6 +111,7 @@ class Node:
             frames,
             self.counts,
             self._broadcasts.introduce,
+            joins_events=settings.tuning.join_events,
         )
 
     @property

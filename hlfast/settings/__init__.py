@@ -77,6 +77,11 @@ class Tuning(BaseModel):
         description="Read the feed of somebody with 400 friends or more from the newest posts of "
         "everybody, while that fills a page.",
     )
+    join_events: bool = Field(
+        True,
+        description="Write the events of one entry of the log to each socket at once (websocket "
+        "node).",
+    )
     freeze_gc: bool = Field(
         True, description="Exempt what exists after the start from garbage collection."
     )

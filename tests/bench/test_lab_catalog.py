@@ -25,8 +25,9 @@ def switches(arm: catalog.Arm, monkeypatch: pytest.MonkeyPatch) -> dict[str, boo
 
 
 def test_every_switch_has_a_rung_and_is_left_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(catalog.SWITCHES) == set(Tuning.model_fields), (
-        "a switch of settings.Tuning has no rung: add it to bench/lab/catalog.py and methods.md"
+    assert set(catalog.SWITCHES) | set(frames.SWITCHES) == set(Tuning.model_fields), (
+        "a switch of settings.Tuning has no rung: add it to methods.md, and to bench.lab.catalog "
+        "or, if only a websocket node has it, to bench.lab.frames"
     )
     ours = dict.fromkeys(Tuning.model_fields, True)
     *_, last = catalog.LADDER
@@ -38,9 +39,15 @@ def test_every_switch_has_a_rung_and_is_left_out_once(monkeypatch: pytest.Monkey
 
 
 def test_a_rung_has_one_switch_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    rungs = [one for one in catalog.LADDER if not one.leaves_events]
-    on = [sum(switches(one, monkeypatch).values()) for one in rungs]
-    assert on == list(range(len(catalog.SWITCHES) + 1))
+    of_api = [one for one in catalog.LADDER if not one.leaves_events]
+    of_node = [one for one in frames.arms(has_node=False) if one.kind == Kind.LADDER][1:]
+    for rungs, known in ((of_api, catalog.SWITCHES), (of_node, frames.SWITCHES)):
+        on = [
+            {name for name, is_on in switches(one, monkeypatch).items() if is_on and name in known}
+            for one in rungs
+        ]
+        assert on == [{*list(known)[:count]} for count in range(len(known) + 1)]
+        assert [one.method for one in rungs[1:]] == list(known.values())
 
 
 def test_every_arm_has_its_words_and_no_words_are_of_none() -> None:

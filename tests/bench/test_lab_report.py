@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -18,7 +19,9 @@ from bench.lab.quiet import Quiet
 from bench.lab.report.scale import Scale
 from bench.lab.results import Results
 from tests.bench import lab_runs
-from tests.web.chromium import CHROMIUM, Browser
+
+if TYPE_CHECKING:
+    from tests.web.chromium import Browser
 
 BYTES_MAX = 1_000_000
 WIDTHS = (360, 1280)
@@ -38,6 +41,8 @@ def directory(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    from tests.web.chromium import CHROMIUM, Browser
+
     if not Path(CHROMIUM).exists():
         pytest.skip(f"{CHROMIUM} is not installed")
     chromium = Browser(tmp_path_factory.mktemp("profile"))

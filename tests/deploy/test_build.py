@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ from hl_utils.servers.process import ROOT
 
 _TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "getconf", "grep", "mv", "uname")
 _LOCKS = ("requirements.txt", "requirements-test.txt")
+_PIP = "requirements-pip.txt"
 
 
 class Machine:
@@ -39,6 +39,20 @@ class Machine:
         for lock in _LOCKS:
             for place in (directory, directory / ".venv"):
                 shutil.copy(ROOT / lock, place)
+        shutil.copy(ROOT / _PIP, directory)
+
+    def forget(self, *, has_pip: bool) -> None:
+        """There is no virtual environment any more, but a Python that makes one.
+
+        Whether the index that its pip asks has pip itself.
+        """
+        python = self.directory / "of-a-new-environment"
+        refusal = "" if has_pip else f"; [[ $* != *{_PIP} ]]"
+        self._program(python, f'echo "python $*" >>{self.log}{refusal}')
+        shutil.rmtree(self.directory / ".venv")
+        mkdir, cp = shutil.which("mkdir"), shutil.which("cp")
+        made = f'{mkdir} -p "$4/bin" && {cp} {python} "$4/bin/python"'
+        self._program(self.programs / "python3", f"[ $2 != venv ] || {{ {made}; }}")
 
     @staticmethod
     def _program(path: Path, line: str) -> None:
@@ -149,29 +163,40 @@ def test_pip_is_quiet_at_a_terminal_too(machine: Machine) -> None:
     assert "Installing requirements-test.txt" in done.stdout
 
 
-def _locked(lock: str) -> set[tuple[str, str, str]]:
-    """The name, version and hashes of each package."""
-    pin = re.compile(r"^(\S+)==([^\s;]+).*\n((?: +--hash=.*\n)+)", re.MULTILINE)
-    return {(name, version, hashes) for name, version, hashes in pin.findall(lock)}
-
-
-def test_one_pip_installs_everything_and_all_cores_compile_it(machine: Machine) -> None:
-    """The tests' lock file has all that the service's has, which is noted as installed, too."""
-    service, tests = (_locked((ROOT / lock).read_text()) for lock in _LOCKS)
-    assert service and service < tests
-    installed = [machine.directory / ".venv" / lock for lock in _LOCKS]
-    for copy in installed:
-        copy.write_text("of before")
+def test_only_what_the_service_needs_is_compiled_beforehand(machine: Machine) -> None:
+    """Of the tests' packages, that is what is imported, as it is."""
+    for lock in _LOCKS:
+        (machine.directory / ".venv" / lock).write_text("of before")
     done = machine.test("--quick")
     assert done.returncode == 0, done.stderr
-    pip, compiled, _ = machine.calls
-    assert pip.startswith("python -m pip install ")
-    assert " --require-hashes --only-binary :all: --no-compile " in pip
-    assert pip.endswith("/requirements-test.txt")
-    assert compiled.startswith("python -m compileall ") and " -j 0 " in compiled
-    assert [copy.read_text() for copy in installed] == [
-        (ROOT / lock).read_text() for lock in _LOCKS
+    service, tests, _ = machine.calls
+    for pip in (service, tests):
+        assert pip.startswith("python -m pip install ")
+        assert " --require-hashes --only-binary :all: " in pip
+    assert service.endswith("/requirements.txt") and "--no-compile" not in service
+    assert tests.endswith("/requirements-test.txt") and " --no-compile " in tests
+    for lock in _LOCKS:
+        assert (machine.directory / ".venv" / lock).read_text() == (ROOT / lock).read_text()
+
+
+@pytest.mark.parametrize("has_pip", [True, False])
+def test_a_new_environment_gets_a_new_pip_where_there_is_one(
+    machine: Machine, has_pip: bool
+) -> None:
+    """Not every index of somebody's own has it; then the one of that Python has to do."""
+    machine.forget(has_pip=has_pip)
+    done = machine.test("--quick")
+    assert done.returncode == 0, done.stderr
+    pips = [call for call in machine.calls if call.startswith("python -m pip ")]
+    assert [call.rpartition("/")[2] for call in pips] == [
+        _PIP,
+        "requirements.txt",
+        "requirements-test.txt",
     ]
+    assert all(" --require-hashes --only-binary :all: " in call for call in pips)
+    assert ("Going on with the pip of this Python" in done.stdout) is not has_pip
+    assert (machine.directory / ".venv" / _PIP).exists() is has_pip
+    assert "Installing requirements-test.txt" in done.stdout
 
 
 def test_arguments_are_pytests(machine: Machine) -> None:

@@ -23,6 +23,7 @@ from tests.http import get
 
 if TYPE_CHECKING:
     import schemathesis
+    from requests import Session
 
 # Of the profile; beside them come all the limits and omissions that the schema suggests.
 EXAMPLES = settings().max_examples
@@ -39,12 +40,22 @@ class Described:
     api: Api
     me: Client
     superuser: Client
+    # Where requests go through: a connection for each would cost more than its answer.
+    session: Session
 
 
 @pytest.fixture(scope="module")
 def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator[Described]:
+    from requests import Session
+
     database = new_database(database_server, TEMPLATE)
-    with Api(database, redis_server.url) as api, Client(api.url) as anybody:
+    with (
+        Api(database, redis_server.url) as api,
+        Client(api.url) as anybody,
+        Session() as session,
+    ):
+        # Or each request would look for a proxy in all of the environment.
+        session.trust_env = False
         people = [anybody.user() for _ in range(PEOPLE)]
         skip_user_ids(database, FAR_ID)
         me, superuser = anybody.user(), anybody.user()
@@ -58,7 +69,7 @@ def described(database_server: SqlServer, redis_server: RedisServer) -> Iterator
                 me.put(f"/friends/{person.id}")
             if number % 2:
                 person.put(f"/friends/{me.id}")
-        yield Described(api, me, superuser)
+        yield Described(api, me, superuser, session)
         assert "Traceback" not in api.log
         for client in (*people, me, superuser):
             client.close()
@@ -123,7 +134,7 @@ def check(case: schemathesis.Case, described: Described, client: Client | None) 
 
     aim(case)
     headers = {"Authorization": client.headers["Authorization"]} if client else {}
-    response = case.call(base_url=described.api.url, headers=headers)
+    response = case.call(base_url=described.api.url, headers=headers, session=described.session)
     excluded = []
     if response.status_code == 422:
         errors = response.json()["errors"]

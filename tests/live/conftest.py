@@ -13,6 +13,7 @@ from bench.ledger.frames import Frame
 from hl_utils.servers.redis import RedisServer
 from hl_utils.servers.services import SECRET, Api, Node
 from hl_utils.servers.sql import SqlServer
+from tests import wire
 from tests.clients import Client
 from tests.conftest import TEMPLATE, new_database
 from tests.nodes import Receiver, Socket, Stream
@@ -24,6 +25,8 @@ NODE: dict[str, float] = {
     "HLFAST_PRESENCE_JOIN_S": 0.05,
     "HLFAST_REVOCATION_CHECK_S": 0.2,
     "HLFAST_EVENTS_RETRY_S": 0.1,
+    # A hundred connect at once, from one process that may get little of a busy machine.
+    "HLFAST_WS_HANDSHAKE_TIMEOUT_S": 60,
 }
 API: dict[str, float] = {
     "HLFAST_OUTBOX_SWEEP_S": 0.2,
@@ -31,6 +34,10 @@ API: dict[str, float] = {
     "HLFAST_EVENTS_TIMEOUT_S": 2,
     "HLFAST_EVENTS_RETRY_S": 0.1,
 }
+
+
+# Messages of 16 KiB: more than the kernel's buffers hold for a socket that nobody reads.
+BUFFERED_MAX = 400
 
 
 @dataclass
@@ -73,6 +80,26 @@ class Live:
 def token(user: Client) -> str:
     """What the user's requests bear."""
     return user.headers["authorization"].removeprefix("Bearer ")
+
+
+def send_until_behind(writer: Client, user: Client, healthy: Socket, node: Node) -> int:
+    """Messages until another reader of theirs is behind, and one more, over the bound. How many.
+
+    The reader is closed then, and has five seconds to read why: whoever sends a fixed number is
+    late on a busy machine.
+    """
+
+    def send() -> None:
+        # 16 KiB.
+        sent = writer.send_to(user, "\U0001f600" * 4096)
+        assert healthy.next()["message"] == sent
+
+    for number in range(1, BUFFERED_MAX):
+        send()
+        if b"\nhlfast_ws_readers_behind 1.0\n" in wire.get(node.url, b"/metrics").body:
+            send()
+            return number + 1
+    raise AssertionError("nobody is behind")
 
 
 def signed(user: Client, **claims: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.services import Node
 from tests.clients import PASSWORD, Client
-from tests.live.conftest import NODE, Live, signed, token
+from tests.live.conftest import NODE, Live, send_until_behind, signed, token
 from tests.nodes import PATH, Socket, Stream
 
 pytestmark = pytest.mark.one_database
@@ -249,15 +249,12 @@ def test_a_reader_that_does_not_read(live: Live, small: Node) -> None:
         opened(small, user, receive_buffer=4096) as idle,
     ):
         idle.greeted()
-        # 16 KiB each, more than the bound and the kernel's buffers hold.
-        for _ in range(40):
-            sent = writer.send_to(user, "\U0001f600" * 4096)
-            assert healthy.next()["message"] == sent
+        sent = send_until_behind(writer, user, healthy, small)
         count = 0
         while (frame := idle.next())["type"] == "message.created":
             count += 1
         assert (frame["type"], frame["detail"]) == ("error", "too slow a reader")
-        assert count < 40
+        assert count < sent
         with pytest.raises(EOFError):
             idle.frame()
 
