@@ -1,6 +1,6 @@
 """The instructions of one request, counted by callgrind: for where time is too noisy.
 
-    python -m bench.instructions [--against COMMIT] [--worse-than 1.03] [--only "feed page" ...]
+    python -m bench.instructions [--against COMMIT] [--only "feed page" ...] [--keys cold]
 
 The application runs in one process under valgrind and gets its requests without HTTP, from
 `bench.counted`; PostgreSQL and Redis are real, and not counted. The exit status is 1 if any answer
@@ -32,6 +32,7 @@ import uvloop
 from bench import checks, contenders, load, report, scenarios, verdict
 from bench.contenders import CONTENDERS, OURS, Contender
 from bench.database import seeded
+from bench.lab import keys
 from bench.load import Exchange, WrongAnswer
 from bench.rounds import MEANS
 from bench.scenarios import Read, Sends
@@ -84,6 +85,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16], help="requests")
     parser.add_argument("--requests", type=int, default=160, help="of one window")
     parser.add_argument("--windows", type=int, default=7)
+    parser.add_argument(
+        "--keys", choices=[keys.HOT, keys.COLD], default=keys.HOT, help="cold: none is asked twice"
+    )
     parser.add_argument("--against", metavar="COMMIT")
     parser.add_argument("--worse-than", type=float, default=1.03, metavar="RATIO")
     parser.add_argument("--only", nargs="*", choices=checks.SCENARIOS, default=checks.SCENARIOS)
@@ -97,19 +101,37 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def windows(
     options: argparse.Namespace, reads: dict[str, list[Read]], sends: Sends
 ) -> list[Window]:
-    """All that a server is asked. Windows of a scenario have the same reads, but new messages."""
+    """All that a server is asked. Windows of a scenario have the same reads, but new messages.
+
+    With cold keys they have new reads, too. Raises ValueError if there are not enough of those.
+    """
     planned: list[Window] = []
     for scenario in options.only:
+        cold = iter(reads.get(scenario, ()))
         for at_once in options.at_once:
             rounds = -(-options.requests // at_once)
             messages = sends.sources(at_once)
             for number in range(1 - WARM_UP, options.windows + 1):
                 sources: Sequence[Iterator[Exchange]] = messages
                 if scenario != checks.SEND:
-                    sources = [cycle(reads[scenario])] * at_once
-                asked = [[next(source) for source in sources] for _ in range(rounds)]
+                    is_cold = options.keys == keys.COLD
+                    sources = [cold if is_cold else cycle(reads[scenario])] * at_once
+                try:
+                    asked = [[next(source) for source in sources] for _ in range(rounds)]
+                except StopIteration:
+                    raise ValueError(
+                        f"The database has too few for: {scenario}. Seed more."
+                    ) from None
                 planned.append(Window(scenario, number, asked))
     return planned
+
+
+def distinct(options: argparse.Namespace) -> int:
+    """How many reads of a scenario all windows need."""
+    if options.keys == keys.HOT:
+        return int(options.requests)
+    count: int = len(options.at_once) * (WARM_UP + options.windows)
+    return count * (int(options.requests) + max(options.at_once))
 
 
 def addresses(database_url: str, redis_url: str) -> dict[str, str]:
@@ -207,7 +229,7 @@ async def count_all(
     database = await asyncpg.connect(environment["DATABASE_URL"])
     secret = environment["HLFAST_SECRET"]
     sends = await scenarios.sends(database, DIALOGS_WRITTEN, random.Random(2), secret)
-    reads = await checks.reads(database, options.requests, random.Random(1), secret)
+    reads = await checks.reads(database, distinct(options), random.Random(1), secret)
     counts: list[Count] = []
     for server in servers:
         counts += await count(database, server, windows(options, reads, sends), sends, environment)
@@ -272,9 +294,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         facts = report.machine() | uvloop.run(report.database_facts(database_url))
     method = (
-        f"Instructions of one request of this service, by callgrind: {options.windows} windows of "
-        f"{options.requests} requests after a warm-up, every answer checked; median, half of the "
-        "range."
+        "Instructions of one request of this service, by callgrind, with "
+        f"{options.keys} keys: {options.windows} windows of {options.requests} requests after a "
+        "warm-up, every answer checked; median, half of the range."
     )
     lines = table(counts, options.against, options.worse_than)
     if options.against:

@@ -177,7 +177,7 @@ def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
     for database in (main, dialogs):
         database.load.renewed = cache.clear
     profiles = Profiles(main, cache, limits)
-    # MariaDB has no statement for several pages.
+    # MariaDB has no statement for several pages of posts.
     page_limits = limits if _is_postgres(settings.database_url) else UNBATCHED
     posts = Posts(
         main,
@@ -202,7 +202,7 @@ def _features(service: Service, stack: AsyncExitStack) -> Mapping[str, object]:
             Sessions(main, service.tokens, settings),
             service.authenticator,
             partial(FailureThrottle, service.cache, settings),
-            search_limits=page_limits,
+            search_limits=limits,
         ),
         "friends": Friends(main, service.outbox, friends_max=settings.friends_max),
         "posts": posts,

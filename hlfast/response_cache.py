@@ -10,8 +10,8 @@ from hlfast.codec import compact
 
 # A version that is made of several numbers.
 Version = tuple[Hashable, ...]
-# The version of what was asked for once.
-_UNSEEN = object()
+# What is stored of a body that was asked for once: a version that none has.
+_UNSEEN: tuple[Hashable, bytes] = (object(), b"")
 # What an entry holds beside its key, version and body: its share of the dictionary, which is up to
 # six times as large as it is full, the queues' and its objects. Measured by bench.bounded.
 _ENTRY_BYTES = 280
@@ -72,7 +72,7 @@ class ResponseCache:
         if key in self._entries:
             self.put(key, version, body)
         else:
-            self.put(key, _UNSEEN, b"")
+            self._remember(key)
 
     async def serve(
         self,
@@ -87,7 +87,7 @@ class ResponseCache:
         """
         if key not in self._entries:
             self.misses += 1
-            self.put(key, _UNSEEN, b"")
+            self._remember(key)
             return await make()
         now = await version()
         body = self.get(key, now)
@@ -96,6 +96,10 @@ class ResponseCache:
             if now is not None:
                 self.put(key, now, body)
         return body
+
+    def _remember(self, key: Hashable) -> None:
+        """A key was asked for."""
+        self._bodies.put(key, _UNSEEN, _ENTRY_BYTES + size_of(key))
 
     def clear(self) -> None:
         """Forget all: a database that lost what it had acknowledged counts from there again."""

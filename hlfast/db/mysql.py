@@ -243,7 +243,8 @@ def is_mariadb(connection: Any) -> bool:
 
 async def _check(connection: Any, statement: Statement) -> None:
     """Have a statement parsed against the schema; raises aiomysql.MySQLError."""
-    text = statement.with_arguments([1] * statement.parameters)
+    # A list of one is written as the one is.
+    text = statement.with_arguments([[1]] * statement.parameters)
     called = _CALL.fullmatch(text)
     if called is None:
         await query(connection, f"PREPARE checked FROM {text_literal(text)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pymysql.converters import escape_string
 
-_PARAMETER = re.compile(r"\$([1-9][0-9]*)")
+_PARAMETER = re.compile(r"\$([0-9]+)")
 
 
 class Statement:
@@ -17,19 +17,30 @@ class Statement:
 
     `$1` is replaced by the first argument, escaped, wherever it stands; a list by its items with
     commas between them, and an empty one by NULL, which `IN (…)` finds nowhere.
+
+    Where `$0` stands, the statement is of several: its arguments are lists of one length, it is
+    written once for each of their items, with UNION ALL between, and `$0` is the item's number
+    from 1. So several are looked for at once in a database that has no LATERAL.
     """
 
     def __init__(self, text: str) -> None:
         # Texts and, between them, the numbers of arguments.
         self._texts = _PARAMETER.split(text)[::2]
-        self._numbers = [int(number) - 1 for number in _PARAMETER.findall(text)]
-        self.parameters = 1 + max(self._numbers, default=-1)
+        self._numbers = [int(number) for number in _PARAMETER.findall(text)]
+        self._is_of_several = 0 in self._numbers
+        self.parameters = max(self._numbers, default=0)
 
     def with_arguments(self, args: Sequence[Any]) -> str:
         """The whole text. Raises ValueError for a wrong number or type of arguments."""
         if len(args) != self.parameters:
             raise ValueError(f"{len(args)} arguments instead of {self.parameters}")
-        literals = [_literal(value) for value in args]
+        if not self._is_of_several:
+            return self._written(0, args)
+        items = zip(*args, strict=True)
+        return " UNION ALL ".join(self._written(*item) for item in enumerate(items, 1))
+
+    def _written(self, item: int, args: Sequence[Any]) -> str:
+        literals = [str(item), *map(_literal, args)]
         parts = [self._texts[0]]
         for number, text in zip(self._numbers, self._texts[1:], strict=True):
             parts += literals[number], text

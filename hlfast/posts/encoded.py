@@ -20,7 +20,7 @@ from hlfast.posts.schemas import show
 from hlfast.web.fields import first
 
 # What stands in a line instead of the JSON that a row does not have; no JSON holds one.
-_NONE = "\t"
+_NONE = b"\t"
 # So many rows get their JSON in one statement, and of so many those that are older are forgotten:
 # whoever meets them next remembers.
 _BATCH_MAX = 100
@@ -63,17 +63,20 @@ class PageReader:
         self._limits = limits
         self._reader = BatchReader(self._read_many, limits)
 
-    async def get(self, asked: _Asked) -> Sequence[str]:
-        """Its lines, each a post's id and what follows it in its JSON but the brace."""
+    async def get(self, asked: _Asked) -> Sequence[bytes]:
+        """Its lines, each a post's id and what follows it in its JSON but the brace.
+
+        They are never made text of: one that has an emoji in it would take four times the memory.
+        """
         if self._limits.batch_max == 1:
             return await self._read_one(asked)
         return await self._reader.get(asked) or ()
 
-    async def _read_one(self, asked: _Asked) -> Sequence[str]:
+    async def _read_one(self, asked: _Asked) -> Sequence[bytes]:
         return [line for (line,) in await self._database.fetch(self._statement, *asked)]
 
-    async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[str]]:
-        found: dict[_Asked, Sequence[str]] = {}
+    async def _read_many(self, asked: Sequence[_Asked]) -> Mapping[_Asked, Sequence[bytes]]:
+        found: dict[_Asked, Sequence[bytes]] = {}
         if len(asked) <= _PAGES_MAX:
             await self._read_few(asked, found)
             return found
@@ -81,25 +84,26 @@ class PageReader:
         await asyncio.gather(*(self._read_few(asked[at : at + _PAGES_MAX], found) for at in starts))
         return found
 
-    async def _read_few(self, asked: Sequence[_Asked], found: dict[_Asked, Sequence[str]]) -> None:
+    async def _read_few(
+        self, asked: Sequence[_Asked], found: dict[_Asked, Sequence[bytes]]
+    ) -> None:
         if len(asked) == 1:
             found[asked[0]] = await self._read_one(asked[0])
             return
         arguments = map(list, zip(*asked, strict=True))
-        for (text,) in await self._database.fetch(self._statement_of_several, *arguments):
-            number, *lines = text.split("\n")
-            found[asked[int(number) - 1]] = lines
+        for number, lines in await self._database.fetch(self._statement_of_several, *arguments):
+            found[asked[number - 1]] = lines.split(b"\n")
 
 
-def from_lines(found: Sequence[str], limit: int) -> Items | None:
+def from_lines(found: Sequence[bytes], limit: int) -> Items | None:
     """At most `limit` posts of lines, of which there may be one more; None if one has no JSON."""
     lines, more = first(found, limit)
     if not lines:
         return NO_ITEMS
-    items = '[{"id":' + '},{"id":'.join(lines) + "}]"
+    items = b'[{"id":%b}]' % b'},{"id":'.join(lines)
     if _NONE in items:
         return None
-    return Items(items.encode(), int(lines[-1].partition(",")[0]) if more else None)
+    return Items(items, int(lines[-1][: lines[-1].index(b",")]) if more else None)
 
 
 def from_rows(found: Sequence[Row], limit: int) -> Items:

@@ -62,6 +62,19 @@ async def counts(environment: dict[str, str]) -> None:
     await database.close()
 
 
+def test_cold_keys_are_asked_once() -> None:
+    words = ["--only", checks.USER, "--keys=cold", "--at-once", "1", "3"]
+    options = instructions.arguments([*words, "--requests=4", "--windows=2"])
+    reads = [Read(f"/users/{number}", {}) for number in range(instructions.distinct(options))]
+    sends = scenarios.Sends([])
+    planned = instructions.windows(options, {checks.USER: reads}, sends)
+    assert [(len(one.rounds), len(one.rounds[0])) for one in planned] == [(4, 1)] * 3 + [(2, 3)] * 3
+    asked = [exchange.data for window in planned for each in window.rounds for exchange in each]
+    assert len(set(asked)) == len(asked) == 30
+    with pytest.raises(ValueError, match="too few for: user by id"):
+        instructions.windows(options, {checks.USER: reads[:29]}, sends)
+
+
 def test_a_wrong_answer_is_noticed() -> None:
     window = Window(checks.USER, 1, [[Read("/users/7", {"id": 7})]])
     instructions.accept(CONTENDERS[OURS], window, [[(200, '{"id":7}')]])

@@ -135,6 +135,18 @@ def test_the_number_of_arguments_is_the_statements() -> None:
             Statement("SELECT $1, $2").with_arguments(arguments)
 
 
+def test_a_statement_of_several_is_written_for_each() -> None:
+    several = Statement("SELECT $0 AS number, f($1) FROM t WHERE a = $2 AND $10 > $1")
+    assert several.parameters == 10
+    several = Statement("SELECT $0, $2 FROM t WHERE a = $1")
+    assert (
+        several.with_arguments((["x", "$0"], [7, None]))
+        == "SELECT 1, 7 FROM t WHERE a = 'x' UNION ALL SELECT 2, NULL FROM t WHERE a = '$0'"
+    )
+    with pytest.raises(ValueError, match="shorter"):
+        several.with_arguments((["x", "y"], [7]))
+
+
 @pytest.mark.usefixtures("own_statements")
 def test_a_lone_surrogate_is_refused_and_nothing_is_sent(mysql_url: str) -> None:
     async def test(database: MysqlDatabase) -> None:

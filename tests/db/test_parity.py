@@ -31,7 +31,7 @@ NUMBERS_OF_EVENTS = {"event_id", "previous_id", "after_ids"}
 BORN = date(1990, 5, 17)
 DIALOG = dialog_id(1, 2)
 END = 2**53
-MOMENT = re.compile(r'"[0-9-]{10}T[0-9:]{8}(\.[0-9]{6})?Z"')
+MOMENT = re.compile(rb'"[0-9-]{10}T[0-9:]{8}(\.[0-9]{6})?Z"')
 # Of the second post, which was changed, and of a version that the first one does not have.
 ENCODED = '[{"id":1,"version":9,"encoded":",1"},{"id":2,"version":2,"encoded":",\\"é\\""}]'
 
@@ -52,8 +52,8 @@ def statements(dialect: str) -> dict[str, str]:
 
 
 def parameters(text: str) -> set[int]:
-    """The numbers of the arguments that a statement takes."""
-    return {int(number) for number in re.findall(r"\$(\d+)", text)}
+    """The numbers of the arguments that a statement takes. $0 is an argument's place in a list."""
+    return {int(number) for number in re.findall(r"\$([1-9]\d*)", text)}
 
 
 def test_the_same_names() -> None:
@@ -163,6 +163,7 @@ WORLD: World = [
     ("user_find_by_first", (["a"], ["b"], [0], [10])),
     ("user_find_by_last", (["ё"], ["ѐ\U0010ffff"], [0], [10])),
     ("user_find_by_both", (["c"], ["d"], ["l"], ["m"], [0], [10])),
+    ("user_find_by_first", (["c", "a"], ["d", "b"], [0, 1], [10, 2])),
     ("friend_put", (1, 2, 2)),
     ("friend_put", (1, 2, 2)),
     ("friend_page", (2, 2, 0, 10)),
@@ -357,8 +358,8 @@ def is_own(name: str, column: str, value: Any) -> bool:
 
 
 def of_no_time(value: Any) -> Any:
-    """A text without the times that are JSON in it."""
-    return MOMENT.sub('"now"', value) if isinstance(value, str) else value
+    """Bytes of JSON without the times in them."""
+    return MOMENT.sub(b'"now"', value) if isinstance(value, bytes) else value
 
 
 def kind_of(value: Any) -> Any:

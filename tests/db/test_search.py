@@ -74,6 +74,8 @@ def test_a_page_has_what_brute_force_finds(migrated_database_url: str) -> None:
             migrated_database_url, (queries.MAIN,), Settings(), wait_s=30
         )
         many = 0
+        # All of one statement, and what is right.
+        together: dict[str, list[tuple[list[Any], str]]] = {}
         # Of two names, which are common enough: each combination is another way to the page.
         common: Counter[tuple[bool, bool]] = Counter()
         for first, last, after, limit in searches(chance, sorted(people)):
@@ -94,8 +96,16 @@ def test_a_page_has_what_brute_force_finds(migrated_database_url: str) -> None:
             row = await database.fetch_row(name, *arguments)
             assert row is not None
             assert (row["found"] or "") == marks, (name, first, last, after)
+            together.setdefault(name, []).append(([only for (only,) in arguments], marks))
         assert SEARCHES / 10 < many < SEARCHES
         assert len(common) == 4 and min(common.values()) >= 10, common
+        assert len(together) == 3
+        for name, several in together.items():
+            assert len(several) > SEARCHES / 10
+            lists = map(list, zip(*(of_one for of_one, _ in several), strict=True))
+            rows = await database.fetch(name, *lists)
+            found = {row["number"]: row["found"] or "" for row in rows}
+            assert found == {n: marks for n, (_, marks) in enumerate(several, 1)}
         await database.close()
 
     asyncio.run(run())

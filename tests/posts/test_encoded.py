@@ -79,7 +79,7 @@ def on_each(server: SqlServer, play: Callable[[Database, Any, Posts, Posts], Any
     asyncio.run(run())
 
 
-async def lines(database: Database) -> list[str]:
+async def lines(database: Database) -> list[bytes]:
     """What my wall is put together from."""
     pages = PageReader(database, UNBATCHED, "post_wall_encoded")
     return list(await pages.get((ME, ME, ID_MAX, 100)))
@@ -88,7 +88,7 @@ async def lines(database: Database) -> list[str]:
 async def all_encoded(database: Database) -> None:
     """Until every post of mine has its JSON."""
     deadline = time.monotonic() + DEADLINE_S
-    while any("\t" in line for line in await lines(database)):
+    while any(b"\t" in line for line in await lines(database)):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
@@ -107,7 +107,7 @@ def test_a_page_is_the_same_from_json_and_from_columns(database_server: SqlServe
         await new.create(ME, PostNew(content="twice", client_id="c"))
         written = await lines(database)
         assert len(written) == len(CONTENTS) + 1
-        assert not any("\t" in line for line in written)
+        assert not any(b"\t" in line for line in written)
         for limit in range(1, len(written) + 2):
             page = await new.wall(ME, ME, ID_MAX, limit)
             assert page == await old.wall(ME, ME, ID_MAX, limit)
@@ -149,7 +149,7 @@ def test_a_row_changed_by_sql_is_read_from_its_columns_and_then_encoded(
             "encoded = NULL",
         ):
             await by_hand.rows(f"UPDATE post SET {change} WHERE id = 1")
-            assert ["\t" in line for line in await lines(database)] == [False, True], change
+            assert [b"\t" in line for line in await lines(database)] == [False, True], change
             before = await state(database)
             counted = await by_hand.rows("SELECT changes FROM wall")
             page = await new.wall(ME, ME, ID_MAX, 9)
@@ -160,7 +160,7 @@ def test_a_row_changed_by_sql_is_read_from_its_columns_and_then_encoded(
             assert await state(database) == before
             assert await by_hand.rows("SELECT changes FROM wall") == counted
         await by_hand.rows("UPDATE post SET version = version + 7 WHERE id = 1")
-        assert not any("\t" in line for line in await lines(database))
+        assert not any(b"\t" in line for line in await lines(database))
         assert (await state(database))[-1] > before[-1]
         assert await by_hand.rows("SELECT changes FROM wall") != counted
 
@@ -173,7 +173,7 @@ def test_rows_of_old_processes_get_their_json(database_server: SqlServer) -> Non
             await old.create(ME, PostNew(content=content))
         post, _ = await new.create(ME, PostNew(content="first"))
         await old.change(ME, post["id"], PostPatch(content="second"))
-        assert all("\t" in line for line in await lines(database))
+        assert all(b"\t" in line for line in await lines(database))
         page = await new.wall(ME, ME, ID_MAX, 9)
         await all_encoded(database)
         assert await new.wall(ME, ME, ID_MAX, 9) == page == await old.wall(ME, ME, ID_MAX, 9)
@@ -182,7 +182,7 @@ def test_rows_of_old_processes_get_their_json(database_server: SqlServer) -> Non
         assert row is not None
         await old.change(ME, post["id"], PostPatch(privacy="friends"))
         await new._encoding._encode([row])
-        assert "\t" in (await lines(database))[0]
+        assert b"\t" in (await lines(database))[0]
 
     on_each(database_server, play)
 
@@ -193,11 +193,11 @@ def test_a_change_brings_its_json(database_server: SqlServer) -> None:
         for content in CONTENTS:
             for patch in (PostPatch(content=content, privacy="friends"), PostPatch(content="x")):
                 await new.change(ME, post["id"], patch)
-                assert not any("\t" in line for line in await lines(database))
+                assert not any(b"\t" in line for line in await lines(database))
                 assert await new.wall(ME, ME, ID_MAX, 9) == await old.wall(ME, ME, ID_MAX, 9)
         # The text is not there to be encoded: whoever meets the row does that.
         await new.change(ME, post["id"], PostPatch(privacy="public"))
-        assert all("\t" in line for line in await lines(database))
+        assert all(b"\t" in line for line in await lines(database))
 
     on_each(database_server, play)
 
@@ -257,11 +257,11 @@ def test_pages_that_meet_are_one_statement(postgres_server: PostgresServer) -> N
 
 
 def test_lines_become_a_page() -> None:
-    one, two = '9,"content":"a"', '8,"content":"},{"'
+    one, two = b'9,"content":"a"', b'8,"content":"},{"'
     assert from_lines([], 2) == (b"[]", None)
     assert from_lines([one], 1) == (b'[{"id":9,"content":"a"}]', None)
     assert from_lines([one, two], 1) == (b'[{"id":9,"content":"a"}]', 9)
     both = b'[{"id":9,"content":"a"},{"id":8,"content":"},{"}]'
     assert from_lines([one, two], 2) == (both, None)
-    assert from_lines([one, two, "7\t"], 2) == (both, 8)
-    assert from_lines([one, "8\t"], 2) is None
+    assert from_lines([one, two, b"7\t"], 2) == (both, 8)
+    assert from_lines([one, b"8\t"], 2) is None

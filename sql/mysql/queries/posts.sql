@@ -37,9 +37,9 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
--- none.
-SELECT CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+-- The same page as lines of bytes, each of a post's id and its JSON after that, or a tab where a row
+-- has none.
+SELECT CAST(CONCAT(p.id, COALESCE(p.encoded, '\t')) AS BINARY) AS line
 FROM post AS p FORCE INDEX (post_author)
 WHERE p.author_id = $1
   AND p.id < $3
@@ -140,7 +140,7 @@ WITH RECURSIVE walk AS (
     FROM walk AS b
     WHERE b.id > b.oldest AND b.step < $3
 )
-SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+SELECT STRAIGHT_JOIN CAST(CONCAT(p.id, COALESCE(p.encoded, '\t')) AS BINARY) AS line
 FROM (SELECT b.id FROM walk AS b WHERE b.id IS NOT NULL ORDER BY b.id DESC LIMIT $3) AS page
 JOIN post AS p ON p.id = page.id
 ORDER BY p.id DESC;
@@ -158,7 +158,7 @@ LIMIT $3;
 
 -- name: post_feed_newest_encoded
 -- The same page as lines, as a wall's.
-SELECT STRAIGHT_JOIN CONCAT(p.id, COALESCE(p.encoded, '\t')) AS line
+SELECT STRAIGHT_JOIN CAST(CONCAT(p.id, COALESCE(p.encoded, '\t')) AS BINARY) AS line
 FROM post AS p FORCE INDEX (PRIMARY)
 JOIN friend AS f FORCE INDEX (PRIMARY) ON f.user_id = $1 AND f.friend_id = p.author_id
 WHERE f.state = 3 AND p.id < $2

@@ -58,12 +58,12 @@ CALL superuser_make($1, $2, $3, $4, $5, $6, $7, $8);
 -- statement reads a range of the index on the names and keeps the lowest ids of it. The index is named:
 -- by itself the planner walks the primary key for the order, which reads the whole table for a rare
 -- name. Of two names the planner takes the rarer one, whose range it finds the shorter. Only the page's
--- rows are then fetched, for their versions, and written as text. There is no LATERAL in MariaDB: each
--- argument is a list of one.
+-- rows are then fetched, for their versions, and written as text. Several searches are read at once,
+-- each by a SELECT of its own, and $0 says whose a row is: there is no LATERAL in MariaDB.
 
 -- name: user_find_by_first
 SELECT STRAIGHT_JOIN
-    1 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
+    $0 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first)
@@ -75,7 +75,7 @@ JOIN user AS u ON u.id = page.id;
 
 -- name: user_find_by_last
 SELECT STRAIGHT_JOIN
-    1 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
+    $0 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_last)
@@ -87,7 +87,7 @@ JOIN user AS u ON u.id = page.id;
 
 -- name: user_find_by_both
 SELECT STRAIGHT_JOIN
-    1 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
+    $0 AS number, GROUP_CONCAT(CONCAT(u.id, ':', u.version) ORDER BY u.id) AS found
 FROM (
     SELECT s.id
     FROM user AS s FORCE INDEX (user_first, user_last)

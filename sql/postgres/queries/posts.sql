@@ -45,9 +45,9 @@ ORDER BY p.id DESC
 LIMIT $4;
 
 -- name: post_wall_encoded
--- The same page as lines, each of a post's id and its JSON after that, or a tab where a row has
--- none.
-SELECT p.id || coalesce(p.encoded, E'\t') AS line
+-- The same page as lines of bytes, each of a post's id and its JSON after that, or a tab where a row
+-- has none.
+SELECT convert_to(p.id || coalesce(p.encoded, E'\t'), 'UTF8') AS line
 FROM post AS p
 WHERE p.author_id = $1
   AND p.id < $3
@@ -111,7 +111,7 @@ ORDER BY p.id DESC;
 
 -- name: post_feed_encoded
 -- The same page as lines, as a wall's.
-SELECT p.id || coalesce(p.encoded, E'\t') AS line
+SELECT convert_to(p.id || coalesce(p.encoded, E'\t'), 'UTF8') AS line
 FROM post AS p
 WHERE p.id = ANY(ARRAY(
     SELECT newest.id
@@ -145,7 +145,7 @@ LIMIT $3;
 
 -- name: post_feed_newest_encoded
 -- The same page as lines, as a wall's.
-SELECT p.id || coalesce(p.encoded, E'\t') AS line
+SELECT convert_to(p.id || coalesce(p.encoded, E'\t'), 'UTF8') AS line
 FROM post AS p
 CROSS JOIN LATERAL (
     SELECT FROM friend AS f

@@ -2,8 +2,8 @@
 -- the statement of that.
 
 -- name: post_wall_encoded_many
--- Of each page a text: its number from 1, and the lines of post_wall_encoded.
-SELECT k.page || E'\n' || found.lines AS lines
+-- Of each page its number from 1, and the lines of post_wall_encoded.
+SELECT k.page, convert_to(found.lines, 'UTF8') AS lines
 FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::integer[])
     WITH ORDINALITY AS k (author_id, me, before, up_to, page)
 CROSS JOIN LATERAL (
@@ -29,7 +29,7 @@ WHERE found.lines IS NOT NULL;
 
 -- name: post_feed_encoded_many
 -- The same of post_feed_encoded.
-SELECT k.page || E'\n' || found.lines AS lines
+SELECT k.page, convert_to(found.lines, 'UTF8') AS lines
 FROM unnest($1::integer[], $2::bigint[], $3::integer[])
     WITH ORDINALITY AS k (me, before, up_to, page)
 CROSS JOIN LATERAL (
