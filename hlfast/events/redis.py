@@ -23,7 +23,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, Respons
 from hlfast.batching import BatchSender
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
-from hlfast.events.redis_wire import RedisWire, bulk, command
+from hlfast.events.redis_wire import RedisWire, bulk, command, end_if_cancelled
 from hlfast.events.resubscribe import resubscribing
 from hlfast.settings import Settings
 
@@ -373,6 +373,7 @@ class RedisLog:
                 await channel.subscribe(self._channel)
                 heard_at = time.monotonic()
                 while True:
+                    end_if_cancelled()
                     # A subscriber's read knows no timeout but this one.
                     message = await channel.get_message(timeout=_BLOCK_S)
                     self._stay(life)

@@ -24,6 +24,17 @@ class Connection(Protocol):
         """Close the connection to the server; `nowait` waits for nobody."""
 
 
+def end_if_cancelled() -> None:
+    """Raise CancelledError if the running task is to end: to be called after redis-py has sent.
+
+    In Python 3.11 asyncio.wait_for, by which it sends, forgets to be cancelled when that comes as
+    the sending ends: a node that closes its sockets would not stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Incomplete(Exception):
     """An answer goes on beyond what has come. `size` bytes are needed before another look."""
 
@@ -109,11 +120,7 @@ class RedisWire(asyncio.Protocol):
     async def open(self) -> None:
         """Connect, once. Raises what redis-py does."""
         await self._connection.connect()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # In Python 3.11 asyncio.wait_for, by which redis-py sends, forgets to be cancelled when
-            # that comes as it ends: a node that closes its sockets would not stop.
-            raise asyncio.CancelledError
+        end_if_cancelled()
         # No public name leads to it.
         transport = cast("Any", self._connection)._writer.transport
         self._replaced = transport.get_protocol()

@@ -243,3 +243,35 @@ async def test_a_follower_that_is_cancelled_as_it_sends_ends(
         done, _ = await asyncio.wait([following], timeout=30)
         assert done
         assert following.cancelled()
+
+
+@pytest.mark.parametrize(
+    "number", range(1, 5), ids=["connecting", "signing in", "subscribing", "ping"]
+)
+@in_a_loop
+async def test_a_listener_that_is_cancelled_as_it_sends_ends(
+    redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The same of broadcasts, for which redis-py sends all that is sent, if only once a second."""
+    async with redis_broker.opened() as log:
+
+        async def listen() -> None:
+            async for _ in log.listen():
+                pass
+
+        listening = asyncio.create_task(listen())
+        send = AbstractConnection._send_packed_command
+        sent = 0
+
+        async def send_and_cancel(*arguments: Any) -> None:
+            nonlocal sent
+            await send(*arguments)
+            sent += 1
+            if sent == number:
+                listening.cancel()
+
+        monkeypatch.setattr(AbstractConnection, "_send_packed_command", send_and_cancel)
+        done, _ = await asyncio.wait([listening], timeout=30)
+        assert done
+        assert listening.cancelled()
+        assert sent >= number
