@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -23,6 +24,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.presence: list[Frame] = []
+        # What came while presence was waited for.
+        self._others: deque[Frame] = deque()
         self.cursor = ""
 
     def frame(self) -> Frame:
@@ -43,6 +46,8 @@ class Receiver:
 
     def next(self) -> Frame:
         """The next one but those of presence."""
+        if self._others:
+            return self._others.popleft()
         while (frame := self.frame())["type"] == "presence":
             self.presence.append(frame)
         return frame
@@ -67,7 +72,8 @@ class Receiver:
         """Wait until a friend is said to be there, or not."""
         wanted = {"type": "presence", "user_id": user_id, "online": online}
         while wanted not in self.presence:
-            self.presence.append(self.frame())
+            frame = self.frame()
+            (self.presence if frame["type"] == "presence" else self._others).append(frame)
 
 
 class Socket(Receiver):
