@@ -63,6 +63,8 @@ class Answer:
         return self.headers["x-request-id"].partition("-")[0]
 
 
+# Far beyond any deadline of the service: a request that nobody answers is to be seen.
+_ANSWER_S = 100.0
 # Below HLFAST_IDLE_TIMEOUT_S: a connection made anew may be to another process.
 _IDLE_S = 60.0
 
@@ -108,12 +110,16 @@ class Line:
         return Answer(int(head[0].split()[1]), headers, body)
 
     async def ask(self, ask: Ask) -> Answer:
-        """One request and its answer."""
+        """One request and its answer. Raises TimeoutError, which names the request."""
         if time.monotonic() - self._used_at > _IDLE_S:
             self.close()
             await self._connect()
         self.send(ask)
-        return await self.receive()
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await self.receive()
+        except TimeoutError:
+            raise TimeoutError(f"no answer: {ask.method} {ask.path}") from None
 
     def close(self) -> None:
         """Close the connection."""
