@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hlfast.errors import Unavailable
 
@@ -158,7 +158,8 @@ class BatchReader(Generic[K, V]):
                     future.set_result(value)
 
 
-class _Write(NamedTuple, Generic[K, T, V]):
+@dataclass(slots=True)
+class _Write(Generic[K, T, V]):
     key: K
     item: T
     written: asyncio.Future[V]
@@ -190,14 +191,15 @@ class BatchWriter(Generic[K, T, V]):
         # The first item of each key, and behind it, for each key that waits or is under way, the
         # other items.
         self._first: deque[_Write[K, T, V]] = deque()
-        self._behind: dict[K, deque[_Write[K, T, V]]] = {}
+        self._behind: dict[K, deque[_Write[K, T, V]] | None] = {}
         self._batcher = Batcher(self._take, self._write, limits)
 
-    async def write(self, key: K, item: T) -> V:
+    def write(self, key: K, item: T) -> asyncio.Future[V]:
         """The value that `write_many` returned for the item. Raises what it raised.
 
         Raises errors.Unavailable when too many items wait, and after `timeout_s` of waiting, which
-        ends when a batch does: it takes no timer.
+        ends when a batch does: it takes no timer. Not a coroutine of its own: every one of them
+        costs each request.
         """
         if self._free <= 0:
             raise Unavailable("Too many requests are waiting for the database.")
@@ -205,14 +207,17 @@ class BatchWriter(Generic[K, T, V]):
         written: asyncio.Future[V] = loop.create_future()
         one = _Write(key, item, written, loop.time())
         self._free -= 1
-        behind = self._behind.get(key)
-        if behind is not None:
-            behind.append(one)
-        else:
-            self._behind[key] = deque()
+        behind = self._behind
+        if key not in behind:
+            # Mostly nothing comes behind it.
+            behind[key] = None
             self._first.append(one)
             self._batcher.ready()
-        return await written
+        elif (others := behind[key]) is not None:
+            others.append(one)
+        else:
+            behind[key] = deque([one])
+        return written
 
     def _take(self) -> list[_Write[K, T, V]] | None:
         """The items that go out now: none that has waited too long, or whose caller is gone."""

@@ -41,7 +41,11 @@ class Page:
 
     def write(self, item: str) -> asyncio.Task[str]:
         """The first letter is the key."""
-        return asyncio.get_running_loop().create_task(self.writer.write(item[0], item))
+
+        async def written() -> str:
+            return await self.writer.write(item[0], item)
+
+        return asyncio.get_running_loop().create_task(written())
 
     async def land(self, number: int, failure: Exception | None = None) -> None:
         """Let the batch of that number come to its end, and whatever follows from that begin."""

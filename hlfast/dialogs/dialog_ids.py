@@ -47,4 +47,4 @@ def peer(dialog: int, me: int) -> int:
 
 def pair(one: int, other: int) -> int:
     """The pair of users as one number, low << 32 | high: what readers see of a dialog."""
-    return min(one, other) << 32 | max(one, other)
+    return one << 32 | other if one < other else other << 32 | one

@@ -12,7 +12,7 @@ from hlfast.web.fields import page
 async def send(call: Call[Dialogs]) -> Reply:
     """POST /dialogs/{user_id}/messages"""
     message, is_new = await call.service.send(call.me, call.id, call.body)
-    return Reply(codec.encode(show(message, call.me, call.id)), 201 if is_new else 200)
+    return Reply(message, 201 if is_new else 200)
 
 
 async def messages(call: Call[Dialogs]) -> Reply:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from hlfast.batching import BatchLimits, BatchWriter
 from hlfast.db.database import Database, KeyTaken, Row
@@ -14,46 +15,54 @@ from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Called for a message that is committed: dialog, author, recipient, row of the message.
-Sent = Callable[[int, int, int, Row], None]
+T = TypeVar("T")
+# Called for a message that is there: dialog, author, recipient, row of the message.
+Answered = Callable[[int, int, int, Row], T]
 
 
-class _Asked(NamedTuple):
+@dataclass(slots=True)
+class _Asked:
     dialog: int
     me: int
     to: int
     content: str
     client_id: str | None
-    # `sent` is called on behalf of this request.
+    # `answered` is called on behalf of this request.
     context: Context
 
 
-class SendBatch:
-    """Writes messages; `sent` is called for each new one, also if nobody waits for it any more.
+class SendBatch(Generic[T]):
+    """Writes messages; `answered` is called for each, also if nobody waits for it any more.
+
+    What it gives is what `send` gives: a message is shown once, for its answer and its event.
 
     A shared statement does not wait for a dialog that is locked from elsewhere. What it leaves out
     for that, or because the dialog is not there yet, is sent alone: it delays nobody else.
     """
 
-    def __init__(self, dialogs: Database, sent: Sent, settings: Settings, *, shared: bool) -> None:
+    def __init__(
+        self, dialogs: Database, answered: Answered[T], settings: Settings, *, shared: bool
+    ) -> None:
         self._dialogs = dialogs
-        self._sent = sent
+        self._answered = answered
         # Whether messages share statements from now on.
         self.is_shared = shared
-        self._writer: BatchWriter[int, _Asked, Row | None] = BatchWriter(
+        self._writer: BatchWriter[int, _Asked, T | None] = BatchWriter(
             self._send_many,
             BatchLimits(settings.sends_batch_max, settings.sends_batches_max),
             waiting_max=settings.database_queue_max,
             timeout_s=settings.database_timeout_s,
         )
 
-    async def send(self, dialog: int, me: int, to: int, content: str, client_id: str | None) -> Row:
-        """The message; its `outcome` is sent, repeated, or absent: no such dialog yet."""
+    async def send(
+        self, dialog: int, me: int, to: int, content: str, client_id: str | None
+    ) -> T | None:
+        """What `answered` gave for the message; None if there is no such dialog yet."""
         if self.is_shared:
             asked = _Asked(dialog, me, to, content, client_id, copy_context())
-            row = await self._writer.write(dialog, asked)
-            if row is not None:
-                return row
+            answer = await self._writer.write(dialog, asked)
+            if answer is not None:
+                return answer
         return await self.send_alone(dialog, me, to, content, client_id, create=False)
 
     async def send_alone(
@@ -65,21 +74,22 @@ class SendBatch:
         client_id: str | None,
         *,
         create: bool,
-    ) -> Row:
+    ) -> T | None:
         """Send one message by a statement of its own, which can begin a dialog."""
         arguments = (dialog, me, to, content, client_id, create)
         row = await fetch_healed(self._dialogs, (dialog, me, to), "dialog_send", *arguments)
         assert row is not None  # the function returns one row  # noqa: S101
-        if row["outcome"] == "sent":
-            self._sent(dialog, me, to, row)
-        return row
+        return None if row["outcome"] == "absent" else self._answered(dialog, me, to, row)
 
-    async def _send_many(self, asked: Sequence[_Asked]) -> Sequence[Row | None]:
+    async def _send_many(self, asked: Sequence[_Asked]) -> Sequence[T | None]:
         """None for those that have to be sent alone. Raises errors.Unavailable."""
-        dialogs, authors, _, contents, client_ids, _ = map(list, zip(*asked, strict=True))
         try:
             found = await self._dialogs.fetch(
-                "dialog_send_many", dialogs, authors, contents, client_ids
+                "dialog_send_many",
+                [one.dialog for one in asked],
+                [one.me for one in asked],
+                [one.content for one in asked],
+                [one.client_id for one in asked],
             )
         except Unavailable:
             raise
@@ -88,11 +98,15 @@ class SendBatch:
             logger.warning("%d messages are sent one by one", len(asked), exc_info=True)
             return [None] * len(asked)
         rows = {row["dialog_id"]: row for row in found}
+        answers: list[T | None] = []
         for one in asked:
             row = rows.get(one.dialog)
-            if row is not None and row["outcome"] == "sent":
-                one.context.run(self._sent, one.dialog, one.me, one.to, row)
-        return [rows.get(one.dialog) for one in asked]
+            answers.append(
+                None
+                if row is None
+                else one.context.run(self._answered, one.dialog, one.me, one.to, row)
+            )
+        return answers
 
 
 async def fetch_healed(

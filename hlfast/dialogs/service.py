@@ -32,12 +32,17 @@ def outbox_row(row: Row) -> OutboxRow:
     return _outbox_row(row["kind"], dialog, actor, dialog_ids.peer(dialog, actor), row)
 
 
-def _outbox_row(kind: str, dialog: int, actor: int, other: int, row: Row) -> OutboxRow:
-    """The event of a change: a message was sent, or everything up to one was read."""
+def _outbox_row(
+    kind: str, dialog: int, actor: int, other: int, row: Row, message: Any = None
+) -> OutboxRow:
+    """The event of a change: a message was sent, or everything up to one was read.
+
+    `message` is the Message, where it is encoded already.
+    """
     event_id = row["event_id"]
     data: dict[str, Any]
     if kind == "message.created":
-        data = {"message": show(row, actor, other)}
+        data = {"message": show(row, actor, other) if message is None else message}
     else:
         data = {"user_id": actor, "peer_id": other, "up_to": row["up_to"]}
     id = f"d{dialog_ids.pair(actor, other)}-{event_id}"
@@ -85,27 +90,35 @@ class Dialogs:
         self._outbox = outbox
         self._cache = cache
         self._versions = BatchReader(self._read_versions, limits)
-        self._sending = SendBatch(database, self._committed, settings, shared=sends_share)
+        self._sending = SendBatch(database, self._answered, settings, shared=sends_share)
 
     def share_sends(self, is_on: bool) -> None:
         """Let concurrent messages share a statement from now on, or none."""
         self._sending.is_shared = is_on
 
-    async def send(self, me: int, to: int, new: MessageNew) -> tuple[Row, bool]:
-        """The message, and whether it is new: the same `client_id` again returns the first one.
+    async def send(self, me: int, to: int, new: MessageNew) -> tuple[bytes, bool]:
+        """The message as JSON, and whether it is new: the same `client_id` again gives the first.
 
         One round trip in a dialog that exists; the first message of one asks whether the recipient
         does. Raises errors.NotFound, Invalid for myself.
         """
         arguments = (between(me, to), me, to, new.content, new.client_id)
-        message = await self._sending.send(*arguments)
-        if message["outcome"] == "absent":
+        answer = await self._sending.send(*arguments)
+        if answer is None:
             await self._profiles.need(to)
-            message = await self._sending.send_alone(*arguments, create=True)
-        return message, message["outcome"] == "sent"
+            answer = await self._sending.send_alone(*arguments, create=True)
+            assert answer is not None  # there is a dialog now  # noqa: S101
+        return answer
 
-    def _committed(self, dialog: int, me: int, to: int, row: Row) -> None:
-        self._outbox.committed(_outbox_row("message.created", dialog, me, to, row))
+    def _answered(self, dialog: int, me: int, to: int, row: Row) -> tuple[bytes, bool]:
+        """A message that is there as JSON, and whether it is new: its event is under way then."""
+        # Encoded once, for the answer and for the event, which may wait.
+        body = codec.compact(codec.encode(show(row, me, to)))
+        is_new = row["outcome"] == "sent"
+        if is_new:
+            message = codec.encoded(body)
+            self._outbox.committed(_outbox_row("message.created", dialog, me, to, row, message))
+        return body, is_new
 
     async def page(self, me: int, other: int, query: MessagePage) -> bytes:
         """The page of our messages as JSON: newest first, or oldest first with `after`.

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 from hlfast.batching import BatchSender
@@ -102,8 +103,9 @@ class Outbox:
         self._publisher = publisher
         self._waiting_free = waiting_max
         self._patience_s = patience_s
-        # Published by this process, their rows not deleted yet.
-        self._published: dict[tuple[int, int], asyncio.Future[None]] = {}
+        # Published by this process, their rows not deleted yet, with the number of the attempt.
+        self._published: dict[tuple[int, int], int] = {}
+        self._attempts = count()
         # The latest of those that were deleted, and the latest before them: who read the outbox
         # before that waits for them.
         self._lately: set[tuple[int, int]] = set()
@@ -206,30 +208,23 @@ class Outbox:
 
     def _is_published(self, identity: tuple[int, int]) -> bool:
         """Before whatever is published next: it is confirmed, or under way and not failed yet."""
-        confirmed = self._published.get(identity)
-        if confirmed is None:
-            return identity in self._lately or identity in self._before
-        return not (
-            confirmed.done() and (confirmed.cancelled() or confirmed.exception() is not None)
-        )
+        return identity in self._published or identity in self._lately or identity in self._before
 
     def _publish(self, row: OutboxRow) -> bool:
         """Whether it is under way now."""
+        identity, attempt = row.identity, next(self._attempts)
         try:
-            confirmed = self._publisher.submit(row.event)
+            self._publisher.put(row.event, partial(self._landed, identity, attempt))
         except Unavailable:
             return False
-        identity = row.identity
-        self._published[identity] = confirmed
-
-        def landed(done: asyncio.Future[None]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                self._deleting.put(identity)
-            elif self._published.get(identity) is done:
-                del self._published[identity]
-
-        confirmed.add_done_callback(landed)
+        self._published[identity] = attempt
         return True
+
+    def _landed(self, identity: tuple[int, int], attempt: int, failure: Exception | None) -> None:
+        if failure is None:
+            self._deleting.put(identity)
+        elif self._published.get(identity) == attempt:
+            del self._published[identity]
 
     async def _take_turns(self, key: int, waiting: dict[int, _Waiting]) -> None:
         """Publish a key's events that wait, until none does."""

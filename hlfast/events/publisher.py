@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hlfast import codec
@@ -35,9 +36,14 @@ def read_batch(entry: bytes) -> Batch:
     return Batch(float(found["since"]), list(found["events"]))
 
 
-class _Submitted(NamedTuple):
+# Called once, when an event is in the log, with None, or with the reason why it is not.
+Landed = Callable[[Exception | None], None]
+
+
+@dataclass(slots=True)
+class _Submitted:
     event: bytes
-    confirmed: asyncio.Future[None]
+    landed: Landed
     at: float
 
 
@@ -106,14 +112,29 @@ class Publisher:
 
         Raises Unavailable at once when too many events are not confirmed yet.
         """
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def landed(failure: Exception | None) -> None:
+            if confirmed.done():
+                return
+            if failure is None:
+                confirmed.set_result(None)
+            else:
+                confirmed.set_exception(failure)
+
+        self.put(event, landed)
+        return confirmed
+
+    def put(self, event: Mapping[str, Any], landed: Landed) -> None:
+        """Publish an event; `landed` must not raise. It costs less than a future for each event.
+
+        Raises Unavailable at once when too many events are not confirmed yet.
+        """
         if self._queue_free <= 0:
             raise Unavailable("Too many events wait for the event log")
-        loop = asyncio.get_running_loop()
-        confirmed: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(_Submitted(codec.compact(codec.encode(event)), confirmed, time.time()))
+        self._waiting.append(_Submitted(codec.compact(codec.encode(event)), landed, time.time()))
         self._queue_free -= 1
         self._batcher.ready()
-        return confirmed
 
     async def close(self) -> None:
         """Publish what waits, and wait for what is under way."""
@@ -181,13 +202,8 @@ class Publisher:
         self._settle(waiting, failure)
 
     def _settle(self, batch: MutableSequence[_Submitted], failure: Exception | None) -> None:
+        self._queue_free += len(batch)
         for one in batch:
-            self._queue_free += 1
-            if one.confirmed.done():
-                continue
-            if failure is None:
-                one.confirmed.set_result(None)
-            else:
-                one.confirmed.set_exception(failure)
+            one.landed(failure)
         # Once, however it ends.
         batch.clear()
