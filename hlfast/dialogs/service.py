@@ -107,7 +107,9 @@ class Dialogs:
         if answer is None:
             await self._profiles.need(to)
             answer = await self._sending.send_alone(*arguments, create=True)
-            assert answer is not None  # there is a dialog now  # noqa: S101
+            if answer is None:
+                # Its row was taken away in that moment, by hand: nothing was sent.
+                raise errors.Unavailable("The dialog is changing.")
         return answer
 
     def _answered(self, dialog: int, me: int, to: int, row: Row) -> tuple[bytes, bool]:

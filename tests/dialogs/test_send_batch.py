@@ -35,11 +35,11 @@ COLUMNS = [
 
 
 class Post:
-    """A sender on a database, what it told of, and a connection of the test's own."""
+    """A sender on a database, the messages that it sent, and a connection of the test's own."""
 
-    def __init__(self, sender: SendBatch[Any], told: list[tuple[int, int, int]], sql: Any) -> None:
+    def __init__(self, sender: SendBatch[Any], sent: list[tuple[int, int, int]], sql: Any) -> None:
         self.sender = sender
-        self.told = told
+        self.sent = sent
         self.sql = sql
 
     async def begin(self) -> None:
@@ -47,7 +47,7 @@ class Post:
         for dialog in DIALOGS:
             to = peer(dialog, ME)
             await self.sender.send_alone(dialog, ME, to, "first", "first", create=True)
-        self.told.clear()
+        self.sent.clear()
         await self.sql.execute("DELETE FROM messageoutbox")
 
     async def send_one(self, dialog: int, me: int, content: str, client_id: str | None) -> Any:
@@ -77,17 +77,17 @@ async def post(
     )
     database = await open_database(url, (queries.DIALOGS,), found)
     sql = await connect(url)
-    told: list[tuple[int, int, int]] = []
+    sent: list[tuple[int, int, int]] = []
     assert not await are_sharded(database)
 
     def answered(dialog: int, me: int, to: int, row: Any) -> Any:
         if row["outcome"] == "sent":
-            told.append((dialog, me, row["id"]))
+            sent.append((dialog, me, row["id"]))
         return row
 
     sender = SendBatch(database, answered, found, shared=found.tuning.batch_sends)
     try:
-        one = Post(sender, told, sql)
+        one = Post(sender, sent, sql)
         await one.begin()
         yield one
     finally:
@@ -121,11 +121,11 @@ def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None
             events = await one.sql.fetch(
                 "SELECT dialog_id, id, kind, user_id, message_id FROM messageoutbox ORDER BY 1, 2"
             )
-            return shown, [tuple(row) for row in dialogs], [tuple(row) for row in events], one.told
+            return shown, [tuple(row) for row in dialogs], [tuple(row) for row in events], one.sent
 
     joined = asyncio.run(run())
     alone = asyncio.run(run(tuning=Tuning(batch_sends=False)))
-    shown, dialogs, events, told = joined
+    shown, dialogs, events, sent = joined
     assert [row[0] for row in shown] == [
         "sent", "sent", "repeated", None, "sent", "sent", "repeated", "sent",
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None
     assert shown[6][3] == "twice"
     # The event before it waits in the outbox still.
     assert shown[7][-1] == shown[5][-2]
-    assert sorted(told) == sorted(
+    assert sorted(sent) == sorted(
         (dialog, me, row[1])
         for (dialog, me, _, _), row in zip(messages, shown, strict=True)
         if row[0] == "sent"
@@ -168,7 +168,7 @@ def test_a_dialog_locked_from_elsewhere_delays_itself_alone(
     asyncio.run(run())
 
 
-def test_a_client_that_goes_away_is_told_of_all_the_same(postgres_server: PostgresServer) -> None:
+def test_a_client_that_goes_away_has_sent_all_the_same(postgres_server: PostgresServer) -> None:
     async def run() -> None:
         async with post(postgres_server) as one:
             tasks = [asyncio.create_task(one.send_one(dialog, ME, "x", None)) for dialog in DIALOGS]
@@ -180,7 +180,7 @@ def test_a_client_that_goes_away_is_told_of_all_the_same(postgres_server: Postgr
             assert isinstance(rows[0], asyncio.CancelledError)
             assert [row["id"] for row in rows[1:]] == [2] * 5
             assert await one.ids(DIALOGS[0]) == [1, 2]
-            assert sorted(one.told) == sorted((dialog, ME, 2) for dialog in DIALOGS)
+            assert sorted(one.sent) == sorted((dialog, ME, 2) for dialog in DIALOGS)
 
     asyncio.run(run())
 
@@ -202,13 +202,13 @@ def test_one_at_fault_fails_alone(
             assert [rows[0]["id"], rows[2]["id"]] == [2, 2]
             assert isinstance(rows[1], asyncpg.CheckViolationError)
             assert [await one.ids(dialog) for dialog in DIALOGS[:3]] == [[1, 2], [1], [1, 2]]
-            assert len(one.told) == 2
+            assert len(one.sent) == 2
 
     asyncio.run(run())
     assert "3 messages are sent one by one" in caplog.text
 
 
-def test_a_database_that_does_not_answer_is_told_to_everybody(
+def test_a_database_that_does_not_answer_fails_everybody(
     postgres_server: PostgresServer,
 ) -> None:
     async def run() -> None:
@@ -222,6 +222,6 @@ def test_a_database_that_does_not_answer_is_told_to_everybody(
             assert {type(row) for row in rows} == {Unavailable}
             again = await one.send(*((dialog, ME, "x", None) for dialog in DIALOGS))
             assert {row["id"] for row in again} == {2}
-            assert len(one.told) == len(DIALOGS)
+            assert len(one.sent) == len(DIALOGS)
 
     asyncio.run(run())

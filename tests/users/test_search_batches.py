@@ -39,7 +39,7 @@ class Counted:
         self.asked: Counter[str] = Counter()
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[Row]:
-        """All rows."""
+        """Count the statement, and give all its rows."""
         self.asked[statement] += 1
         return await self._database.fetch(statement, *args)
 

@@ -39,21 +39,21 @@ def scrape(api: Api) -> tuple[str, dict[str, float]]:
 
 
 def scrape_both(api: Api) -> dict[str, float]:
-    """The series once each of two processes has told them: what either had counted is in them.
+    """The series once each of two processes has answered: what either had counted is in them.
 
-    One tells its own numbers as they are, and the other's as they were up to a second ago, when an
+    One shows its own numbers as they are, and the other's as they were up to a second ago, when an
     earlier test may still have been asking.
     """
     processes: set[str] = set()
     found: dict[str, float] = {}
 
-    def both_told() -> bool:
+    def both_answered() -> bool:
         nonlocal found
         process, found = scrape(api)
         processes.add(process)
         return len(processes) == 2
 
-    wait_until(both_told, "one process answers everything")
+    wait_until(both_answered, "one process answers everything")
     return found
 
 
