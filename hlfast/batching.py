@@ -63,10 +63,11 @@ class Batcher(Generic[B]):
         """Send the items that wait when the turn ends, if one more batch is allowed then."""
         if not self._turn_ends and len(self.under_way) < self._limits.batches_max:
             self._turn_ends = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            asyncio.get_running_loop().call_soon(self.send_now)
 
     def send_now(self) -> None:
         """Send the items that wait, as far as batches may be under way."""
+        self._turn_ends = False
         while len(self.under_way) < self._limits.batches_max:
             batch = self._take()
             if batch is None:
@@ -81,10 +82,6 @@ class Batcher(Generic[B]):
         self.send_now()
         while self.under_way:
             await asyncio.wait(self.under_way)
-
-    def _end_turn(self) -> None:
-        self._turn_ends = False
-        self.send_now()
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self.under_way[task]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -169,30 +169,43 @@ class Posts:
             await self._profiles.need(author_id)
         return codec.listing(*posts)
 
-    async def feed(self, me: int, cursor: str | None, limit: int) -> bytes:
-        """The page of my friends' posts, newest first, as JSON."""
-        newest = await self._look_at_newest(me)
-        if newest:
-            # To read it is less work than to ask whether it has changed.
-            return await self._make_feed(me, cursor, limit, newest)
-        return await self._cache.serve(
+    def feed(self, me: int, cursor: str | None, limit: int) -> Awaitable[bytes]:
+        """The page of my friends' posts, newest first, as JSON.
+
+        Not a coroutine of its own: every one of them costs each request.
+        """
+        newest = self._newest.get(me)
+        if newest != 0:
+            return self._feed_after_look(me, cursor, limit, newest)
+        return self._feed_of_walls(me, cursor, limit)
+
+    def _feed_of_walls(self, me: int, cursor: str | None, limit: int) -> Awaitable[bytes]:
+        return self._cache.serve(
             ("feed", me, cursor, limit),
             partial(self._feed_versions.get, me),
             partial(self._make_feed, me, cursor, limit, 0),
         )
 
-    async def _look_at_newest(self, me: int) -> int:
-        """How many of everybody's newest posts are looked at for my feed; 0: the friends' walls."""
-        newest = self._newest.get(me)
+    async def _feed_after_look(
+        self, me: int, cursor: str | None, limit: int, newest: int | None
+    ) -> bytes:
+        """A feed of which it was not known yet, or known, that newest posts are read for it."""
         if newest is None:
             self._newest.put(me, _ASKED_ONCE)
-            return 0
-        if newest == _ASKED_ONCE:
-            row = await self._reads.fetch_row("friend_count", me)
-            friends = 0 if row is None else row["friends"]
-            # About half the work of a look at every friend's wall.
-            newest = friends // 2 if friends >= _MANY_FRIENDS else 0
-            self._newest.put(me, newest)
+        elif newest == _ASKED_ONCE:
+            newest = await self._look_at_newest(me)
+        if newest:
+            # To read it is less work than to ask whether it has changed.
+            return await self._make_feed(me, cursor, limit, newest)
+        return await self._feed_of_walls(me, cursor, limit)
+
+    async def _look_at_newest(self, me: int) -> int:
+        """How many of everybody's newest posts are looked at for my feed; 0: the friends' walls."""
+        row = await self._reads.fetch_row("friend_count", me)
+        friends = 0 if row is None else row["friends"]
+        # About half the work of a look at every friend's wall.
+        newest = friends // 2 if friends >= _MANY_FRIENDS else 0
+        self._newest.put(me, newest)
         return newest
 
     async def _make_feed(self, me: int, cursor: str | None, limit: int, newest: int) -> bytes:
