@@ -10,7 +10,9 @@ What a template may hold, a table or a heading on a line of its own:
     {{method NAME}}          how they were taken
     {{experiments}}          every experiment, its question and its line
     {{laboratory}}           what the published run of the laboratory shows, if there is one
+    {{believed}}             the same of its proofs
     {{curves}}               the same of its curves
+    {{frames}}               the same of frames to sockets
     {{foreign}}              the same of services that nobody here wrote
     {{table NAME NUMBER}}    a table; with columns='A; B' or rows=12 a part of it, with
                              'having=A: text' the rows whose cell has that text
@@ -79,8 +81,12 @@ def _directive(text: str) -> str:
             return "\n".join(experiments.table())
         case ["laboratory"]:
             return laboratory.ladder_words(_PAGE)
+        case ["believed"]:
+            return laboratory.believed_words(_PAGE)
         case ["curves"]:
             return laboratory.curves_words(_PAGE)
+        case ["frames"]:
+            return laboratory.frames_words(_PAGE)
         case ["foreign"]:
             return laboratory.foreign_words()
         case ["table", name, number, *options]:

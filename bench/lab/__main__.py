@@ -19,6 +19,7 @@ import uvloop
 
 from bench import experiments, load, report
 from bench.lab import (
+    agreement,
     app,
     catalog,
     curves,
@@ -168,23 +169,40 @@ def believed(words: Sequence[str]) -> int:
     plan, cores, progress = proof.plan_of(options), Cores.of_machine(), Progress()
     measuring = over_http(ours.opened(plan, cores, progress))
     taken = take(plan, cores, report.journal(options.out), progress, measuring)
-    found = proof.proof(taken.journal.windows, plan.arms, options.rounds)
+    windows = taken.journal.windows
+    found = proof.proof(windows, plan.arms, options.rounds)
     if not found.same.comparisons:
         return taken.status or too_few()
     facts = report.machine() | {"commit": plan_module.commit()}
     setup = sentences(plan, cores)
-    print(proof.write(options.out, found, taken.journal.windows, facts, taken.noise, setup))
+    print(proof.write(options.out, found, windows, plan.arms, facts, taken.noise, setup))
     return taken.status or int(not found.holds)
 
 
 def judged(document: Mapping[str, Any], options: argparse.Namespace) -> int:
     """Judge the A/A arm of a run that was made; the exit status."""
-    found, windows = proof.of_report(document, options.rounds)
+    windows, arms = proof.of_report(document)
+    found = proof.proof(windows, arms, options.rounds)
     if not found.same.comparisons:
         return too_few()
     noise = quiet.of(document["noise"])
     words = (document["method"],)
-    print(proof.write(options.out, found, windows, document["facts"], noise, words))
+    print(proof.write(options.out, found, windows, arms, document["facts"], noise, words))
+    return int(not found.holds)
+
+
+def agreed(words: Sequence[str]) -> int:
+    """Whether runs at different hours say the same; the exit status."""
+    command = agreement.parser()
+    options = command.parse_args(words)
+    try:
+        documents = sorted(
+            map(handbook.read, options.reports), key=lambda one: one["facts"]["date"]
+        )
+        found = agreement.agreement(documents)
+    except (OSError, ValueError) as error:
+        command.error(str(error))
+    print(agreement.write(options.out, found, documents))
     return int(not found.holds)
 
 
@@ -262,7 +280,7 @@ def curves_of(words: Sequence[str]) -> int:
     progress.end()
     noise = quiet.worst([*looks, quiet.look(cores.all)])
     facts = report.machine() | {"commit": plan_module.commit(), "users": f"{plan.users:,}"}
-    print(curves.write(options.out, points, facts, noise, plan.cells[0].title))
+    print(curves.write(options.out, points, facts, noise, plan.cells[0]))
     return 0
 
 
@@ -330,6 +348,7 @@ _OWN = {
     "frames": "What does a frame cost the servers that write it to a thousand sockets?",
     "curves": "How late are answers at each offered rate, beside Go and Fastify?",
     "aa": "Is the laboratory to be believed?",
+    "agree": "Do runs at different hours say the same?",
     "app": "What does each method bring to your own service?",
     "foreign": "And to three services that nobody here wrote?",
     "methods": "Print bench/METHODS.md, made of a report",
@@ -340,6 +359,7 @@ COMMANDS = {
     "foreign": foreign,
     "frames": frames_of,
     "aa": believed,
+    "agree": agreed,
     "methods": handbook_of,
     "curves": curves_of,
 }

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from bench import report
 from bench.contenders import CONTENDERS, OURS
-from bench.lab import keys, workloads
+from bench.lab import inference, keys, workloads
 from bench.lab.arms import Running, all_running, of_contender
 from bench.lab.cores import Cores
 from bench.lab.plan import Plan
 from bench.lab.progress import Progress
 from bench.lab.quiet import Quiet
-from bench.lab.report import lines_chart
+from bench.lab.report import document, lines_chart
 from bench.lab.results import Curves
 from bench.lab.workloads import Cell
 from bench.lab.workplace import Opened, Workplace
@@ -38,6 +40,9 @@ PEERS = (OURS, "Go", "Fastify")
 _CONNECTIONS = 256
 _CAPACITY_CONNECTIONS = 32
 _DRAIN_S = 10.0
+METHOD = "Poisson arrivals; latencies from when a request was due; medians of the rounds."
+# Latencies that are compared, by their titles.
+MEASURES = {"p50, ms": "p50_ms", "p99, ms": "p99_ms"}
 # Below the axis of its plots.
 BELOW = "requests offered in a second"
 # Where its results go by default, and the report of the ladder looks for them beside its own.
@@ -190,7 +195,7 @@ def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: s
         *report.heading(facts),
         "",
         *crowded,
-        "Poisson arrivals; latencies from when a request was due; medians of the rounds.",
+        METHOD,
         "",
         "| | of its capacity | offered, 1/s | answered, 1/s | p50, ms | p99, ms | p99.9, ms "
         "| not sent | load late by, p99, ms |",
@@ -204,21 +209,63 @@ def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: s
     ]
 
 
+def comparisons(points: Sequence[Point], cell: Cell, ours: str = OURS) -> list[dict[str, Any]]:
+    """Our latencies beside each peer's, both at the same share of their own capacity.
+
+    A ratio is the peer's latency over ours in the same round; Holm's correction is over all.
+    """
+    by_key = {(one.name, one.share, one.number): one for one in points}
+    rounds = sorted({one.number for one in points})
+    drafts: list[tuple[str, float, str, list[tuple[float, float]]]] = []
+    for peer in _names(points):
+        for share in sorted({one.share for one in points}):
+            for measure, value in MEASURES.items():
+                found = [
+                    (getattr(by_key[ours, share, n], value), getattr(by_key[peer, share, n], value))
+                    for n in rounds
+                    if (ours, share, n) in by_key and (peer, share, n) in by_key
+                ]
+                # 0: nothing was answered.
+                pairs = [(a, b) for a, b in found if a > 0 and b > 0]
+                if peer != ours and len(pairs) >= inference.ROUNDS_MIN:
+                    drafts.append((peer, share, measure, pairs))
+    verdicts = inference.verdicts(
+        [inference.effect([math.log(b / a) for a, b in pairs]) for *_, pairs in drafts]
+    )
+    return [
+        {
+            "kind": "peer",
+            "with": ours,
+            "without": peer,
+            "workload": cell.workload,
+            "keys": cell.population,
+            "share_of_capacity": share,
+            "measures": {measure: document.measure(verdict)},
+            "rounds": [{"with_ms": a, "without_ms": b} for a, b in pairs],
+        }
+        for (peer, share, measure, pairs), verdict in zip(drafts, verdicts, strict=True)
+    ]
+
+
 def write(
-    out: Path, points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: str
+    out: Path, points: Sequence[Point], facts: dict[str, str], noise: Quiet, cell: Cell
 ) -> str:
     """`report.md`, `report.json` and `report.html` in a directory; gives the Markdown."""
+    title = cell.title
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join([*lines(points, facts, noise, title), ""])
     (out / "report.md").write_text(text, encoding="utf-8")
-    document = {
+    written = {
         "facts": facts,
+        "method": METHOD,
         "asked": title,
         "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
         "noise": asdict(noise),
+        "rounds": len({one.number for one in points}),
+        "comparisons": comparisons(points, cell),
         "points": [asdict(one) for one in points],
     }
-    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
+    (out / "report.json").write_text(json.dumps(written, indent=1) + "\n")
     page = lines_chart.page(f"How late answers are: {title}", panels(points), BELOW, text)
     (out / "report.html").write_text(page, encoding="utf-8")
     return text
@@ -229,7 +276,7 @@ def panels(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, flo
     middles = medians(points)
     return {
         title: {name: _line(middles, name, value) for name in _names(middles)}
-        for title, value in (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"))
+        for title, value in MEASURES.items()
     }
 
 
@@ -238,14 +285,14 @@ def read(directory: Path) -> Curves | None:
     path = directory / "report.json"
     if not path.exists():
         return None
-    document = json.loads(path.read_text(encoding="utf-8"))
-    facts = document["facts"]
+    written = json.loads(path.read_text(encoding="utf-8"))
+    facts = written["facts"]
     words = (
-        f"{document['asked']}. An open loop: requests leave when they are due, and latencies are "
+        f"{written['asked']}. An open loop: requests leave when they are due, and latencies are "
         f"counted from then. {facts['date']}, commit {facts['commit']}."
     )
-    found = panels([Point(**one) for one in document["points"]])
-    return Curves(words, document["not_to_be_published"], found, BELOW)
+    found = panels([Point(**one) for one in written["points"]])
+    return Curves(words, written["not_to_be_published"], found, BELOW)
 
 
 def _names(points: Sequence[Point]) -> list[str]:

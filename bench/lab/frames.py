@@ -43,6 +43,8 @@ from bench.live.peers_servers import QUIET_S, Server
 from bench.live.world import World, world
 from bench.load import WrongAnswer
 
+# Where its results go.
+NAME = "lab-frames"
 SCENES = (ONE_TO_ALL, BURSTS, ONE_TO_ONE)
 # The service's own switches that a websocket node has, in the order of the ladder.
 SWITCHES = {
@@ -74,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--scenes", nargs="+", choices=SCENES, default=SCENES[:2])
     found.add_argument("--rounds", type=int, default=8)
     found.add_argument("--seconds", type=float, default=1.0, help="of a window")
-    report.add_out(found, "lab-frames")
+    report.add_out(found, NAME)
     return found
 
 

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from bench.lab import catalog, inference, keys, workloads
+from bench.lab import catalog, findings, inference, keys, workloads
 from bench.lab.arms import Arm, Kind
 from bench.lab.plan import Plan
 from bench.lab.quiet import Quiet
+from bench.lab.report import document
 from bench.lab.window import Window
 
+# Where its results go.
+NAME = "lab-aa"
 SLOWDOWN = 0.03
 _PLAIN = next(one for one in catalog.LADDER if one.name == "plain-asgi")
 _SLOWED = "bench.lab.rungs.slowed:app"
@@ -49,19 +52,21 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--of", type=Path, metavar="REPORT.json", help="judge the A/A arm of a run that was made"
     )
-    report.add_out(found, "lab-aa")
+    report.add_out(found, NAME)
     return found
 
 
-def of_report(document: Mapping[str, Any], rounds_of_set: int) -> tuple[Proof, list[Window]]:
-    """The proof of a run's own A/A arm, set by set of its rounds, with no slowdown in it."""
+def of_report(report_of: Mapping[str, Any]) -> tuple[list[Window], list[Arm]]:
+    """A run's own A/A arm, with no slowdown in it."""
     pairs = {
-        (one["with"], one["without"]) for one in document["comparisons"] if one["kind"] == Kind.SAME
+        (one["with"], one["without"])
+        for one in report_of["comparisons"]
+        if one["kind"] == Kind.SAME
     }
     names = {name for pair in pairs for name in pair}
-    windows = [Window(**one) for one in document["windows"] if one["arm"] in names]
+    windows = [Window(**one) for one in report_of["windows"] if one["arm"] in names]
     arms = [Arm(again, "nothing", (), without=one, kind=Kind.SAME) for again, one in sorted(pairs)]
-    return proof(windows, arms, rounds_of_set), windows
+    return windows, arms
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -170,16 +175,27 @@ def _tally(found: Sequence[tuple[inference.Verdict, inference.Verdict]]) -> Tall
     )
 
 
-def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str]) -> list[str]:
-    """The proof as lines of Markdown."""
+def sentences(found: Proof) -> list[str]:
+    """What came out, in sentences."""
     same, slowed = found.same, found.slowed
     is_few = WRONG_MAX * same.comparisons < WRONG_FEW
     of_few = f"; of so few, {WRONG_FEW} may be chance" if is_few else ""
     estimates = ", ".join(f"{one:+.1%}" for one in found.estimates)
     found_slow = [
-        f"- Slowed down by {SLOWDOWN:.0%}: found in {slowed.seen_alone} of {slowed.comparisons} "
+        f"Slowed down by {SLOWDOWN:.0%}: found in {slowed.seen_alone} of {slowed.comparisons} "
         f"comparisons. Promised: {FOUND_MIN:.0%}. Seen as {estimates}."
     ]
+    return [
+        f"The same twice: {same.comparisons} comparisons, of which {same.seen_alone} show a "
+        f"difference when each is a page of its own, and {same.seen_on_page} when those of one "
+        f"run are a page. Promised: at most {WRONG_MAX:.0%}{of_few}. Standard error of one, "
+        f"median: {same.spread:.2%}.",
+        *(found_slow if slowed.comparisons else []),
+    ]
+
+
+def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str]) -> list[str]:
+    """The proof as lines of Markdown."""
     crowded = [] if noise.is_quiet else [f"**Not to be published.** The machine: {noise}.", ""]
     return [
         "# Is the lab to be believed?",
@@ -187,11 +203,7 @@ def lines(found: Proof, facts: dict[str, str], noise: Quiet, words: Sequence[str
         *report.heading(facts),
         "",
         *crowded,
-        f"- The same twice: {same.comparisons} comparisons, of which {same.seen_alone} show a "
-        f"difference when each is a page of its own, and {same.seen_on_page} when those of one "
-        f"run are a page. Promised: at most {WRONG_MAX:.0%}{of_few}. Standard error of one, "
-        f"median: {same.spread:.2%}.",
-        *(found_slow if slowed.comparisons else []),
+        *[f"- {one}" for one in sentences(found)],
         f"- So {'it is' if found.holds else 'it is not'}.",
         "",
         *words,
@@ -202,21 +214,29 @@ def write(
     out: Path,
     found: Proof,
     windows: Sequence[Window],
+    arms: Sequence[Arm],
     facts: dict[str, str],
     noise: Quiet,
     words: Sequence[str],
 ) -> str:
-    """`report.md` and `report.json` in a directory; gives the Markdown."""
+    """`report.md` and `report.json` in a directory; gives the Markdown.
+
+    The comparisons of the file are those of all rounds together.
+    """
     text = "\n".join([*lines(found, facts, noise, words), ""])
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.md").write_text(text, encoding="utf-8")
-    document = {
+    written = {
         "facts": facts,
+        "method": " ".join(words),
         "not_to_be_published": [] if noise.is_quiet else [f"The machine was crowded: {noise}."],
         "noise": asdict(noise),
+        "rounds": len({one.round for one in windows}),
+        "comparisons": [document.comparison(one) for one in findings.comparisons(windows, arms)],
+        "sentences": sentences(found),
         "proof": asdict(found),
         "holds": found.holds,
         "windows": [asdict(one) for one in windows],
     }
-    (out / "report.json").write_text(json.dumps(document, indent=1, allow_nan=True) + "\n")
+    (out / "report.json").write_text(json.dumps(written, indent=1, allow_nan=True) + "\n")
     return text

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from bench.lab import curves
 from bench.lab.curves import Point
 from bench.lab.report import lines_chart
+from bench.lab.workloads import Cell
 from tests.bench.lab_runs import FACTS, QUIET
 
 
@@ -33,7 +34,7 @@ def test_medians_of_the_rounds() -> None:
 
 
 def test_page_names_each_line_and_has_plain_numbers(tmp_path: Path) -> None:
-    curves.write(tmp_path, points(), FACTS, QUIET, "a user by id")
+    curves.write(tmp_path, points(), FACTS, QUIET, Cell("user", "zipf"))
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 4
     assert len(json.loads((tmp_path / "report.json").read_text())["points"]) == 54

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,9 +15,10 @@ import pytest
 from bench import experiments, published, readme, report
 from bench.contenders import CONTENDERS, OURS
 from bench.lab import __main__ as command
-from bench.lab import catalog, curves, keys, pythons, shown
+from bench.lab import agreement, catalog, curves, keys, pythons, shown
 from bench.lab import report as lab_report
 from bench.lab.cores import Cores
+from bench.lab.workloads import Cell
 from tests.bench import lab_runs
 from tests.bench.scripts import ROOT, options, scripts
 from tests.bench.test_lab_curves import points
@@ -33,7 +35,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_published_run_makes_the_page_of_methods_and_two_pictures(results: Path) -> None:
     beside = results / curves.NAME
-    curves.write(beside, points(), lab_runs.FACTS, lab_runs.QUIET, "a user by id")
+    curves.write(beside, points(), lab_runs.FACTS, lab_runs.QUIET, Cell("user", "zipf"))
     found = dataclasses.replace(lab_runs.whole(), curves=curves.read(beside))
     lab_report.write(results / "lab", found)
     report_page = (results / "lab" / "report.html").read_text()
@@ -135,6 +137,82 @@ def test_the_same_twice_of_a_run_that_was_made(tmp_path: Path) -> None:
     # Two sets of ten rounds, two cells.
     assert found["same"]["comparisons"] == 4 and found["slowed"]["comparisons"] == 0
     assert "Slowed down" not in (tmp_path / "aa" / "report.md").read_text()
+
+
+def run_at(directory: Path, hour: int, costs_us: Mapping[str, float]) -> Path:
+    """The report of a run that ended at that hour, and measured such costs."""
+    facts = {**lab_runs.FACTS, "date": f"2026-11-27 {hour:02}:00 UTC"}
+    arms = catalog.chosen(list(costs_us), is_quick=True)
+    costs = {**costs_us, catalog.AGAIN: [*costs_us.values()][-1]}
+    made = lab_runs.results(costs, arms, [Cell("user", "zipf")], rounds=8)
+    lab_report.write(directory / str(hour), dataclasses.replace(made, facts=facts))
+    return directory / str(hour) / "report.json"
+
+
+@pytest.mark.parametrize(
+    ("hours", "third", "status", "said"),
+    [
+        ((9, 11, 10), 130.0, 0, "none have another sign"),
+        ((9, 11, 10), 230.0, 1, "1 has another sign"),
+        ((9, 11, 11), 130.0, 1, "0.0 hours or more apart"),
+    ],
+    ids=["they do", "one says the opposite", "at the same hour"],
+)
+def test_runs_at_different_hours_say_the_same(
+    tmp_path: Path,
+    results: Path,
+    hours: tuple[int, ...],
+    third: float,
+    status: int,
+    said: str,
+) -> None:
+    costs = {"usual": 200.0, "uvloop": 130.0}
+    asked = [str(run_at(tmp_path / "a", hour, costs)) for hour in hours[:2]]
+    asked.append(str(run_at(tmp_path / "b", hours[2], {**costs, "uvloop": third})))
+    out = results / agreement.NAME
+    assert command.main(["agree", *asked, "--out", str(out)]) == status
+    text = (out / "report.md").read_text()
+    assert said in text and "uvloop" in text
+    assert text.index("Run 1: 2026-11-27 09:00") < text.index("Run 3: 2026-11-27 11:00")
+    document = json.loads((out / "report.json").read_text())
+    [one] = [each for each in document["comparisons"] if each["with"] == "uvloop"]
+    assert len(one["measures"]) == 3 and document["holds"] is (status == 0)
+    assert said in readme.pages()[ROOT / "bench" / "README.md"]
+
+
+def test_runs_that_cannot_be_held_against_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = str(run_at(tmp_path, 9, {"usual": 200.0, "uvloop": 130.0}))
+    other = str(run_at(tmp_path, 11, {"granian": 100.0, "plain-sql": 90.0}))
+    broken_off = json.loads(Path(one).read_text()) | {"not_to_be_published": ["1 of 2 rounds."]}
+    (tmp_path / "broken_off.json").write_text(json.dumps(broken_off))
+    for asked, why in (
+        ([one], "agrees with itself"),
+        ([one, other], "no comparison in common"),
+        ([one, str(tmp_path / "broken_off.json")], "1 of 2 rounds."),
+    ):
+        with pytest.raises(SystemExit):
+            command.main(["agree", *asked, "--out", str(tmp_path / "out")])
+        assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_results_have_the_same_form(tmp_path: Path) -> None:
+    """Arms, rounds, ratio, interval and verdict, whichever experiment they are of."""
+    lab_report.write(tmp_path / "ladder", lab_runs.whole())
+    words = ["--of", str(tmp_path / "ladder" / "report.json"), "--rounds", "3"]
+    command.main(["aa", *words, "--out", str(tmp_path / "aa")])
+    curves.write(tmp_path / "curves", points(), lab_runs.FACTS, lab_runs.QUIET, Cell("user", "hot"))
+    for name in ("ladder", "aa", "curves"):
+        document = json.loads((tmp_path / name / "report.json").read_text())
+        assert document["facts"] and document["method"] and document["noise"]
+        assert document["not_to_be_published"] == [] and document["rounds"] >= 3
+        assert document["comparisons"]
+        for one in document["comparisons"]:
+            assert one["with"] and one["without"] and one["workload"] and "keys" in one
+            for measure in one["measures"].values():
+                assert set(measure) == {"ratio", "interval", "rounds", "p", "verdict"}
 
 
 def test_pythons_on_path_are_named_with_why_they_are_not_used(

@@ -31,11 +31,12 @@ def summary(results: Results) -> dict[str, Any]:
         "not_to_be_published": results.warnings(),
         "noise": asdict(results.noise),
         "rounds": results.rounds,
-        "comparisons": [_comparison(one) for one in results.comparisons],
+        "comparisons": [comparison(one) for one in results.comparisons],
     }
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
+def comparison(one: Comparison) -> dict[str, Any]:
+    """A comparison of two arms."""
     return {
         "kind": one.kind,
         "methods": one.methods,
@@ -43,12 +44,13 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "without": one.without_arm,
         "workload": one.cell.workload,
         "keys": one.cell.population,
-        "measures": {measure: _verdict(found) for measure, found in one.verdicts.items()},
+        "measures": {name: measure(found) for name, found in one.verdicts.items()},
         "rounds": [{"with_us": a, "without_us": b} for a, b in one.pairs],
     }
 
 
-def _verdict(found: Verdict) -> dict[str, Any]:
+def measure(found: Verdict) -> dict[str, Any]:
+    """What a comparison says of one measure. Its ratio is above 1 where the method is better."""
     effect = found.effect
     return {
         "ratio": math.exp(effect.mean),

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import chart, published
+from bench.lab import agreement, frames, proof, shown
 from bench.lab import curves as curves_module
-from bench.lab import shown
 from bench.lab.arms import Kind
 from bench.lab.curves import Point
 from bench.lab.findings import CPU
@@ -23,6 +23,8 @@ from bench.lab.workloads import Cell
 _NONE = "No run on a quiet machine is published yet: `{line}` makes one."
 _LADDER = "bash build.sh lab ladder advised left-out --minutes 25 --publish"
 _CURVES = "bash build.sh lab curves --publish"
+_BELIEVED = "bash build.sh lab aa --publish"
+_FRAMES = "bash build.sh lab frames --publish"
 _FOREIGN = "bash build.sh lab foreign --publish"
 Document = Mapping[str, Any]
 
@@ -116,6 +118,44 @@ def curves_words(page: Path) -> str:
         f"![p99 over the offered rate]({published.link('lab-curves/curves.svg', page)})\n\n"
         f"{document['facts']['date']}; {document['facts']['machine']}. [All figures]"
         f"({published.link('lab-curves/report.md', page)})."
+    )
+
+
+def believed_words(page: Path) -> str:
+    """What came out of the two proofs: one arm twice, and the same runs at different hours."""
+    found = []
+    for name in (proof.NAME, agreement.NAME):
+        if (document := _report(name)) is not None:
+            facts = document["facts"]
+            found += [f"- {one}" for one in document["sentences"]]
+            found[-1] += (
+                f" {facts['date']}, {facts['machine']}: [all of it]"
+                f"({published.link(f'{name}/report.md', page)})."
+            )
+    return "\n".join(found) if found else _NONE.format(line=_BELIEVED)
+
+
+def frames_words(page: Path) -> str:
+    """What a frame costs the servers of websockets, as a table."""
+    document = _report(frames.NAME)
+    if document is None:
+        return _NONE.format(line=_FRAMES)
+    facts = document["facts"]
+    rows = [
+        f"| {title((one['with'],))} | {title((one['without'],))} | {one['workload']} "
+        f"| {one['measures'][CPU]['verdict']} |"
+        for one in document["comparisons"]
+        if one["kind"] != Kind.SAME
+    ]
+    return "\n".join(
+        [
+            "| with | instead of | scene | more frames for the same CPU |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            f"{facts['date']}; {facts['machine']}; commit {facts['commit']}. [All figures]"
+            f"({published.link(f'{frames.NAME}/report.md', page)}).",
+        ]
     )
 
 
