@@ -225,7 +225,8 @@ def _is_postgres(url: str) -> bool:
 
 
 def _sends_can_share(service: Service) -> bool:
-    return service.nodes is None and _is_postgres(service.settings.dialogs_url)
+    # On a cluster each dialog has a node of its own.
+    return service.nodes is None
 
 
 def _read_limits(settings: Settings, is_batched: bool) -> BatchLimits:

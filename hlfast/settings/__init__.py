@@ -57,7 +57,8 @@ class Tuning(BaseModel):
     )
     batch_sends: bool = Field(
         True,
-        description="Let concurrent messages to different dialogs share a statement (PostgreSQL).",
+        description="Let concurrent messages to different dialogs share a statement (not on "
+        "Citus).",
     )
     remember_tokens: bool = Field(
         True, description="Keep verified access tokens in memory until they expire."

@@ -18,9 +18,9 @@ from hlfast.dialogs.dialog_ids import dialog_id
 from tests.conftest import TEMPLATE, new_database
 
 DATABASES = (queries.MAIN, queries.DIALOGS)
-# Standbys are PostgreSQL's alone, and so is what asks after them; messages and pages are joined
-# only there, and only there is a cluster of which a node may be away.
-POSTGRES_ONLY = ("replicas", "dialogs_joined", "dialogs_living", "posts_joined")
+# Standbys are PostgreSQL's alone, and so is what asks after them; pages are joined only there, and
+# only there is a cluster of which a node may be away.
+POSTGRES_ONLY = ("replicas", "dialogs_living", "posts_joined")
 # What they delete they return in PostgreSQL only; nobody reads it.
 TELL_NOTHING = {
     "outbox_delete", "messageoutbox_delete", "session_end", "user_rehash", "dialog_heal",
@@ -236,6 +236,11 @@ WORLD: World = [
     ("dialog_send", (DIALOG, 2, 1, "hi", None, False)),
     ("dialog_send", (DIALOG, 2, 1, "there", None, True)),
     ("dialog_send", (dialog_id(1, 3), 3, 1, "you", None, True)),
+    ("dialog_send_many", ([DIALOG], [1], ["one\n\t'of' \\ \"many\" 👋"], ["é 👋"])),
+    ("dialog_send_many", ([DIALOG], [1], ["the same again"], ["é 👋"])),
+    ("dialog_send_many", ([dialog_id(1, 3)], [1], ["null"], [None])),
+    ("dialog_send_many", ([dialog_id(1, 3), 99], [3, 3], ["null", "nowhere"], ["null", "x"])),
+    ("dialog_send_many", ([99], [1], ["nowhere"], [None])),
     ("dialog_read", (DIALOG, 1, 2)),
     ("dialog_read", (DIALOG, 1, 1)),
     ("dialog_read", (DIALOG, 2, 99)),

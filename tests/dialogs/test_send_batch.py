@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiomysql
 import asyncpg
 import pytest
 
-from hl_utils.servers.postgres import PostgresServer
-from hlfast.db import queries
+from hl_utils.servers.sql import SqlServer
+from hlfast.db import mysql, postgres, queries
+from hlfast.db.mysql_text import Statement
 from hlfast.db.open import open_database
-from hlfast.db.postgres import connect
 from hlfast.dialogs.dialog_ids import dialog_id, peer
-from hlfast.dialogs.send_batch import SendBatch, are_sharded
+from hlfast.dialogs.send_batch import SendBatch
 from hlfast.errors import Unavailable
 from hlfast.settings import Settings, Tuning
 from tests.conftest import TEMPLATE, new_database
@@ -34,10 +35,45 @@ COLUMNS = [
 ]
 
 
+# Nobody else may use the dialogs, and then they may again.
+LOCK = {"postgres": "BEGIN; LOCK TABLE dialog", "mysql": "LOCK TABLES dialog WRITE"}
+UNLOCK = {"postgres": "COMMIT", "mysql": "UNLOCK TABLES"}
+REFUSED = (asyncpg.CheckViolationError, aiomysql.OperationalError)
+
+
+class Sql:
+    """A connection of the test's own, to either database."""
+
+    def __init__(self, connection: Any, dialect: str) -> None:
+        self.connection = connection
+        self.dialect = dialect
+
+    async def fetch(self, text: str, *args: int) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        if self.dialect == "postgres":
+            found = await self.connection.fetch(text, *args)
+        else:
+            found = await mysql.query(self.connection, Statement(text).with_arguments(args))
+        return [tuple(row) for row in found]
+
+    async def execute(self, text: str) -> None:
+        """Run a statement; several with PostgreSQL."""
+        if self.dialect == "postgres":
+            await self.connection.execute(text)
+        else:
+            await mysql.query(self.connection, text)
+
+    async def close(self) -> None:
+        """Hang up."""
+        closing = self.connection.close()
+        if self.dialect == "postgres":
+            await closing
+
+
 class Post:
     """A sender on a database, the messages that it sent, and a connection of the test's own."""
 
-    def __init__(self, sender: SendBatch[Any], sent: list[tuple[int, int, int]], sql: Any) -> None:
+    def __init__(self, sender: SendBatch[Any], sent: list[tuple[int, int, int]], sql: Sql) -> None:
         self.sender = sender
         self.sent = sent
         self.sql = sql
@@ -63,22 +99,21 @@ class Post:
         found = await self.sql.fetch(
             "SELECT id FROM message WHERE dialog_id = $1 ORDER BY id", dialog
         )
-        return [row["id"] for row in found]
+        return [row[0] for row in found]
 
 
 @asynccontextmanager
-async def post(
-    server: PostgresServer, *, timeout_s: float = 60, **settings: Any
-) -> AsyncIterator[Post]:
+async def post(server: SqlServer, *, timeout_s: float = 60, **settings: Any) -> AsyncIterator[Post]:
     """On a fresh database with the tables."""
     url = new_database(server, TEMPLATE)
     found = Settings(
         database_url=url, database_pool_size=4, database_timeout_s=timeout_s, **settings
     )
     database = await open_database(url, (queries.DIALOGS,), found)
-    sql = await connect(url)
+    dialect = queries.dialect_of(url)
+    adapter = {"postgres": postgres, "mysql": mysql}[dialect]
+    sql = Sql(await adapter.connect(url), dialect)
     sent: list[tuple[int, int, int]] = []
-    assert not await are_sharded(database)
 
     def answered(dialog: int, me: int, to: int, row: Any) -> Any:
         if row["outcome"] == "sent":
@@ -95,7 +130,7 @@ async def post(
         await database.close()
 
 
-def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None:
+def test_each_is_what_it_would_be_alone(database_server: SqlServer) -> None:
     a, b, c, d, e, _ = DIALOGS
     new = dialog_id(ME, 99)
     messages = [
@@ -111,7 +146,7 @@ def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None
     ]
 
     async def run(**settings: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-        async with post(postgres_server, **settings) as one:
+        async with post(database_server, **settings) as one:
             rows = await one.send(*messages)
             shown = [[row and row[column] for column in COLUMNS] for row in rows]
             dialogs = await one.sql.fetch(
@@ -121,7 +156,7 @@ def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None
             events = await one.sql.fetch(
                 "SELECT dialog_id, id, kind, user_id, message_id FROM messageoutbox ORDER BY 1, 2"
             )
-            return shown, [tuple(row) for row in dialogs], [tuple(row) for row in events], one.sent
+            return shown, dialogs, events, one.sent
 
     joined = asyncio.run(run())
     alone = asyncio.run(run(tuning=Tuning(batch_sends=False)))
@@ -146,21 +181,22 @@ def test_each_is_what_it_would_be_alone(postgres_server: PostgresServer) -> None
 
 
 def test_a_dialog_locked_from_elsewhere_delays_itself_alone(
-    postgres_server: PostgresServer,
+    database_server: SqlServer,
 ) -> None:
     async def run() -> None:
-        async with post(postgres_server, sends_batches_max=1) as one:
+        async with post(database_server, sends_batches_max=1) as one:
             busy, *others = DIALOGS
-            async with one.sql.transaction():
-                await one.sql.execute("SELECT FROM dialog WHERE dialog_id = $1 FOR UPDATE", busy)
-                waiting = asyncio.create_task(one.send_one(busy, ME, "x", None))
-                for _ in range(3):
-                    await one.send(*((dialog, ME, "x", None) for dialog in others))
-                # Behind it in the same dialog, too.
-                behind = asyncio.create_task(one.send_one(busy, ME, "y", None))
+            await one.sql.execute("BEGIN")
+            await one.sql.fetch("SELECT 1 FROM dialog WHERE dialog_id = $1 FOR UPDATE", busy)
+            waiting = asyncio.create_task(one.send_one(busy, ME, "x", None))
+            for _ in range(3):
                 await one.send(*((dialog, ME, "x", None) for dialog in others))
-                assert not waiting.done()
-                assert not behind.done()
+            # Behind it in the same dialog, too.
+            behind = asyncio.create_task(one.send_one(busy, ME, "y", None))
+            await one.send(*((dialog, ME, "x", None) for dialog in others))
+            assert not waiting.done()
+            assert not behind.done()
+            await one.sql.execute("COMMIT")
             assert {(await waiting)["id"], (await behind)["id"]} == {2, 3}
             assert await one.ids(busy) == [1, 2, 3]
             assert await one.ids(others[0]) == [1, 2, 3, 4, 5]
@@ -168,9 +204,9 @@ def test_a_dialog_locked_from_elsewhere_delays_itself_alone(
     asyncio.run(run())
 
 
-def test_a_client_that_goes_away_has_sent_all_the_same(postgres_server: PostgresServer) -> None:
+def test_a_client_that_goes_away_has_sent_all_the_same(database_server: SqlServer) -> None:
     async def run() -> None:
-        async with post(postgres_server) as one:
+        async with post(database_server) as one:
             tasks = [asyncio.create_task(one.send_one(dialog, ME, "x", None)) for dialog in DIALOGS]
             # The batch goes out in the third turn; no answer is there before the next look.
             for _ in range(4):
@@ -186,11 +222,11 @@ def test_a_client_that_goes_away_has_sent_all_the_same(postgres_server: Postgres
 
 
 def test_one_at_fault_fails_alone(
-    postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+    database_server: SqlServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
-        async with post(postgres_server) as one:
-            await one.sql.execute("ALTER TABLE message ADD CHECK (content <> 'no good') NOT VALID")
+        async with post(database_server) as one:
+            await one.sql.execute("ALTER TABLE message ADD CHECK (content <> 'no good')")
             texts = ["x", "no good", "y"]
             rows = await asyncio.gather(
                 *(
@@ -200,7 +236,7 @@ def test_one_at_fault_fails_alone(
                 return_exceptions=True,
             )
             assert [rows[0]["id"], rows[2]["id"]] == [2, 2]
-            assert isinstance(rows[1], asyncpg.CheckViolationError)
+            assert isinstance(rows[1], REFUSED)
             assert [await one.ids(dialog) for dialog in DIALOGS[:3]] == [[1, 2], [1], [1, 2]]
             assert len(one.sent) == 2
 
@@ -209,16 +245,16 @@ def test_one_at_fault_fails_alone(
 
 
 def test_a_database_that_does_not_answer_fails_everybody(
-    postgres_server: PostgresServer,
+    database_server: SqlServer,
 ) -> None:
     async def run() -> None:
-        async with post(postgres_server, timeout_s=0.5) as one:
-            async with one.sql.transaction():
-                await one.sql.execute("LOCK TABLE dialog")
-                rows = await asyncio.gather(
-                    *(one.send_one(dialog, ME, "x", None) for dialog in DIALOGS),
-                    return_exceptions=True,
-                )
+        async with post(database_server, timeout_s=0.5) as one:
+            await one.sql.execute(LOCK[one.sql.dialect])
+            rows = await asyncio.gather(
+                *(one.send_one(dialog, ME, "x", None) for dialog in DIALOGS),
+                return_exceptions=True,
+            )
+            await one.sql.execute(UNLOCK[one.sql.dialect])
             assert {type(row) for row in rows} == {Unavailable}
             again = await one.send(*((dialog, ME, "x", None) for dialog in DIALOGS))
             assert {row["id"] for row in again} == {2}

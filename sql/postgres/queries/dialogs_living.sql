@@ -1,4 +1,8 @@
--- What a cluster answers while one of its nodes is away: PostgreSQL's alone.
+-- Whether it is a cluster, and what that answers while one of its nodes is away: PostgreSQL's alone.
+
+-- name: dialogs_are_sharded
+-- A table of Citus.
+SELECT to_regclass('pg_dist_partition') IS NOT NULL AS answer;
 
 -- name: dialog_nodes
 SELECT node, answers FROM dialog_nodes();
