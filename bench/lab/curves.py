@@ -9,6 +9,7 @@ server's own capacity is measured first; the rates are shares of it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -41,6 +42,8 @@ _CONNECTIONS = 256
 _CAPACITY_CONNECTIONS = 32
 _DRAIN_S = 10.0
 METHOD = "Poisson arrivals; latencies from when a request was due; medians of the rounds."
+# The share of a capacity at which a service is busy and should still be quick.
+BUSY = 0.7
 # Latencies that are compared, by their titles.
 MEASURES = {"p50, ms": "p50_ms", "p99, ms": "p99_ms"}
 # Below the axis of its plots.
@@ -197,6 +200,8 @@ def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: s
         *crowded,
         METHOD,
         "",
+        *[f"- {one}" for one in sentences(points)],
+        "",
         "| | of its capacity | offered, 1/s | answered, 1/s | p50, ms | p99, ms | p99.9, ms "
         "| not sent | load late by, p99, ms |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -207,6 +212,45 @@ def lines(points: Sequence[Point], facts: dict[str, str], noise: Quiet, title: s
             for one in medians(points)
         ],
     ]
+
+
+def sentences(points: Sequence[Point], ours: str = OURS) -> list[str]:
+    """Our latencies at the rate that is BUSY of each peer's capacity, and of our own."""
+    middles = medians(points)
+    found = []
+    for peer in _names(middles):
+        theirs = next((one for one in middles if (one.name, one.share) == (peer, BUSY)), None)
+        if theirs is None or ours not in _names(middles):
+            continue
+        rate = theirs.offered_per_s
+        said = f"At {BUSY:.0%} of {peer}'s capacity, {rate:,.0f} requests in a second: "
+        if peer == ours:
+            found.append(f"{said}p50 {theirs.p50_ms:.2f} ms, p99 {theirs.p99_ms:.2f} ms.")
+            continue
+        p50, p99 = (at_rate(middles, ours, value, rate) for value in MEASURES.values())
+        if p50 is None or p99 is None:
+            found.append(f"{said}more than {ours} was offered.")
+        else:
+            found.append(
+                f"{said}p50 {p50:.2f} ms with {ours}, {theirs.p50_ms:.2f} ms with {peer}; p99 "
+                f"{p99:.2f} and {theirs.p99_ms:.2f} ms."
+            )
+    return found
+
+
+def at_rate(middles: Sequence[Point], name: str, value: str, rate: float) -> float | None:
+    """A latency at a rate between two that were offered, on the line between these; else None.
+
+    Latencies grow ever faster with the rate, so that the line lies above the curve. Below the
+    lowest rate it is that one's.
+    """
+    line = _line(middles, name, value)
+    if rate <= line[0][0]:
+        return line[0][1]
+    for (low, first), (high, last) in itertools.pairwise(line):
+        if low <= rate <= high:
+            return first + (last - first) * (rate - low) / (high - low)
+    return None
 
 
 def comparisons(points: Sequence[Point], cell: Cell, ours: str = OURS) -> list[dict[str, Any]]:
@@ -263,6 +307,7 @@ def write(
         "noise": asdict(noise),
         "rounds": len({one.number for one in points}),
         "comparisons": comparisons(points, cell),
+        "sentences": sentences(points),
         "points": [asdict(one) for one in points],
     }
     (out / "report.json").write_text(json.dumps(written, indent=1) + "\n")

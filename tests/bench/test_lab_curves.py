@@ -33,6 +33,22 @@ def test_medians_of_the_rounds() -> None:
     assert (half.offered_per_s, half.p50_ms, half.p99_ms, half.unsent) == (10_000, 2, 6, 6)
 
 
+def test_latencies_at_seven_tenths_of_each_capacity() -> None:
+    said = curves.sentences(points())
+    # 7,000 a second lie halfway between two rates of ours, at 0.3 and 0.4 of 20,000.
+    go = next(one for one in said if "Go's capacity" in one)
+    ours = next(one for one in said if "hlfast's capacity" in one)
+    assert "7,000 requests in a second" in go and "14,000 requests" in ours
+    between = (1 / 0.7 + 1 / 0.6) / 2
+    assert f"p50 {between:.2f} ms with hlfast, {1 / 0.3:.2f} ms with Go" in go
+    assert f"p50 {1 / 0.3:.2f} ms, p99 {3 / 0.3:.2f} ms" in ours
+
+
+def test_a_rate_that_we_were_not_offered_is_said() -> None:
+    slower = [one for one in points() if one.name == "Go" or one.share < 0.3]
+    assert any("more than hlfast was offered" in one for one in curves.sentences(slower))
+
+
 def test_page_names_each_line_and_has_plain_numbers(tmp_path: Path) -> None:
     curves.write(tmp_path, points(), FACTS, QUIET, Cell("user", "zipf"))
     page = (tmp_path / "report.html").read_text()

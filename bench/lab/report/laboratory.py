@@ -116,7 +116,9 @@ def curves_words(page: Path) -> str:
         return _NONE.format(line=_CURVES)
     return (
         f"![p99 over the offered rate]({published.link('lab-curves/curves.svg', page)})\n\n"
-        f"{document['facts']['date']}; {document['facts']['machine']}. [All figures]"
+        + "".join(f"- {one}\n" for one in document["sentences"])
+        + "\n"
+        + f"{document['facts']['date']}; {document['facts']['machine']}. [All figures]"
         f"({published.link('lab-curves/report.md', page)})."
     )
 
