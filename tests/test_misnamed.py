@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from hl_utils.servers.process import ROOT
 from hlfast.misnamed import KNOWN, misnamed, sentences
+from tests import zygote
 
 
 @pytest.mark.parametrize(
@@ -59,14 +58,8 @@ def test_whatever_the_project_itself_reads_is_known() -> None:
 
 def started(verb: str, **environment: str) -> list[str]:
     """What a verb says that ends at once for want of a database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hl_utils", verb],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HLFAST_HOME": "/nowhere", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {"PATH": os.environ["PATH"], "HLFAST_HOME": "/nowhere", **environment}
+    done = zygote.run(verb, env=variables)
     assert done.returncode == 1
     return done.stderr.splitlines()
 

@@ -97,6 +97,31 @@ def test_what_an_interpreter_reads_once_is_for_a_start() -> None:
     assert process.wait(START_S) == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("tables",), ("tables", "--no-such-option"), ("check", "--json"), ("seed", "--help")],
+    ids=" ".join,
+)
+def test_a_tool_that_is_forked_says_what_one_says_that_is_started(words: tuple[str, ...]) -> None:
+    environment = {"PATH": os.environ["PATH"], "HLFAST_HOME": "/nowhere"}
+    started = subprocess.run(
+        [sys.executable, "-m", "hl_utils", *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    forked = zygote.run(*words, env=environment)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (
+        started.returncode,
+        started.stdout,
+        started.stderr,
+    )
+    assert forked.stdout or forked.stderr
+
+
 def test_a_fork_does_not_drain_with_one_of_before(
     migrated_database_url: str, redis_server: RedisServer
 ) -> None:

@@ -16,6 +16,7 @@ from unittest import mock
 
 from hl_utils.command import main
 from hl_utils.servers.process import ROOT, START_S
+from tests import zygote
 
 Finding = dict[str, str]
 FIELDS = ["code", "level", "subject", "what", "why", "mend"]
@@ -25,21 +26,21 @@ def run(
     environment: Mapping[str, str], *arguments: str | Path, files_max: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`hlfast check` and its end. `files_max` is the hard limit of open files that it meets."""
-
-    def limit() -> None:
-        if files_max is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
-
+    words = ["check", *map(str, arguments)]
+    variables = {"PATH": os.environ["PATH"], **environment}
+    if files_max is None:
+        return zygote.run(*words, env=variables, timeout=START_S)
+    limits = (files_max, files_max)
     return subprocess.run(
-        [sys.executable, "-m", "hl_utils", "check", *map(str, arguments)],
+        [sys.executable, "-m", "hl_utils", *words],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
+        env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         timeout=START_S,
-        preexec_fn=limit,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits),
     )
 
 

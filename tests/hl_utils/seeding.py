@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -15,6 +14,7 @@ from hl_utils.servers.sql import rows, value
 from hlfast.db import queries
 from hlfast.db.open import open_database
 from hlfast.settings import Settings
+from tests import zygote
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = 2000
@@ -34,14 +34,8 @@ def environment(**variables: str) -> dict[str, str]:
 
 def seed(url: str, *arguments: object, users: int = USERS, **variables: str) -> str:
     """What `hlfast seed` prints."""
-    done = subprocess.run(
-        command("--users", users, "--database-url", url, *arguments),
-        cwd=ROOT,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("--users", users, "--database-url", url, *arguments)
+    done = zygote.run("seed", *map(str, words), env=environment(**variables))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

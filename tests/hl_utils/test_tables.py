@@ -16,6 +16,7 @@ from hl_utils import tables
 from hl_utils.servers.sql import rows
 from hlfast.db import queries
 from hlfast.settings import Settings
+from tests import zygote
 from tests.hl_utils.seeding import ROOT, environment
 
 PASSWORD = "a password of theirs"
@@ -36,7 +37,7 @@ FAST_HASH = {"HLFAST_PASSWORD_HASH_TIME": "1", "HLFAST_PASSWORD_HASH_MEMORY_KIB"
 
 
 def start(verb: str, url: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return zygote.start(
         [sys.executable, "-m", "hl_utils", verb, *options],
         cwd=ROOT,
         env=environment(DATABASE_URL=url, **FAST_HASH, **variables),

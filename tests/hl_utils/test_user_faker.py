@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from hlfast.codec import search_key
 from hlfast.db import queries
 from hlfast.posts.schemas import FIELDS
 from hlfast.settings import Settings
+from tests import zygote
 from tests.conftest import TEMPLATE, new_database
 from tests.hl_utils.seeding import (
     PROFILES_ONLY,
-    ROOT,
     TABLES,
     USERS,
     count,
@@ -263,15 +262,8 @@ def test_a_script_gives_the_same_rows_and_leaves_nothing_to_migrate(
     seed("", "--seed", 7, "--sql", script, "--dialect", dialect)
     database_server.run_script(name_of(database_url), script)
     assert digests(database_url) == digests(seeded_once)
-    done = subprocess.run(
-        [sys.executable, "-m", "hl_utils", "tables"],
-        cwd=ROOT,
-        env=environment(DATABASE_URL=database_url),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "the tables are up to date\n"
+    done = zygote.run("tables", env=environment(DATABASE_URL=database_url))
+    assert (done.returncode, done.stdout) == (0, "the tables are up to date\n")
 
     async def live(database: Any) -> None:
         user_id = await register(database, "newcomer")
