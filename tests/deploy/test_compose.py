@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ ALONE = "citus.yml"
 _VARIABLE = re.compile(r"(?<!\$)\$(?:\{([A-Za-z_]\w*)([^}]*)\}|([A-Za-z_]\w*))")
 
 
+Project = dict[str, Any]
+
+
 def written_env() -> dict[str, str]:
-    """What build.sh writes into `.env`, made by its own code."""
+    """What build.sh writes into `.env`, made by its own code: other secrets each time."""
     text = (ROOT / "build.sh").read_text()
     found = re.search(r"<<'PYTHON'\n(.*?)^PYTHON$", text, re.DOTALL | re.MULTILINE)
     assert found
@@ -37,6 +41,12 @@ def written_env() -> dict[str, str]:
     )
     lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, str]:
+    """One that all projects read."""
+    return written_env()
 
 
 def test_the_secrets_are_random_and_fit_into_urls() -> None:
@@ -50,14 +60,15 @@ def test_the_secrets_are_random_and_fit_into_urls() -> None:
 
 
 @pytest.mark.parametrize("path", [ROOT / "compose.yaml", *FILES], ids=lambda path: path.name)
-def test_every_variable_is_in_the_written_env_or_has_a_default(path: Path) -> None:
-    written = written_env()
+def test_every_variable_is_in_the_written_env_or_has_a_default(
+    path: Path, written: dict[str, str]
+) -> None:
     for braced, rest, bare in _VARIABLE.findall(path.read_text()):
         name = braced or bare
         assert name in written or rest.startswith(":-"), f"{name} in {path.name}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def compose() -> list[str]:
     command = program()
     if not command:
@@ -67,7 +78,7 @@ def compose() -> list[str]:
 
 def configuration(
     command: list[str], checkout: Path, over: tuple[str, ...], written: Mapping[str, str]
-) -> dict[str, Any]:
+) -> Project:
     """A project as compose understands it, all its profiles active. No engine is needed."""
     shutil.copytree(ROOT / "compose", checkout / "compose")
     shutil.copy(ROOT / "compose.yaml", checkout)
@@ -84,30 +95,45 @@ def configuration(
     )
     assert done.returncode == 0, done.stderr
     assert "variable is not set" not in done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: Project = json.loads(done.stdout)
     return found
 
 
+@pytest.fixture(scope="module")
+def configured(
+    compose: list[str], written: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Project]:
+    """A project by the files laid over it, with `.env` as build.sh has written it.
+
+    Compose is asked once for each: it takes a fifth of a second of CPU.
+    """
+
+    @cache
+    def of(*over: str) -> Project:
+        return configuration(compose, tmp_path_factory.mktemp("checkout"), over, written)
+
+    return of
+
+
 @pytest.fixture(params=PROJECTS, ids=lambda over: "+".join(("compose.yaml", *over)))
-def project(request: pytest.FixtureRequest, compose: list[str], tmp_path: Path) -> dict[str, Any]:
-    """Each project, with `.env` as build.sh has written it and nothing added."""
-    return configuration(compose, tmp_path, request.param, written_env())
+def project(request: pytest.FixtureRequest, configured: Callable[..., Project]) -> Project:
+    """Each of them."""
+    return configured(*request.param)
 
 
 @pytest.fixture(
     params=[over for over in PROJECTS if ALONE not in over],
     ids=lambda over: "+".join(("compose.yaml", *over)),
 )
-def stack(request: pytest.FixtureRequest, compose: list[str], tmp_path: Path) -> dict[str, Any]:
+def stack(request: pytest.FixtureRequest, configured: Callable[..., Project]) -> Project:
     """Those that have the service in them."""
-    return configuration(compose, tmp_path, request.param, written_env())
+    return configured(*request.param)
 
 
 def test_the_cluster_reads_the_same_env_and_its_service_is_no_superuser(
-    compose: list[str], tmp_path: Path
+    configured: Callable[..., Project], written: dict[str, str]
 ) -> None:
-    written = written_env()
-    found = configuration(compose, tmp_path, (ALONE,), written)
+    found = configured(ALONE)
     assert set(found["services"]) == {"master", "worker"}
     for service in found["services"].values():
         environment = service["environment"]
@@ -118,11 +144,10 @@ def test_the_cluster_reads_the_same_env_and_its_service_is_no_superuser(
 
 
 def test_dialogs_are_on_the_cluster_before_anybody_writes(
-    compose: list[str], tmp_path: Path
+    configured: Callable[..., Project], written: dict[str, str]
 ) -> None:
     """The service has its own user there; who adds and removes nodes is the superuser."""
-    written = written_env()
-    services = configuration(compose, tmp_path, ("dialogs-citus.yml",), written)["services"]
+    services = configured("dialogs-citus.yml")["services"]
     for name in ("tables", "backend", "websocket"):
         environment = services[name]["environment"]
         assert environment["DIALOGS_DATABASE_URL"] == "postgresql://hlfast@master:5432/hlfast", name
@@ -138,9 +163,9 @@ def test_dialogs_are_on_the_cluster_before_anybody_writes(
 
 
 def test_a_node_of_the_cluster_is_healthy_once_the_cluster_knows_it(
-    compose: list[str], tmp_path: Path
+    configured: Callable[..., Project],
 ) -> None:
-    services = configuration(compose, tmp_path, (ALONE,), written_env())["services"]
+    services = configured(ALONE)["services"]
     script = (ROOT / "citus" / "node.sh").read_text()
     known = re.search(r"^known=(\S+)$", script, re.MULTILINE)
     assert known and '(bash /citus/join.sh && touch "$known") &' in script
@@ -155,7 +180,7 @@ def test_it_does_not_start_without_secrets(compose: list[str], tmp_path: Path) -
         configuration(compose, tmp_path, (), {})
 
 
-def test_only_the_front_door_is_open_beyond_loopback(stack: dict[str, Any]) -> None:
+def test_only_the_front_door_is_open_beyond_loopback(stack: Project) -> None:
     opened = {
         (name, port["published"])
         for name, service in stack["services"].items()
@@ -166,7 +191,7 @@ def test_only_the_front_door_is_open_beyond_loopback(stack: dict[str, Any]) -> N
     assert not any(s.get("network_mode") == "host" for s in stack["services"].values())
 
 
-def test_every_service_has_limits(project: dict[str, Any]) -> None:
+def test_every_service_has_limits(project: Project) -> None:
     for name, service in project["services"].items():
         limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
         assert {"memory", "pids"} <= limits.keys(), name
@@ -176,7 +201,7 @@ def test_every_service_has_limits(project: dict[str, Any]) -> None:
 TO_CHANGE_USER = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
 
 
-def test_every_service_has_few_rights(project: dict[str, Any]) -> None:
+def test_every_service_has_few_rights(project: Project) -> None:
     """No capability, none to be had, nothing of its image to be changed, and no root inside."""
     for name, service in project["services"].items():
         assert service.get("cap_drop") == ["ALL"], name
@@ -187,7 +212,7 @@ def test_every_service_has_few_rights(project: dict[str, Any]) -> None:
         assert service.get("privileged") is not True, name
 
 
-def test_each_uses_a_user_of_its_own_in_the_database(stack: dict[str, Any]) -> None:
+def test_each_uses_a_user_of_its_own_in_the_database(stack: Project) -> None:
     """The superuser of the server is nobody's login, and only the service has the service's."""
     services = stack["services"]
     is_postgres = services["db"]["image"].startswith("postgres")
@@ -201,14 +226,14 @@ def test_each_uses_a_user_of_its_own_in_the_database(stack: dict[str, Any]) -> N
         assert "://hlfast@db:" in url, name
 
 
-def test_no_password_is_put_into_a_url(project: dict[str, Any]) -> None:
+def test_no_password_is_put_into_a_url(project: Project) -> None:
     """It would have to be encoded, and compose cannot."""
     for name, service in project["services"].items():
         for variable, value in (service.get("environment") or {}).items():
             assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), f"{name}: {variable}"
 
 
-def test_every_service_waits_for_the_health_of_what_it_needs(project: dict[str, Any]) -> None:
+def test_every_service_waits_for_the_health_of_what_it_needs(project: Project) -> None:
     services = project["services"]
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
@@ -219,14 +244,15 @@ def test_every_service_waits_for_the_health_of_what_it_needs(project: dict[str, 
             assert ends or "healthcheck" in services[needed] or "build" in services[needed], needed
 
 
-def test_data_is_in_named_volumes(project: dict[str, Any]) -> None:
+def test_data_is_in_named_volumes(project: Project) -> None:
     for name, service in project["services"].items():
         for volume in service.get("volumes", ()):
             assert volume["type"] == "volume" or volume.get("read_only"), f"{name}: {volume}"
 
 
-def test_no_secret_is_in_an_argument(project: dict[str, Any]) -> None:
-    secrets = {value for name, value in written_env().items() if "PASSWORD" in name}
+def test_no_secret_is_in_an_argument(project: Project, written: dict[str, str]) -> None:
+    secrets = {value for name, value in written.items() if "PASSWORD" in name}
+    assert secrets
     for name, service in project["services"].items():
         arguments = json.dumps([service.get("command"), service.get("entrypoint")])
         assert not any(secret in arguments for secret in secrets), name
@@ -238,7 +264,7 @@ def _seconds(text: str) -> float:
     return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)([hms])", text))
 
 
-def test_a_process_may_drain_before_it_is_killed(stack: dict[str, Any]) -> None:
+def test_a_process_may_drain_before_it_is_killed(stack: Project) -> None:
     for name in ("backend", "websocket"):
         service = stack["services"][name]
         assert _seconds(service["stop_grace_period"]) > int(
@@ -246,7 +272,7 @@ def test_a_process_may_drain_before_it_is_killed(stack: dict[str, Any]) -> None:
         )
 
 
-def test_the_api_believes_haproxy_alone(stack: dict[str, Any]) -> None:
+def test_the_api_believes_haproxy_alone(stack: Project) -> None:
     services = stack["services"]
     address = services["haproxy"]["networks"]["front"]["ipv4_address"]
     assert services["backend"]["environment"]["HLFAST_TRUSTED_PROXIES"] == address
