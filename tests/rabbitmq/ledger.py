@@ -9,10 +9,13 @@ from contextlib import aclosing
 
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, EventLog, Position
+from tests.events.brokers import until_available
 from tests.rabbitmq.cluster import CLUSTER_S
 
 WRITERS = 8
-_PAUSE_S = 0.02
+_PAUSE_S = 0.05
+# Nodes start for many seconds, at times all of them: who asks often takes the CPU that they need.
+_RETRY_S = 0.25
 
 
 class Ledger:
@@ -28,7 +31,8 @@ class Ledger:
 
     async def run(self, disturb: Callable[[Ledger], None]) -> None:
         """Write while `disturb` runs in a thread and until it returns; read to the last event."""
-        start = await self._writing.end()
+        # A node that was started anew may say for a moment that it has no copy of the stream.
+        start = await until_available(self._writing.end)
         async with asyncio.timeout(3 * CLUSTER_S), asyncio.TaskGroup() as tasks:
             writers = [tasks.create_task(self._write(writer)) for writer in range(WRITERS)]
             reader = tasks.create_task(self._read(start))
@@ -62,7 +66,7 @@ class Ledger:
             try:
                 await self._writing.publish(event)
             except Unavailable:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_RETRY_S)
             else:
                 self.confirmed.append(event)
                 return
