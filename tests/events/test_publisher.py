@@ -119,17 +119,6 @@ async def test_a_caller_that_gives_up_disturbs_nobody(broker: Broker) -> None:
 
 
 @in_a_loop
-async def test_a_failure_reaches_all_of_the_entry(broker: Broker) -> None:
-    """Later events are tried all the same, and are under way no more."""
-    async with publishing(broker, events_timeout_s=1.0, events_queue_max=3) as (_, publisher, _):
-        broker.server.kill()
-        for _ in range(2):
-            confirmed = [publisher.submit({"n": n}) for n in range(3)]
-            outcomes = await soon(asyncio.gather(*confirmed, return_exceptions=True))
-            assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
-
-
-@in_a_loop
 async def test_nothing_is_there_whose_forerunner_is_not(broker: Broker) -> None:
     """A failure takes with it what was submitted later and is not confirmed."""
     settings = {"events_batch_max": 1, "events_retry_s": 0.01}
