@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,7 @@ import pytest
 
 from hl_utils.check.run import KINDS
 from hl_utils.servers.postgres import PostgresServer
-from hl_utils.servers.process import ROOT, free_port, wait_until
+from hl_utils.servers.process import ROOT
 from hl_utils.servers.redis import LogRedisServer
 from hl_utils.servers.services import SECRET, Api
 from hl_utils.servers.sql import migrate
@@ -211,49 +210,6 @@ def test_the_api_takes_as_many_files_as_it_may(shared_url: str, log_redis: LogRe
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert limits == {hard}
-
-
-@pytest.fixture
-def stack(place: Path) -> Iterator[dict[str, str]]:
-    """The environment of a running `hlfast up`."""
-    home = place / "checked"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HLFAST_HOME": str(home),
-        "HLFAST_HTTP_PORT": str(free_port()),
-        "HLFAST_WS_PORT": str(free_port()),
-        # A machine that runs tests may allow few open files.
-        "HLFAST_WS_CONNECTIONS_MAX": "500",
-        "HLFAST_WS_DISMISSED_MAX": "1",
-        "HLFAST_CONNECTIONS_MAX": "500",
-    }
-    log = home.with_name("log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hl_utils", "up"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-
-    def runs() -> bool:
-        assert process.poll() is None, log.read_text()
-        return (home / "stack.json").exists()
-
-    try:
-        wait_until(runs, "the stack did not start")
-        yield environment
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def test_the_embedded_stack_is_sound(stack: dict[str, str]) -> None:
-    done = run(stack)
-    assert done.stdout.endswith(" checks, no errors, no warnings\n"), done.stdout
-    assert done.returncode == 0
 
 
 def test_every_code_is_in_the_manual() -> None:

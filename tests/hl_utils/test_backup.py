@@ -76,10 +76,11 @@ def contents(me: Client, path: str) -> set[str]:
         query = f"?limit=100&before={page['next']}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack(place: Path) -> Iterator[Stack]:
-    """A stack of its own, of which nothing stays."""
+    """A stack that runs, of which nothing stays."""
     made = Stack(place / "backup")
+    made.start()
     yield made
     if made.process.poll() is None:
         assert made.stop() == 0
@@ -90,7 +91,6 @@ def stack(place: Path) -> Iterator[Stack]:
 def test_a_stack_goes_back_to_what_it_was_under_load(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     ws_url = f"ws://127.0.0.1:{stack.environment['HLFAST_WS_PORT']}/ws"
-    stack.start()
     with Client(stack.url) as client:
         ada, bob = client.user(), client.user()
         ada.befriend(bob)
@@ -141,7 +141,6 @@ def test_a_stack_goes_back_to_what_it_was_under_load(stack: Stack, tmp_path: Pat
 
 
 def test_a_backup_of_a_stack_that_is_stopped_makes_another_one(stack: Stack, place: Path) -> None:
-    stack.start()
     with Client(stack.url) as client:
         ada = client.user()
     assert stack.stop() == 0
