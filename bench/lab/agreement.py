@@ -123,8 +123,8 @@ def sentences(found: Agreement) -> list[str]:
     return [
         f"{found.runs} runs, {hours:.1f} hours or more apart. Promised: {RUNS_MIN} of them, an "
         "hour apart.",
-        f"{len(found.repeated)} comparisons in each, of which {len(found.seen)} show a difference in "
-        f"at least one run, and {of_all} in all of them.",
+        f"{len(found.repeated)} comparisons in each, of which {len(found.seen)} show a difference "
+        f"in at least one run, and {of_all} in all of them.",
         f"Of those {len(found.seen)}, {len(found.opposed) or 'none'} "
         f"{'has' if len(found.opposed) == 1 else 'have'} another sign in another run. "
         "Promised: none.",
