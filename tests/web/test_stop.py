@@ -144,6 +144,29 @@ def test_no_signal_is_overlooked() -> None:
                     os.killpg(waiting.pid, signal.SIGKILL)
 
 
+# A trace function runs where the handler of a signal may: between any two steps.
+INTERRUPTED = """
+import sys
+from hlfast.web.draining import Awaited
+
+ends = Awaited()
+
+def interrupt(frame, *_):
+    frame.f_trace_opcodes = True
+    ends.set()
+    return interrupt
+
+sys.settrace(interrupt)
+ends.set()
+ends.wait()
+"""
+
+
+def test_a_signal_may_come_at_any_step() -> None:
+    """Its handler waits for no lock that the thread holds which it interrupts."""
+    subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, check=True, timeout=START_S)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_load_balancers_are_told_before_the_door_closes(
     postgres_server: PostgresServer, redis_server: RedisServer, workers: int
