@@ -77,7 +77,13 @@ def test_requests_under_way_are_answered(
     (Granian closes what it listens on, and idle connections, as soon as it is told to stop.)
     """
     database = new_database(postgres_server, TEMPLATE)
-    settings = {**MANY_CONNECTIONS, "HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": 60}
+    settings = {
+        **MANY_CONNECTIONS,
+        "HLFAST_WORKERS": workers,
+        "HLFAST_DRAIN_TIMEOUT_S": 60,
+        # Else a statement that waits longer for the lock is given up, and answered.
+        "HLFAST_DATABASE_TIMEOUT_S": 60,
+    }
     with (
         Api(database, redis_server.url, **settings) as api,
         Client(api.url) as anybody,
