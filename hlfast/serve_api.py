@@ -100,7 +100,7 @@ def serve(settings: Settings) -> int:
             workers_kill_timeout=settings.drain_timeout_s,
             log_dictconfig=logs.configuration(settings),
         )
-        server.main_loop_interrupt = Awaited()
+        server.main_loop_interrupt = Awaited()  # type: ignore[assignment]
         # It takes the handler from here when it starts to serve.
         notice = Notice(server.signal_handler_interrupt, settings.drain_notice_s)
         server.signal_handler_interrupt = notice  # type: ignore[method-assign]

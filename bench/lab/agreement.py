@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Repeated:
     """One comparison in all runs: what each of them measured, in the order of the runs."""
 
     comparison: Document
@@ -68,15 +68,15 @@ class Agreement:
 
     runs: int
     apart_s: float
-    held: tuple[Held, ...]
+    repeated: tuple[Repeated, ...]
 
     @property
-    def seen(self) -> list[Held]:
+    def seen(self) -> list[Repeated]:
         """What at least one run calls a difference."""
-        return [one for one in self.held if any(one.seen)]
+        return [one for one in self.repeated if any(one.seen)]
 
     @property
-    def opposed(self) -> list[Held]:
+    def opposed(self) -> list[Repeated]:
         """What one run calls a difference, and another one has with the other sign."""
         return [one for one in self.seen if not one.has_one_sign]
 
@@ -97,14 +97,14 @@ def agreement(documents: Sequence[Document]) -> Agreement:
     common = [key for key in found[0] if all(key in other for other in found[1:])]
     if not common:
         raise ValueError("the reports have no comparison in common")
-    held = [
-        Held(found[0][key], tuple(one[key]["measures"][CPU] for one in found))
+    repeated = [
+        Repeated(found[0][key], tuple(one[key]["measures"][CPU] for one in found))
         for key in common
         if found[0][key]["kind"] != Kind.SAME
     ]
     times = sorted(datetime.strptime(one["facts"]["date"], _DATE) for one in documents)
     apart = min((b - a).total_seconds() for a, b in itertools.pairwise(times))
-    return Agreement(len(documents), apart, tuple(held))
+    return Agreement(len(documents), apart, tuple(repeated))
 
 
 def _key(one: Document) -> tuple[str, ...]:
@@ -123,8 +123,8 @@ def sentences(found: Agreement) -> list[str]:
     return [
         f"{found.runs} runs, {hours:.1f} hours or more apart. Promised: {RUNS_MIN} of them, an "
         "hour apart.",
-        f"{len(found.held)} comparisons in each, of which {len(found.seen)} show a difference in "
-        f"at least one run, and {of_all} in all of them.",
+        f"{len(found.repeated)} comparisons in each, of which {len(found.seen)} show a difference "
+        f"in at least one run, and {of_all} in all of them.",
         f"Of those {len(found.seen)}, {len(found.opposed) or 'none'} "
         f"{'has' if len(found.opposed) == 1 else 'have'} another sign in another run. "
         "Promised: none.",
@@ -160,13 +160,13 @@ def lines(found: Agreement, documents: Sequence[Document]) -> list[str]:
     ]
 
 
-def _row(held: Held) -> str:
-    one = held.comparison
+def _row(repeated: Repeated) -> str:
+    one = repeated.comparison
     asked = Cell(one["workload"], one["keys"]).title
     name = title(tuple(one["methods"]))
     if one["kind"] == Kind.LEFT_OUT:
         name += ", left out"
-    verdicts = (measure["verdict"] for measure in held.measures)
+    verdicts = (measure["verdict"] for measure in repeated.measures)
     return f"| {name} | {asked} | {' | '.join(verdicts)} |"
 
 
@@ -184,7 +184,7 @@ def write(out: Path, found: Agreement, documents: Sequence[Document]) -> str:
         "comparisons": [
             {name: one.comparison[name] for name in names}
             | {"measures": {f"{CPU}, run {n}": each for n, each in enumerate(one.measures, 1)}}
-            for one in found.held
+            for one in found.repeated
         ],
         "sentences": sentences(found),
         "holds": found.holds,

@@ -11,6 +11,7 @@ from hlfast.live.followers import Followers
 
 # Ended friendships remembered for one user: their late news are seconds old, not more.
 _GONE_MAX = 256
+_FOUR_BYTES_MAX = 2**32 - 1
 
 
 class Socket(Protocol):
@@ -35,10 +36,17 @@ class Subscriber:
         self.id = user_id
         self.sockets: list[Socket] = []
         self.friends = array("i")
-        # Of each pair, beside the friend; older news of it is ignored.
-        self.versions = array("q")
+        # Of each pair, beside the friend; older news of it is ignored. In four bytes, while they
+        # fit into those.
+        self.versions = array("I")
         # Versions of pairs that are friends no longer, by the other user.
         self.gone: dict[int, int] | None = None
+
+    def set_version(self, index: int, version: int) -> None:
+        """The version of the pair with the friend of this index, or of one that was just added."""
+        if version > _FOUR_BYTES_MAX and self.versions.typecode == "I":
+            self.versions = array("q", self.versions)
+        self.versions[index : index + 1] = array(self.versions.typecode, [version])
 
 
 class Subscriptions:
@@ -67,8 +75,8 @@ class Subscriptions:
         """A user whose first socket came: friends with the version of the pair."""
         subscriber = self._subscribers[user_id] = Subscriber(user_id)
         for friend, version in friends:
+            subscriber.set_version(len(subscriber.friends), version)
             subscriber.friends.append(friend)
-            subscriber.versions.append(version)
             self._followers.add(friend, user_id)
         return subscriber
 
@@ -92,20 +100,20 @@ class Subscriptions:
 
     def apply_to(self, subscriber: Subscriber, friend: int, change: Friendship) -> None:
         """Apply a change of a friendship to one of the two."""
-        friends, versions, version = subscriber.friends, subscriber.versions, change.version
+        friends, version = subscriber.friends, change.version
         if friend in friends:
             index = friends.index(friend)
-            if versions[index] >= version:
+            if subscriber.versions[index] >= version:
                 return
-            versions[index] = version
+            subscriber.set_version(index, version)
             if not change.are_friends:
-                del friends[index], versions[index]
+                del friends[index], subscriber.versions[index]
                 self._followers.remove(friend, subscriber.id)
                 self._note_gone(subscriber, friend, version)
         elif subscriber.gone is None or subscriber.gone.get(friend, 0) < version:
             if change.are_friends:
+                subscriber.set_version(len(friends), version)
                 friends.append(friend)
-                versions.append(version)
                 self._followers.add(friend, subscriber.id)
             else:
                 self._note_gone(subscriber, friend, version)

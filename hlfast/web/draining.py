@@ -6,6 +6,8 @@ import mmap
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 # A signal is heeded after so long at the latest.
@@ -19,20 +21,30 @@ def is_draining() -> bool:
     return _flag[0] != 0
 
 
-class Awaited(threading.Event):
-    """An event for the main thread, which handles signals while it waits for it.
+class Awaited:
+    """What Granian's main thread waits for; meanwhile it handles signals.
 
-    The kernel may give a signal to any thread, and Python's handlers run in the main one: a wait
-    without end is not woken by a signal that interrupted another thread, and never handles it.
+    A handler runs in the main thread, between any two steps of a wait or of another handler. There
+    threading.Event's `set` may wait for ever, for the lock that its own thread holds; a queue's
+    `put` may be interrupted by itself. And the kernel may give a signal to any thread: a wait
+    without end is not woken by one that interrupted another thread, and never handles it.
     """
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the API is to stop, as threading.Event.wait does."""
-        if timeout is not None:
-            return super().wait(timeout)
-        while not super().wait(_LOOK_S):
-            pass
-        return True
+    def __init__(self) -> None:
+        self._wakings: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """End one wait, this one or the next."""
+        self._wakings.put(None)
+
+    def clear(self) -> None:
+        """Do nothing: each wait ends by a `set` of its own, and none in between is forgotten."""
+
+    def wait(self) -> None:
+        """Wait for a `set`. Who waits looks for itself what has changed, if anything."""
+        while True:
+            with suppress(Empty):
+                return self._wakings.get(timeout=_LOOK_S)
 
 
 class Notice:

@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from bench.lab import __main__ as command
-from bench.lab import catalog, frames, methods, report
+from bench.lab import catalog, frames, methods, quiet, report
 from bench.lab.findings import CPU
 from bench.lab.quiet import Quiet
 from bench.lab.report.scale import Scale
@@ -118,12 +118,32 @@ def test_it_fits_a_phone_and_a_desk(browser: Browser, directory: Path, width: in
 
 
 def test_a_page_of_a_crowded_machine_says_so(tmp_path: Path, results: Results) -> None:
-    crowded = dataclasses.replace(results, noise=Quiet((0.4, 0.01), 0.0))
-    for one in (crowded, dataclasses.replace(results, rounds_planned=20)):
+    pages = [
+        dataclasses.replace(results, noise=noise)
+        for noise in (
+            Quiet((0.4, 0.01), 0.0, (0.02, 0.02)),
+            Quiet((0.0, 0.0), 0.05, (0.02, 0.02)),
+            # Another machine is on the same physical core.
+            Quiet((0.0, 0.0), 0.0, (0.02, 0.4)),
+        )
+    ]
+    for one in (*pages, dataclasses.replace(results, rounds_planned=20)):
         report.write(tmp_path, one)
         for name in ("report.md", "report.html"):
             assert "Not to be published." in (tmp_path / name).read_text()
         assert json.loads((tmp_path / "report.json").read_text())["not_to_be_published"]
+
+
+def test_a_look_at_the_machine_is_read_as_it_was_written() -> None:
+    looks = [Quiet((0.1, 0.2), 0.0, (0.3, 0.01)), Quiet((0.2, 0.1), 0.5, (0.02, 0.4))]
+    worst = quiet.worst(looks)
+    assert worst == Quiet((0.2, 0.2), 0.5, (0.3, 0.4))
+    assert quiet.of(json.loads(json.dumps(dataclasses.asdict(worst)))) == worst
+    assert "30%, 40% more CPU time" in str(worst)
+    # A report of before that was looked at.
+    assert quiet.of({"lost": [0.0], "steal": 0.0}).is_quiet
+    measured = quiet.look([0], 0.1)
+    assert len(measured.lost) == len(measured.uneven) == 1 and measured.uneven[0] >= 0
 
 
 def test_the_page_of_methods_is_made_of_a_report_that_may_be_published(

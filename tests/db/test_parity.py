@@ -18,9 +18,9 @@ from hlfast.dialogs.dialog_ids import dialog_id
 from tests.conftest import TEMPLATE, new_database
 
 DATABASES = (queries.MAIN, queries.DIALOGS)
-# Standbys are PostgreSQL's alone, and so is what asks after them; pages are joined only there, and
+# Standbys are PostgreSQL's alone, and so is what asks after them; pages are batched only there, and
 # only there is a cluster of which a node may be away.
-POSTGRES_ONLY = ("replicas", "dialogs_living", "posts_joined")
+POSTGRES_ONLY = ("replicas", "dialogs_living", "posts_batched")
 # What they delete they return in PostgreSQL only; nobody reads it.
 TELL_NOTHING = {
     "outbox_delete", "messageoutbox_delete", "session_end", "user_rehash", "dialog_heal",

@@ -43,13 +43,15 @@ MARIADB_ONLY = {
 }
 # What stands in a procedure beside statements and has no expression in it.
 STRUCTURE = re.compile(
-    r"(?:\w+: )?BEGIN\b|END(?: IF)?;|ELSE\b|START TRANSACTION;|COMMIT;|ROLLBACK;|RESIGNAL;"
+    r"(?:\w+: )?BEGIN\b|END(?: IF| WHILE)?;|ELSE\b|START TRANSACTION;|COMMIT;|ROLLBACK;|RESIGNAL;"
     r"|LEAVE \w+;|RENAME TABLE (?:\w+ TO \w+,?\s*)+;"
     r"|SIGNAL SQLSTATE '\w{5}'\s+SET (?:MYSQL_ERRNO = \d+,\s+)?MESSAGE_TEXT = '[^']{1,128}';"
     r"|DECLARE EXIT HANDLER FOR (?:\d+|SQLEXCEPTION)\b"
 )
-CONDITION = re.compile(r"(?:IF|ELSEIF) (.+?) THEN\b", re.DOTALL)
-VARIABLE = re.compile(r"DECLARE (\w+) ([A-Z]+(?:\(\d+\))?)(?: DEFAULT (.+?))?;", re.DOTALL)
+CONDITION = re.compile(r"(?:IF|ELSEIF|WHILE) (.+?) (?:THEN|DO)\b", re.DOTALL)
+VARIABLE = re.compile(
+    r"DECLARE (\w+) ([A-Z]+(?:\(\d+\))?(?: CHARACTER SET \w+)?)(?: DEFAULT (.+?))?;", re.DOTALL
+)
 ASSIGNMENT = re.compile(r"SET ((?:v_|NEW\.)\w+ = .+?);", re.DOTALL)
 INTO = re.compile(r"\bINTO (v_\w+(?:, v_\w+)*)")
 RETURN = re.compile(r"RETURN (.+?);", re.DOTALL)

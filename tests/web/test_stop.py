@@ -77,7 +77,13 @@ def test_requests_under_way_are_answered(
     (Granian closes what it listens on, and idle connections, as soon as it is told to stop.)
     """
     database = new_database(postgres_server, TEMPLATE)
-    settings = {**MANY_CONNECTIONS, "HLFAST_WORKERS": workers, "HLFAST_DRAIN_TIMEOUT_S": 60}
+    settings = {
+        **MANY_CONNECTIONS,
+        "HLFAST_WORKERS": workers,
+        "HLFAST_DRAIN_TIMEOUT_S": 60,
+        # Else a statement that waits longer for the lock is given up, and answered.
+        "HLFAST_DATABASE_TIMEOUT_S": 60,
+    }
     with (
         Api(database, redis_server.url, **settings) as api,
         Client(api.url) as anybody,
@@ -142,6 +148,29 @@ def test_no_signal_is_overlooked() -> None:
             finally:
                 if waiting.poll() is None:
                     os.killpg(waiting.pid, signal.SIGKILL)
+
+
+# A trace function runs where the handler of a signal may: between any two steps.
+INTERRUPTED = """
+import sys
+from hlfast.web.draining import Awaited
+
+ends = Awaited()
+
+def interrupt(frame, *_):
+    frame.f_trace_opcodes = True
+    ends.set()
+    return interrupt
+
+sys.settrace(interrupt)
+ends.set()
+ends.wait()
+"""
+
+
+def test_a_signal_may_come_at_any_step() -> None:
+    """Its handler waits for no lock that the thread holds which it interrupts."""
+    subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, check=True, timeout=START_S)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,4 +1,4 @@
--- Messages that meet are written by one call: one round trip, one transaction, one flush.
+-- Concurrent messages to different dialogs share one call: one round trip, one transaction, one flush.
 
 -- POST /dialogs/{user_id}/messages, many of them, each of another dialog: one row for each that was
 -- sent or repeated, as message_send has them, in any order. There is none for a dialog that is not

@@ -1,5 +1,5 @@
--- Messages that meet, in one statement: the one that names several dialogs, and so not for a cluster,
--- where each dialog has a node of its own.
+-- The one statement that names several dialogs: concurrent messages share it. Not on a cluster, where
+-- each dialog has a node of its own.
 
 -- name: dialog_send_many
 SELECT dialog_id, outcome, id, from_user_id, content, client_id, created_at, read, event_id,
