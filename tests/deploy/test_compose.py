@@ -117,7 +117,7 @@ def configured(
 
 @pytest.fixture(params=PROJECTS, ids=lambda over: "+".join(("compose.yaml", *over)))
 def project(request: pytest.FixtureRequest, configured: Callable[..., Project]) -> Project:
-    """Each of them."""
+    """Each project, as compose understands it."""
     return configured(*request.param)
 
 

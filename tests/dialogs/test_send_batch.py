@@ -64,7 +64,7 @@ class Sql:
             await mysql.query(self.connection, text)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         closing = self.connection.close()
         if self.dialect == "postgres":
             await closing
