@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def _signal(pid: int, number: signal.Signals) -> None:
     """Signal a process, unless it has ended between two looks."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a child of ours, and wait until it stands still: SIGCONT has it go on.
+
+    On a busy machine its threads go on until one of them has taken the signal.
+    """
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
 
 
 def kill(server: Server) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from hl_utils.check.run import KINDS
+from hl_utils.servers import families
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import ROOT
 from hl_utils.servers.redis import LogRedisServer
@@ -81,7 +82,7 @@ def test_servers_that_hang(sound: dict[str, str]) -> None:
         }
         assert found(environment) == []
         for server in (postgres, redis):
-            server.process.send_signal(signal.SIGSTOP)
+            families.freeze(server.process)
         # `run` bounds the time.
         done = run(environment, "--json")
         for server in (postgres, redis):

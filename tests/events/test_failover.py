@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from hl_utils.servers import families
 from hl_utils.servers.redis import LogRedisServer, RedisServer
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Reset
@@ -103,7 +104,7 @@ async def test_everybody_comes_to_the_new_primary(
                 if failure == "demoted":
                     await demote(old)
                 else:
-                    old.process.send_signal(signal.SIGSTOP)
+                    await asyncio.to_thread(families.freeze, old.process)
                 with pytest.raises(Unavailable):
                     await soon(publisher.submit({"id": "refused"}))
                 assert publisher.trouble

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from contextlib import aclosing
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
+from hl_utils.servers import families
 from hlfast.errors import Unavailable
 from hlfast.events.log import Entry, Position, Reset
 from hlfast.events.publisher import Publisher, read_batch
@@ -138,9 +138,7 @@ async def test_a_server_that_hangs_holds_up_nobody_for_long(broker: Broker) -> N
             aclosing(follower.follow(start)) as following,
         ):
             await entries(following, 1)
-            broker.server.process.send_signal(signal.SIGSTOP)
-            # On a busy machine its threads go on until one of them has taken the signal.
-            await asyncio.to_thread(os.waitpid, broker.server.process.pid, os.WUNTRACED)
+            await asyncio.to_thread(families.freeze, broker.server.process)
             waiting = [log.publish(b"%d" % n) for n in range(50) for log in (used, fresh)]
             outcomes = await soon(
                 asyncio.gather(*waiting, used.end(), fresh.end(), return_exceptions=True)

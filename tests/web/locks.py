@@ -31,6 +31,10 @@ def wait_for_waiting(server: PostgresServer, url: str, count: int) -> None:
     name = name_of(url)
     query = f"""SELECT count(*) FROM pg_stat_activity
                 WHERE datname = '{name}' AND wait_event_type = 'Lock'"""
-    wait_until(
-        lambda: int(server.psql("postgres", "-c", query)) == count, "nothing waits for the lock"
-    )
+    try:
+        wait_until(lambda: int(server.psql("postgres", "-c", query)) == count, "")
+    except TimeoutError:
+        columns = "state, wait_event_type, wait_event, left(query, 60)"
+        seen = f"SELECT {columns} FROM pg_stat_activity WHERE datname = '{name}'"
+        there = server.psql("postgres", "-c", seen)
+        raise TimeoutError(f"not {count} statements wait for a lock:\n{there}") from None

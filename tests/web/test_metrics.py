@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hl_utils.servers import families
 from hl_utils.servers.postgres import PostgresServer
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import LogRedisServer, RedisServer
@@ -285,7 +286,7 @@ def test_events_on_their_way_and_those_left_behind(
             me.write()
             wait_until_published(postgres_server, migrated_database_url)
             come_to(api, {UNCONFIRMED: 0, swept("main"): 0})
-            log.process.send_signal(signal.SIGSTOP)
+            families.freeze(log.process)
             for _ in range(3):
                 me.write()
             come_to(api, {UNCONFIRMED: 3})
