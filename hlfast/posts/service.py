@@ -189,7 +189,10 @@ class Posts:
     async def _feed_after_look(
         self, me: int, cursor: str | None, limit: int, newest: int | None
     ) -> bytes:
-        """A feed of which it was not known yet, or known, that newest posts are read for it."""
+        """The page of a user whose feed is read from the newest posts, or who is not known yet.
+
+        `newest`: what is remembered of the user; None for nothing.
+        """
         if newest is None:
             self._newest.put(me, _ASKED_ONCE)
         elif newest == _ASKED_ONCE:

@@ -64,7 +64,7 @@ class Sql:
             await mysql.query(self.connection, text)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the database, which asyncpg waits for and aiomysql does not."""
         closing = self.connection.close()
         if self.dialect == "postgres":
             await closing

@@ -1,4 +1,4 @@
--- Pages that meet, in one statement: PostgreSQL's alone. For one page it costs half as much again as
+-- Concurrent pages share one statement: PostgreSQL's alone. For one page it costs half as much again as
 -- the statement of that.
 
 -- name: post_wall_encoded_many
