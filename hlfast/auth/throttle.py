@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 from hlfast.bounded import Bounded
 from hlfast.cache import Cache, Server
@@ -18,20 +18,22 @@ from hlfast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Counters of this process while Redis is away.
-_LOCAL_COUNTERS_MAX = 10_000
+# Keys whose failures this process knows.
+_KEYS_MAX = 10_000
 # Attempts of one key that wait for those under way to end.
 _ATTEMPTS_WAITING_MAX = 64
 _TOO_MANY = "Too many failed attempts."
-# One more failure, unless there are ARGV[1]: then the seconds until they are forgotten.
+# One more failure, unless there are ARGV[1]. How many there are, and the seconds until a refused
+# one may try again, or 0.
 _RESERVE = """
-if tonumber(redis.call('get', KEYS[1]) or '0') >= tonumber(ARGV[1]) then
-    return math.max(redis.call('ttl', KEYS[1]), 1)
+local failures = tonumber(redis.call('get', KEYS[1]) or '0')
+if failures >= tonumber(ARGV[1]) then
+    return {failures, math.max(redis.call('ttl', KEYS[1]), 1)}
 end
 if redis.call('incr', KEYS[1]) == 1 then
     redis.call('expire', KEYS[1], ARGV[2])
 end
-return 0
+return {failures + 1, 0}
 """
 # One less, if they have not been forgotten meanwhile.
 _GIVE_BACK = """
@@ -40,6 +42,21 @@ if redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1]) <= 0 then
 end
 return 0
 """
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What this process knows of one key until `ends`, by the monotonic clock."""
+
+    ends: float
+    # How many Redis had when it last answered, and those that it did not take.
+    in_redis: int = 0
+    here: int = 0
+
+    @property
+    def wait_s(self) -> int:
+        """Seconds until they are forgotten."""
+        return int(self.ends - time.monotonic()) + 1
 
 
 @dataclass(slots=True)
@@ -57,6 +74,7 @@ class _Burst:
 class FailureThrottle:
     """Counts failures by key within a window: in Redis for all processes, here while it is away.
 
+    Both counts together are bounded, so that a Redis that comes and goes gives no further guesses.
     An attempt is counted before it is made, so that a burst of them gets no more than a sequence.
     `name` keeps the keys of two throttles apart. A key ends in `@` and an address.
     """
@@ -67,9 +85,9 @@ class FailureThrottle:
         self._prefix = f"hlfast:{name}:"
         self._failures_max = settings.login_failures_max
         self._window_s = settings.login_window_s
-        self._local: Bounded[str, tuple[int, float]] = Bounded(_LOCAL_COUNTERS_MAX)
+        self._failures: Bounded[str, _Failures] = Bounded(_KEYS_MAX)
         # Until when no further refusal of a key is logged, by the monotonic clock.
-        self._quiet_until: Bounded[str, float] = Bounded(_LOCAL_COUNTERS_MAX)
+        self._quiet_until: Bounded[str, float] = Bounded(_KEYS_MAX)
         self._bursts: dict[str, _Burst] = {}
 
     @asynccontextmanager
@@ -150,38 +168,40 @@ class FailureThrottle:
 
     async def _reserve(self, key: str) -> int:
         """Count one; 0, or the seconds until the key may try again."""
-        count, ends = self._local.get(key) or (0, 0.0)
-        now = time.monotonic()
-        if count >= self._failures_max and ends > now:
-            return int(ends - now) + 1
-        answer = await self._run(_RESERVE, key, self._failures_max, self._window_s)
-        return self._reserve_here(key) if answer is None else answer
-
-    def _reserve_here(self, key: str) -> int:
-        now = time.monotonic()
-        count, ends = self._local.get(key) or (0, 0.0)
-        if ends <= now:
-            count, ends = 0, now + self._window_s
-        is_over = count >= self._failures_max
-        self._local.put(key, (count if is_over else count + 1, ends))
-        return int(ends - now) + 1 if is_over else 0
+        failures = self._failures.get(key)
+        if failures is None or failures.ends <= time.monotonic():
+            failures = _Failures(time.monotonic() + self._window_s)
+            self._failures.put(key, failures)
+        if failures.here >= self._failures_max:
+            return failures.wait_s
+        answer: tuple[int, int] | None = await self._run(
+            _RESERVE, key, self._failures_max - failures.here, self._window_s
+        )
+        if answer is not None:
+            failures.in_redis, wait_s = answer
+            return wait_s
+        if failures.in_redis + failures.here >= self._failures_max:
+            return failures.wait_s
+        failures.here += 1
+        return 0
 
     async def _give_back(self, key: str) -> None:
-        count, ends = self._local.get(key) or (0, 0.0)
-        if count:
-            self._local.put(key, (count - 1, ends))
-        else:
-            await self._run(_GIVE_BACK, key)
+        failures = self._failures.get(key)
+        if failures is not None and failures.here:
+            failures.here -= 1
+            return
+        if failures is not None and failures.in_redis:
+            failures.in_redis -= 1
+        await self._run(_GIVE_BACK, key)
 
     async def _forget(self, key: str) -> None:
-        self._local.pop(key)
+        self._failures.pop(key)
         await self._cache.ask(lambda server: server.delete(self._prefix + key))
 
-    async def _run(self, script: str, key: str, *args: int) -> int | None:
-        """What a script says of a key; None while Redis is away."""
+    async def _run(self, script: str, key: str, *args: int) -> Any:
+        """What a script returns for a key; None while Redis is away."""
 
-        async def run(server: Server) -> int:
-            asked = server.eval(script, 1, self._prefix + key, *map(str, args))
-            return int(await cast("Awaitable[int]", asked))
+        def run(server: Server) -> Any:
+            return server.eval(script, 1, self._prefix + key, *map(str, args))
 
         return await self._cache.ask(run)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from hl_utils.servers.process import free_port
 from hl_utils.servers.redis import RedisServer
 from hlfast.auth.throttle import FailureThrottle
-from hlfast.cache import Cache
+from hlfast.cache import Cache, Server
 from hlfast.errors import Forbidden, TooMany, Unauthenticated, Unavailable
 from hlfast.settings import Settings
 
+T = TypeVar("T")
 FAILURES_MAX = 5
 AT_ONCE = 400
 
 
-def with_throttle(url: str, use: Callable[[FailureThrottle, Cache], Awaitable[Any]]) -> Any:
+def with_throttle(
+    url: str,
+    use: Callable[[FailureThrottle, Cache], Awaitable[Any]],
+    kind: type[Cache] = Cache,
+) -> Any:
     """A throttle of its own, opened and closed."""
 
     async def run() -> Any:
@@ -31,7 +37,7 @@ def with_throttle(url: str, use: Callable[[FailureThrottle, Cache], Awaitable[An
             login_failures_max=FAILURES_MAX,
             login_window_s=300,
         )
-        cache = Cache(settings)
+        cache = kind(settings)
         throttle = FailureThrottle(cache, settings, secrets.token_hex(8))
         try:
             return await use(throttle, cache)
@@ -110,6 +116,51 @@ def test_what_was_not_looked_at_is_no_guess(url: str) -> None:
         assert await guesses.many(1, None) == 1
 
     with_throttle(url, use)
+
+
+class FlappingCache(Cache):
+    """A Redis that is there or away for each question as the test has said, or else there."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.is_there: list[bool] = []
+
+    async def ask(self, question: Callable[[Server], Awaitable[T]]) -> T | None:
+        if self.is_there and not self.is_there.pop(0):
+            return None
+        return await super().ask(question)
+
+
+def test_a_redis_that_comes_and_goes_gives_no_further_guesses(redis_server: RedisServer) -> None:
+    """Whichever of the failures Redis takes, and whether it is there for the one too many."""
+
+    async def use(throttle: FailureThrottle, cache: Cache) -> None:
+        assert isinstance(cache, FlappingCache)
+        for is_there in itertools.product([True, False], repeat=FAILURES_MAX + 1):
+            cache.is_there = list(is_there)
+            guesses = Guesses(throttle, f"{is_there}@address")
+            refused = [await guesses.many(1, Unauthenticated("wrong")) for _ in is_there]
+            assert refused == [0] * FAILURES_MAX + [1], is_there
+            # All were asked of Redis, but for a last one after it had taken none of them.
+            assert cache.is_there == [] or not any(is_there[:-1])
+
+    with_throttle(redis_server.url, use, FlappingCache)
+
+
+def test_what_was_not_looked_at_is_given_back_to_whoever_counted_it(
+    redis_server: RedisServer,
+) -> None:
+    async def use(throttle: FailureThrottle, cache: Cache) -> None:
+        assert isinstance(cache, FlappingCache)
+        guesses = Guesses(throttle)
+        for reserving, giving_back in itertools.product([True, False], repeat=2):
+            cache.is_there = [reserving, giving_back] if reserving else [reserving]
+            assert await guesses.many(1, Unavailable("not now")) == 0
+            assert cache.is_there == []
+        # One was counted by Redis, which was away when it was to be given back.
+        assert await guesses.many(FAILURES_MAX, Unauthenticated("wrong")) == 1
+
+    with_throttle(redis_server.url, use, FlappingCache)
 
 
 def test_many_questions_at_once_are_no_outage(

@@ -45,7 +45,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     settings = {
         "HLFAST_LOGIN_FAILURES_MAX": FAILURES_MAX,
         "HLFAST_REDIS_RETRY_S": 0.1,
-        # Where Redis is late, on a busy machine, the process counts a failed login by itself.
         "HLFAST_REDIS_TIMEOUT_S": 1,
         "HLFAST_DATABASE_TIMEOUT_S": 2,
         "HLFAST_DRAIN_TIMEOUT_S": 1,
@@ -78,10 +77,14 @@ def everything_works(client: Client) -> None:
 
 
 def throttling_works(client: Client) -> None:
-    """Counted in the process when Redis is away."""
+    """Nobody gets more guesses than without an outage.
+
+    One of them may be counted twice: by Redis, and by the process to which its answer came late.
+    """
     me, other = client.user(), client.user()
-    for _ in range(FAILURES_MAX):
-        assert client.login(me.username, "not this one").status_code == 401
+    guesses = [client.login(me.username, "not this one") for _ in range(FAILURES_MAX)]
+    assert guesses[0].status_code == 401
+    assert {guess.status_code for guess in guesses} <= {401, 429}
     assert client.login(me.username).status_code == 429
     assert client.login(other.username).status_code == 200
 
