@@ -81,6 +81,7 @@ class Api:
         """Start it, and wait for nothing."""
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self._log_file.open("ab") as output:
+            self._log_begins = output.tell()
             self.process = type(self).popen(
                 [sys.executable, "-m", command_of(self.root), self.verb],
                 cwd=self.root,
@@ -111,6 +112,16 @@ class Api:
         return self.directory / f"{self.verb}.log"
 
     def _ready(self) -> bool:
+        # One worker may answer while another still starts, and waits for locks as a request does.
+        workers = int(self.settings.get("HLFAST_WORKERS", "1"))
+        return self._answers() and self._started_workers() >= workers
+
+    def _started_workers(self) -> int:
+        with self._log_file.open("rb") as log:
+            log.seek(self._log_begins)
+            return log.read().count(b"Started worker-")
+
+    def _answers(self) -> bool:
         need_running(self.process, self._log_file)
         try:
             status, _ = get(self.port, "/health/ready")
@@ -128,3 +139,6 @@ class Node(Api):
         super().__init__(database_url, redis_url, **settings)
         self.settings["HLFAST_WS_PORT"] = str(self.port)
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+
+    def _ready(self) -> bool:
+        return self._answers()

@@ -203,13 +203,6 @@ def test_a_killed_process_is_forgotten(
         ExitStack() as stack,
     ):
         me = anybody.user()
-        # A process that is still starting would wait for the lock, too.
-        name = name_of(migrated_database_url)
-        idle = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'idle'"
-        wait_until(
-            lambda: int(postgres_server.psql("postgres", "-c", idle)) == 2 * 16,
-            "not both processes have connected",
-        )
         stack.enter_context(locked(migrated_database_url, "post", "ACCESS EXCLUSIVE"))
         asked = walls(me.id, api, 16, threads, me.headers["authorization"])
         wait_for_waiting(postgres_server, migrated_database_url, 16)
