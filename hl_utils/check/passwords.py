@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -79,9 +80,10 @@ def _weakness(secret: str) -> str:
     """Why anybody may know it; empty if there is no reason."""
     if len(set(secret)) < _DIFFERENT_MIN or _MADE_OF_WORDS.fullmatch(secret.lower()):
         return "it is a placeholder"
+    sought = secret.encode()
     for path in _published():
-        with suppress(OSError, UnicodeDecodeError):
-            if secret in path.read_text(encoding="utf-8"):
+        with suppress(OSError):
+            if sought in path.read_bytes():
                 return f"it stands in {path.relative_to(ROOT)}, a file of the project"
     return ""
 
@@ -93,10 +95,12 @@ def _is_guessed(user: str, password: str) -> bool:
 
 def _published() -> Iterator[Path]:
     """The files of the project that may hold an example."""
-    for path in ROOT.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(ROOT).parts[:-1])
-        if not hidden and path.suffix in _PUBLISHED:
-            yield path
+    for directory, below, files in os.walk(ROOT):
+        # Environments, caches and the repository's own hold more files than the project.
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in files:
+            if Path(name).suffix in _PUBLISHED:
+                yield Path(directory, name)
 
 
 def _passwords(settings: Settings) -> Iterator[tuple[str, str, str]]:
