@@ -54,7 +54,7 @@ _SETTINGS = (
     "EVENTS_URL",
     "FIRST_SUPERUSER",
 )
-_INHERITED = ("PATH", "HOME")
+_INHERITED = ("PATH", "HOME", "TMPDIR")
 _PROGRAM = [sys.executable, "-m", "hl_utils"]
 # Of the arguments of Popen._execute_child: the ends of the pipes.
 _ENDS = slice(10, 16)

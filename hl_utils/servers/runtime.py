@@ -124,4 +124,7 @@ def _link(copied: list[Path], source: str | Path, target: str | Path) -> None:
 
 def _copy(source: str | Path, target: str | Path) -> None:
     shutil.copyfile(source, target)
-    Path(target).chmod(_BY_ALL if Path(source).stat().st_mode & 0o100 else 0o644)
+    of_source = Path(source).stat()
+    Path(target).chmod(_BY_ALL if of_source.st_mode & 0o100 else 0o644)
+    # What Python has compiled counts only beside a source of that time, and nobody writes it anew.
+    os.utime(target, ns=(of_source.st_atime_ns, of_source.st_mtime_ns))

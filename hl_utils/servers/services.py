@@ -79,7 +79,8 @@ class Api:
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        names = ("PATH", "HOME", "TMPDIR")
+        inherited = {name: os.environ[name] for name in names if name in os.environ}
         with self._log_file.open("ab") as output:
             self._log_begins = output.tell()
             self.process = type(self).popen(
@@ -113,8 +114,9 @@ class Api:
 
     def _ready(self) -> bool:
         # One worker may answer while another still starts, and waits for locks as a request does.
-        workers = int(self.settings.get("HLFAST_WORKERS", "1"))
-        return self._answers() and self._started_workers() >= workers
+        return self._answers() and self._started_workers() >= int(
+            self.settings.get("HLFAST_WORKERS", "1")
+        )
 
     def _started_workers(self) -> int:
         with self._log_file.open("rb") as log:

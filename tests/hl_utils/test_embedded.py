@@ -46,13 +46,15 @@ def template(place: Path) -> Iterator[Path]:
 
 
 def copy(template: Path, path: Path) -> None:
-    """A home like another one, owners and modes included. Programs, which stay, are not doubled."""
+    """A home like another one, owners and modes included, but for the programs, which stay."""
     path.mkdir()
     shutil.copystat(template, path)
     os.chown(path, template.stat().st_uid, template.stat().st_gid)
     for entry in template.iterdir():
-        how = "-al" if entry.name == "programs" else "-a"
-        subprocess.run(["cp", how, entry, path], check=True)
+        if entry.name == "programs":
+            (path / entry.name).symlink_to(entry)
+        else:
+            subprocess.run(["cp", "-a", entry, path], check=True)
 
 
 @pytest.fixture
