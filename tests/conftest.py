@@ -58,10 +58,9 @@ settings.load_profile("short")
 
 DATABASES = {"postgres": "postgres_server", "mysql": "mariadb_server"}
 
-
-# Where files lie in memory, and what there has to be of it: a whole run takes 4 GiB.
+# Where files lie in memory, and what there has to be of it: those of a whole run take 6 GiB.
 _IN_MEMORY = Path("/dev/shm")
-_FREE_MIN, _MEMORY_MIN = 6 << 30, 10 << 30
+_FREE_MIN, _MEMORY_MIN = 8 << 30, 14 << 30
 
 
 def pytest_configure() -> None:
