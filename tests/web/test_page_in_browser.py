@@ -296,6 +296,68 @@ def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
     pair.talk()
 
 
+# In a page: frames that came, and answers to GETs that are held back until `release()`.
+HELD = """
+window.came = [];
+window.WebSocket = class extends WebSocket {
+    constructor(...given) {
+        super(...given);
+        this.addEventListener("message", ({data}) => window.came.push(data));
+    }
+};
+const real = fetch;
+const gate = new Promise((open) => (window.release = open));
+window.held = 0;
+window.fetch = async (url, options) => {
+    const answer = await real(url, options);
+    if (options.method === "GET" && String(url).includes(sessionStorage.hold)) {
+        window.held += 1;
+        await gate;
+    }
+    return answer;
+};
+"""
+
+
+def test_what_comes_while_a_page_is_read_is_on_it(pair: Pair) -> None:
+    """An answer that was made before it, and comes after it, takes nothing away."""
+    ada, bob = pair.ada, pair.bob_api
+    (script,) = ada.command("Page.addScriptToEvaluateOnNewDocument", source=HELD).values()
+    deleted = bob.write("Deleted meanwhile")
+
+    def post() -> None:
+        bob.delete(f"/posts/{deleted['id']}")
+        bob.write("Posted meanwhile")
+
+    def send() -> None:
+        bob.send_to(pair.ada_api, "Said meanwhile")
+
+    def say() -> None:
+        ada.write("Message", "Answered meanwhile")
+        ada.press("Send")
+
+    with_bob = f"#/messages/{bob.id}"
+    for place, held, happens, event, within in (
+        ("#/feed", "/feed", post, "Posted meanwhile", "//article"),
+        (with_bob, "/messages?", send, "Said meanwhile", "//ol[@aria-label]"),
+        (with_bob, "/messages?", say, "Answered meanwhile", "//ol[@aria-label]"),
+        ("#/messages", "/dialogs?", send, "Said meanwhile", "//a"),
+        ("#/feed", "nothing", lambda: None, "", "//article"),
+    ):
+        ada.at(place)
+        ada.run("sessionStorage.hold = arguments[0]; location.reload()", held)
+        ada.state("Live")
+        if event:
+            ada.until("return window.held")
+            happens()
+            ada.until(f"return window.came.some((frame) => frame.includes('{event}'))")
+            ada.run("window.release()")
+            ada.sees(event, within)
+            ada.gone("//*[contains(@class, 'unsettled')]")
+    assert ada.count("Deleted meanwhile") == 0
+    ada.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+
+
 def test_one_renewal_at_a_time_in_all_tabs_together(site: Site) -> None:
     """A refresh token is good once: who uses it a second time, and late, ends the session."""
     with Client(site.api.url) as anybody:

@@ -93,7 +93,6 @@ function fail(error, again) {
 	main.replaceChildren(h("div", {class: "empty"}, reasonOf(error), " ", button("Try again", again)));
 }
 
-/** Logging in, or registering. */
 function door(isNew = false, username = "") {
 	const names = [
 		field("First name", "first_name", {autocomplete: "given-name", maxlength: 64}),

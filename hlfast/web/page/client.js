@@ -8,8 +8,7 @@
  *   client.on("message.created", ({message}) => console.log(message.content));
  *   client.connect();                                  // and it stays connected
  *
- * It knows nothing of any page. One of another origin has to be named to the service
- * (HLFAST_ALLOWED_ORIGINS).
+ * A page of another origin has to be named to the service (HLFAST_ALLOWED_ORIGINS).
  */
 
 /** The service refused: a problem of RFC 9457. `errors` says which fields of a 422 are wrong. */
@@ -60,11 +59,11 @@ export class Client {
 	#renewing = null;
 	#live = null;
 	#websocket = null;
+	#reads = new Set();
 
 	constructor(origin = location.origin) {
 		this.#origin = origin;
 		this.#key = `hlfast ${origin}`;
-		// What another tab does with the session.
 		addEventListener("storage", ({key, oldValue, newValue}) => {
 			if (key !== this.#key) return;
 			const [before, now] = [JSON.parse(oldValue), JSON.parse(newValue)];
@@ -175,7 +174,8 @@ export class Client {
 	}
 
 	// Requests, below /api/v1. Each answers with what the JSON says (204: null), and raises Problem,
-	// Unreachable, or what its `signal` was aborted with.
+	// Unreachable, or what its `signal` was aborted with. What was read may be older than what is told
+	// or done meanwhile: that comes after it.
 
 	get = (path, query, options) => this.request("GET", path, {query, ...options});
 	post = (path, json) => this.request("POST", path, {json});
@@ -183,7 +183,15 @@ export class Client {
 	put = (path) => this.request("PUT", path);
 	delete = (path) => this.request("DELETE", path);
 
-	async request(method, path, options = {}) {
+	request(method, path, options = {}) {
+		const answer = this.#request(method, path, options);
+		if (method !== "GET") return answer.finally(() => Promise.allSettled(this.#reads));
+		this.#reads.add(answer);
+		answer.catch(() => {}).then(() => this.#reads.delete(answer));
+		return answer;
+	}
+
+	async #request(method, path, options) {
 		const token = await this.token();
 		try {
 			return await this.#fetch(method, path, {...options, token});
@@ -230,6 +238,7 @@ export class Client {
 		this.#live ??= live(
 			(refused) => this.token(refused),
 			() => this.#websocketUrl(),
+			() => this.#reads,
 			(type, detail) => this.#tell(type, detail),
 		);
 	}
@@ -254,17 +263,19 @@ export class Client {
 }
 
 /** One websocket after the other, each resuming where the one before ended. */
-function live(tokenFor, urlOf, tell) {
+function live(tokenFor, urlOf, reads, tell) {
 	const seen = new Set();
 	let socket, token, renewal;
 	let cursor = null;
 	let failures = 0;
 	let isClosed = false;
+	// All frames so far are told.
+	let told = null;
 	// What ends the connection, and what ends the wait for the next one.
 	let drop = () => {};
 	let wake = () => {};
 
-	// Without a network a socket looks open for minutes, and to close it properly takes as long.
+	// Without a network a socket looks open for minutes.
 	const cut = () => {
 		if (socket) socket.onmessage = socket.onclose = null;
 		socket?.close();
@@ -291,7 +302,6 @@ function live(tokenFor, urlOf, tell) {
 		if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
 	}
 
-	/** There is a new token: the open connection lives on with it. */
 	function renewed(access_token) {
 		if (access_token === token) return;
 		token = access_token;
@@ -316,11 +326,11 @@ function live(tokenFor, urlOf, tell) {
 				token = await tokenFor(refused);
 				({code} = await connection(await urlOf()));
 			} catch (error) {
-				// The session is over, and whoever owns it has been told. All else may pass.
+				// The session is over. All else may pass.
 				if (error.status === 401) return;
 			}
 			clearTimeout(renewal);
-			// The code tells an expired token from a lost network: then the next try has another one.
+			// A token that expired, not a lost network: the next try has another one.
 			refused = code === 1008 ? token : null;
 			if (!isClosed) await pause(code);
 		}
@@ -365,10 +375,10 @@ function live(tokenFor, urlOf, tell) {
 			if (seen.size > EVENT_IDS_MAX) seen.delete(seen.values().next().value);
 		}
 		if (frame.type === "hello") renewInTime();
-		tell(frame.type, frame);
+		told = Promise.allSettled([told, ...reads()])
+			.then(() => isClosed || tell(frame.type, frame)).catch(reportError);
 		if (frame.type !== (resumes ? "resumed" : "hello")) return;
-		// From here on nothing is missed. What came before has to be read over HTTP, unless all of it
-		// was replayed just now.
+		// What came before has to be read over HTTP, unless all of it was replayed just now.
 		failures = 0;
 		tell("state", "live");
 		if (!frame.recovered) tell("reload");

@@ -1,6 +1,5 @@
 /**
- * Elements, times, forms, lists. What people have typed becomes a text node here, never markup: no
- * module of this page makes any, and the page's policy would not let it.
+ * Elements, times, forms, lists. What people have typed becomes a text node here, never markup.
  */
 
 /** An element: `h("p", {class: "note", onclick: f}, "text", another, [more])`. */

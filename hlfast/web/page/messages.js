@@ -114,7 +114,6 @@ export async function messagesView(context, id = null) {
 	};
 }
 
-/** The conversation with a user, beside the list of dialogs. */
 function conversation(context, user) {
 	const {client, me} = context;
 	const path = `/dialogs/${user.id}`;
@@ -152,8 +151,6 @@ function conversation(context, user) {
 		log, typing,
 		h("form", {class: "composer", onsubmit}, area,
 			h("button", {class: "primary round", "aria-label": "Send"}, "↑")));
-
-	// What was said
 
 	async function load(before = null) {
 		const page = await client.get(`${path}/messages`, {limit: 30, before});
@@ -215,8 +212,6 @@ function conversation(context, user) {
 		// What could not be told is told with the next look.
 		await client.post(`${path}/read`, {up_to}).catch(() => (readUpTo = before));
 	}
-
-	// What is said
 
 	function submit() {
 		const content = area.value;

@@ -63,7 +63,6 @@ export function directoryOf(client) {
 		const letters = h("span", {"aria-hidden": "true"});
 		const dot = h("span", {class: "dot", "data-presence": id});
 		const element = h("span", {class: "avatar"}, letters, dot);
-		// Far from that of the next id.
 		element.style.setProperty("--hue", (id * 137.5) % 360);
 		paint(dot);
 		get(id).then((user) => {
@@ -135,7 +134,6 @@ function row(context, user, actions) {
 		actions);
 }
 
-/** Found as one types. */
 function search(context) {
 	const found = h("ul", {class: "list", "aria-label": "Found"});
 	const said = h("p", {class: "hint", role: "status"});
