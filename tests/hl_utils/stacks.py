@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,23 @@ class Stack:
 
     def server(self, name: str) -> psutil.Process:
         """A child of `up` by the name of its program, or by our own verb."""
-        children = psutil.Process(self.process.pid).children()
         return next(
             child
-            for child in children
-            if child.name().startswith(name) or child.cmdline()[-2:] == ["hl_utils", name]
+            for child, program, words in self._children()
+            if program.startswith(name) or words[-2:] == ["hl_utils", name]
         )
+
+    def programs(self) -> list[str]:
+        """The name of each child's program."""
+        return [program for _, program, _ in self._children()]
+
+    def _children(self) -> list[tuple[psutil.Process, str, list[str]]]:
+        """With name and command line, but for those that end while they are looked at."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                found.append((child, child.name(), child.cmdline()))
+        return found
 
     def answers(self, username: str) -> bool:
         """Whether a user who was registered before can log in now."""
