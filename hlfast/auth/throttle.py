@@ -67,6 +67,8 @@ class _Burst:
     """
 
     inside: int = 0
+    # How many have not ended as failures: what was counted before one of them is no longer so.
+    uncounted: int = 0
     # Each results in whether to ask again.
     waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
 
@@ -121,7 +123,14 @@ class FailureThrottle:
 
         Attempts under way may end well: a refusal waits for them. Raises errors.TooMany.
         """
-        while wait_s := await self._reserve(key):
+        while True:
+            before = burst.uncounted
+            wait_s = await self._reserve(key)
+            if not wait_s:
+                return
+            if burst.uncounted != before:
+                # The answer was made before that.
+                continue
             self._log(key, wait_s)
             if burst.inside == 1 or len(burst.waiting) >= _ATTEMPTS_WAITING_MAX:
                 raise TooMany(_TOO_MANY, wait_s if burst.inside == 1 else 1)
@@ -156,6 +165,7 @@ class FailureThrottle:
 
     def _leave(self, key: str, burst: _Burst, admitted: int) -> None:
         burst.inside -= 1
+        burst.uncounted += bool(admitted)
         while burst.waiting and (admitted or not burst.inside):
             turn = burst.waiting.popleft()
             if not turn.done():

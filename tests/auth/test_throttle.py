@@ -163,6 +163,55 @@ def test_what_was_not_looked_at_is_given_back_to_whoever_counted_it(
     with_throttle(redis_server.url, use, FlappingCache)
 
 
+class LateCache(Cache):
+    """A Redis whose next answer of the throttle comes no sooner than the test lets it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.held: asyncio.Future[None] | None = None
+        self.is_asked = asyncio.Event()
+
+    async def ask(self, question: Callable[[Server], Awaitable[T]]) -> T | None:
+        held, self.held = self.held, None
+        answer = await super().ask(question)
+        if held is not None:
+            self.is_asked.set()
+            await held
+        return answer
+
+
+@pytest.mark.parametrize("ends", [None, Unavailable("not now")])
+def test_a_refusal_that_comes_late_is_asked_for_again(
+    redis_server: RedisServer, ends: Exception | None
+) -> None:
+    """Those whom it counted have meanwhile ended well, or were not looked at."""
+
+    async def use(throttle: FailureThrottle, cache: Cache) -> None:
+        assert isinstance(cache, LateCache)
+        go_on = asyncio.Event()
+
+        async def attempt() -> None:
+            async with throttle.attempt("name@address"):
+                inside.release()
+                await go_on.wait()
+                if ends is not None:
+                    raise ends
+
+        inside = asyncio.Semaphore(0)
+        counted = [asyncio.create_task(attempt()) for _ in range(FAILURES_MAX)]
+        for _ in counted:
+            await inside.acquire()
+        held = cache.held = asyncio.get_running_loop().create_future()
+        late = asyncio.create_task(attempt())
+        await cache.is_asked.wait()
+        go_on.set()
+        assert await asyncio.gather(*counted, return_exceptions=True) == [ends] * FAILURES_MAX
+        held.set_result(None)
+        assert await asyncio.gather(late, return_exceptions=True) == [ends]
+
+    with_throttle(redis_server.url, use, LateCache)
+
+
 def test_many_questions_at_once_are_no_outage(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
