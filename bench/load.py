@@ -185,11 +185,12 @@ async def measure(
     seconds: float,
     mark: Callable[[], None],
     run: Run | None = None,
-    requests_min: int = 0,
+    requests_min: int = 1,
 ) -> Tally:
     """One window of `seconds` after a warm-up, one connection for each source.
 
-    It ends earlier when every source has, and later if there were less than `requests_min`.
+    It ends earlier when every source has, and later if there were less than `requests_min`: a cost
+    is that of a request, however slow the machine is.
     `mark` is called at the window's beginning and end; in between, `run` has the tally so far. All
     requests are answered when this returns. Raises WrongAnswer for the first one that is not
     answered rightly.

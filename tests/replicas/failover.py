@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 
 from hl_utils.servers.process import wait_until
-from hl_utils.servers.replicated import Cluster, Member, lines_of_the_manual
+from hl_utils.servers.replicated import Cluster, Member, answered, lines_of_the_manual
+from hl_utils.servers.services import Api
+from tests.clients import Client
 
 POSTS = "SELECT string_agg(id || content || privacy, ',' ORDER BY id) FROM post"
 
@@ -48,3 +50,14 @@ def the_same_everywhere(primary: Member, *standbys: Member) -> None:
     posts = primary.sql(POSTS)
     for standby in standbys:
         wait_until(lambda one=standby: one.sql(POSTS) == posts, f"{standby.name} differs")
+
+
+def wait_for_replicas(api: Api, client: Client) -> None:
+    """Until one of them answers: on a busy machine each may come too late, and the primary does."""
+
+    def answers() -> bool:
+        before = answered(api).get("replica", 0)
+        client.items("/users/search", first_name="nobody")
+        return answered(api)["replica"] > before
+
+    wait_until(answers, "no replica answers")

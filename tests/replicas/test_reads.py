@@ -11,23 +11,13 @@ from hl_utils.servers.replicated import Cluster, answered, health
 from hl_utils.servers.services import Api
 from hlfast.settings import Settings, SettingsError
 from tests.clients import Client
+from tests.replicas.failover import wait_for_replicas
 
 
 @pytest.fixture
 def client(replicated: Api) -> Iterator[Client]:
     with Client(replicated.url) as somebody:
         yield somebody
-
-
-def wait_for_replicas(api: Api, client: Client) -> None:
-    """Until one of them answers."""
-
-    def answers() -> bool:
-        before = answered(api).get("replica", 0)
-        client.items("/users/search", first_name="nobody")
-        return answered(api)["replica"] > before
-
-    wait_until(answers, "no replica answers")
 
 
 def everything_is_seen_at_once(client: Client) -> None:

@@ -10,11 +10,17 @@ import pytest
 from bench.crowd import Crowd
 from hl_utils.servers.process import wait_until
 from hl_utils.servers.redis import RedisServer
-from hl_utils.servers.replicated import DATABASE, Cluster, answered, health, lines_of_the_manual
+from hl_utils.servers.replicated import DATABASE, Cluster, health, lines_of_the_manual
 from hl_utils.servers.services import Api
 from tests.clients import Client
 from tests.crash.load import Actor, Ledger, audit, until
-from tests.replicas.failover import bring_back, make_synchronous, promote, the_same_everywhere
+from tests.replicas.failover import (
+    bring_back,
+    make_synchronous,
+    promote,
+    the_same_everywhere,
+    wait_for_replicas,
+)
 
 ACTORS = 6
 GROWTH = 300
@@ -102,13 +108,7 @@ def test_a_synchronous_standby_has_everything_that_was_acknowledged(
     asyncio.run(run())
     ok = (200, {"status": "ok"})
     wait_until(lambda: health(replicated, "ready") == ok, "something is missing")
-
-    def replica_answers() -> bool:
-        client.items("/users/search", first_name="a", limit=1)
-        return answered(replicated)["replica"] > 0
-
-    # Under load, on a busy machine, each may have come too late.
-    wait_until(replica_answers, "no replica answers")
+    wait_for_replicas(replicated, client)
 
 
 def test_a_removed_standby_leaves_no_slot(cluster: Cluster) -> None:
