@@ -174,8 +174,8 @@ export class Client {
 	}
 
 	// Requests, below /api/v1. Each answers with what the JSON says (204: null), and raises Problem,
-	// Unreachable, or what its `signal` was aborted with. What was read may be older than what is told
-	// or done meanwhile: that comes after it.
+	// Unreachable, or what its `signal` was aborted with. What was read may be older than a frame or
+	// an answer that comes meanwhile: it goes first.
 
 	get = (path, query, options) => this.request("GET", path, {query, ...options});
 	post = (path, json) => this.request("POST", path, {json});
@@ -269,8 +269,8 @@ function live(tokenFor, urlOf, reads, tell) {
 	let cursor = null;
 	let failures = 0;
 	let isClosed = false;
-	// All frames so far are told.
-	let told = null;
+	// The frames so far.
+	let before = null;
 	// What ends the connection, and what ends the wait for the next one.
 	let drop = () => {};
 	let wake = () => {};
@@ -375,7 +375,7 @@ function live(tokenFor, urlOf, reads, tell) {
 			if (seen.size > EVENT_IDS_MAX) seen.delete(seen.values().next().value);
 		}
 		if (frame.type === "hello") renewInTime();
-		told = Promise.allSettled([told, ...reads()])
+		before = Promise.allSettled([before, ...reads()])
 			.then(() => isClosed || tell(frame.type, frame)).catch(reportError);
 		if (frame.type !== (resumes ? "resumed" : "hello")) return;
 		// What came before has to be read over HTTP, unless all of it was replayed just now.
