@@ -66,8 +66,8 @@ _FREE_MIN, _MEMORY_MIN = 8 << 30, 14 << 30
 def pytest_configure() -> None:
     """Temporary files lie in memory where there is room for them, unless TMPDIR says otherwise.
 
-    Hundreds of databases are made and removed. On ext4 a tenth of all CPU went into looking for an
-    inode that was not freed a moment ago.
+    Hundreds of databases are made and removed: ext4 then looks long for an inode that was not
+    freed a moment ago.
     """
     if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK):
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -32,6 +33,30 @@ OPTIONS = (
     "--lang=en-US",
 )
 T = TypeVar("T")
+# Lines for errors that are empty and have a box, if only for the gap beside it.
+BOXES_OF_NOTHING = """[...document.querySelectorAll("[role=alert]:empty")]
+    .filter((line) => line.getClientRects().length).map((line) => line.outerHTML)"""
+# In a page: frames that came, and answers to GETs that are held back until `release()`.
+HELD = """
+window.came = [];
+window.WebSocket = class extends WebSocket {
+    constructor(...given) {
+        super(...given);
+        this.addEventListener("message", ({data}) => window.came.push(data));
+    }
+};
+const real = fetch;
+const gate = new Promise((open) => (window.release = open));
+window.held = 0;
+window.fetch = async (url, options) => {
+    const answer = await real(url, options);
+    if (options.method === "GET" && String(url).includes(PART)) {
+        window.held += 1;
+        await gate;
+    }
+    return answer;
+};
+"""
 
 
 class Browser(Chrome):
@@ -193,6 +218,34 @@ class Person:
         self.command("Network.enable")
         rates = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         self.command("Network.emulateNetworkConditions", offline=is_offline, **rates)
+
+    @contextmanager
+    def answers_held_back(self, part: str) -> Iterator[None]:
+        """Their page anew: GETs of paths with `part` are answered only when the block has ended.
+
+        It begins when one is answered. `window.came` has the frames of the websocket since.
+        """
+        hold = HELD.replace("PART", json.dumps(part))
+        adding = "Page.addScriptToEvaluateOnNewDocument"
+        script = self.command(adding, source=hold)["identifier"]
+        self.run("location.reload()")
+        self.state("Live")
+        self.until("return window.held")
+        self.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+        yield
+        self.run("window.release()")
+
+    def barriers(self) -> list[tuple[str, str]]:
+        """What is in the way of those who see little or nothing, and its markup."""
+        from axe_core_python.selenium import Axe
+
+        found = Axe().run(self.browser)["violations"]
+        found = [one for one in found if one["impact"] in ("serious", "critical")]
+        return [(one["help"], node["html"]) for one in found for node in one["nodes"]]
+
+    def boxes_of_nothing(self) -> list[str]:
+        """Markup of lines for errors that are empty and have a box, if only for the gap beside."""
+        return list(self.run(f"return {BOXES_OF_NOTHING}"))
 
     def log_in(self, username: str, password: str) -> None:
         """At the door."""

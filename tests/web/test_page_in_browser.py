@@ -21,14 +21,11 @@ from tests.nodes import PATH, Stream
 from tests.web.page import Pair, Site, open_site
 
 if TYPE_CHECKING:
-    from tests.web.chromium import Person
+    pass
 
 pytestmark = pytest.mark.one_database
 
 AWAY_S = 30.0
-# Lines for errors that are empty and have a box, if only for the gap beside it.
-BOXES_OF_NOTHING = """[...document.querySelectorAll("[role=alert]:empty")]
-    .filter((line) => line.getClientRects().length).map((line) => line.outerHTML)"""
 # Tries in every field where people type.
 MARKUP = """<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'"""
 
@@ -296,33 +293,9 @@ def test_what_the_log_has_lost_is_read_anew(site: Site, pair: Pair) -> None:
     pair.talk()
 
 
-# In a page: frames that came, and answers to GETs that are held back until `release()`.
-HELD = """
-window.came = [];
-window.WebSocket = class extends WebSocket {
-    constructor(...given) {
-        super(...given);
-        this.addEventListener("message", ({data}) => window.came.push(data));
-    }
-};
-const real = fetch;
-const gate = new Promise((open) => (window.release = open));
-window.held = 0;
-window.fetch = async (url, options) => {
-    const answer = await real(url, options);
-    if (options.method === "GET" && String(url).includes(sessionStorage.hold)) {
-        window.held += 1;
-        await gate;
-    }
-    return answer;
-};
-"""
-
-
 def test_what_comes_while_a_page_is_read_is_on_it(pair: Pair) -> None:
     """An answer that was made before it, and comes after it, takes nothing away."""
     ada, bob = pair.ada, pair.bob_api
-    (script,) = ada.command("Page.addScriptToEvaluateOnNewDocument", source=HELD).values()
     deleted = bob.write("Deleted meanwhile")
 
     def post() -> None:
@@ -342,20 +315,15 @@ def test_what_comes_while_a_page_is_read_is_on_it(pair: Pair) -> None:
         (with_bob, "/messages?", send, "Said meanwhile", "//ol[@aria-label]"),
         (with_bob, "/messages?", say, "Answered meanwhile", "//ol[@aria-label]"),
         ("#/messages", "/dialogs?", send, "Said meanwhile", "//a"),
-        ("#/feed", "nothing", lambda: None, "", "//article"),
     ):
         ada.at(place)
-        ada.run("sessionStorage.hold = arguments[0]; location.reload()", held)
-        ada.state("Live")
-        if event:
-            ada.until("return window.held")
+        with ada.answers_held_back(held):
             happens()
             ada.until(f"return window.came.some((frame) => frame.includes('{event}'))")
-            ada.run("window.release()")
-            ada.sees(event, within)
-            ada.gone("//*[contains(@class, 'unsettled')]")
-    assert ada.count("Deleted meanwhile") == 0
-    ada.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+        ada.sees(event, within)
+        ada.gone("//*[contains(@class, 'unsettled')]")
+        if happens is post:
+            assert ada.count("Deleted meanwhile") == 0
 
 
 def test_one_renewal_at_a_time_in_all_tabs_together(site: Site) -> None:
@@ -460,18 +428,6 @@ def test_lists_go_on_while_one_scrolls(pair: Pair) -> None:
             assert ada.count(text) == 1
 
 
-def serious(person: Person) -> list[tuple[str, str]]:
-    """What is in the way of those who see little or nothing."""
-    from axe_core_python.selenium import Axe
-
-    return [
-        (one["help"], node["html"])
-        for one in Axe().run(person.browser)["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
-
-
 def test_the_machine_at_work(site: Site) -> None:
     """A superuser sees figures of both processes, and takes a method away; nobody else gets in."""
     with Client(site.api.url) as anybody:
@@ -490,7 +446,7 @@ def test_the_machine_at_work(site: Site) -> None:
         for width in (1280, 320):
             size = {"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": False}
             person.command("Emulation.setDeviceMetricsOverride", **size)
-            assert serious(person) == []
+            assert person.barriers() == []
             assert person.run("return document.documentElement.scrollWidth") <= width
     person.run("document.getElementById('keep_bodies').click()")
     person.find("//article[h3='Requests']//*[starts-with(., 'before: ')]")
@@ -530,10 +486,10 @@ def test_nothing_is_in_the_way_of_anybody(pair: Pair, scheme: str) -> None:
             ada.at(view.format(bob=pair.bob_api.id))
             ada.state("Live")
             ada.gone("//*[@aria-busy] | //*[normalize-space()='…']")
-            assert serious(ada) == [], (view, width)
+            assert ada.barriers() == [], (view, width)
             assert ada.run("return document.documentElement.scrollWidth") <= width, view
             # What has nothing to say moves nothing aside.
-            assert ada.run(f"return {BOXES_OF_NOTHING}") == [], view
+            assert ada.boxes_of_nothing() == [], view
     ada.command("Emulation.clearDeviceMetricsOverride")
 
 
